@@ -1,0 +1,39 @@
+"""coto_lab: a laboratory for progressive LoRA training (CoTo, ICML 2025).
+
+Importing it loads torch and numpy only; PEFT, transformers, datasets, plotly and ipywidgets load when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from coto_lab.adapter import Adapter
+from coto_lab.coto import CoTo
+from coto_lab.evaluation import Evaluator, Scores, Variant
+from coto_lab.gates import Gates, attach_gates, gates_of
+from coto_lab.lora import LoRALinear
+from coto_lab.merging import merge
+from coto_lab.probes.interpolation import interpolate
+from coto_lab.probes.pruning import prune
+from coto_lab.recipe import Recipe
+from coto_lab.run import Run
+from coto_lab.schedules import Constant, Exponential, Linear, Schedule, Sine
+from coto_lab.tasks import Task, load_task
+from coto_lab.training import Training, fit
+
+if TYPE_CHECKING:
+    from coto_lab.callback import CoToCallback
+
+__all__ = [
+    "Adapter", "CoTo", "CoToCallback", "Constant", "Evaluator", "Exponential", "Gates", "Linear", "LoRALinear",
+    "Recipe", "Run", "Schedule", "Scores", "Sine", "Task", "Training", "Variant", "attach_gates", "fit", "gates_of",
+    "interpolate", "load_task", "merge", "prune",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "CoToCallback":  # it subclasses a class of transformers, whose import takes seconds
+        from coto_lab.callback import CoToCallback
+
+        return CoToCallback
+    raise AttributeError(f"module 'coto_lab' has no attribute {name!r}")

@@ -1,0 +1,103 @@
+"""CoTo: which adapters train at each optimiser step, as a pure function of (seed, step).
+
+Source: "Come Together, But Not Right Now" (Zhuang et al., ICML 2025, arXiv:2506.05713): at optimisation step t
+every block's gate is drawn from Bernoulli(p(t)), with p rising during training.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coto_lab.gates import Gates
+from coto_lab.schedules import Schedule
+
+
+def draw_mask(n_gates: int, p: float, seed: int, step: int) -> Tensor:
+    """Draw which gates are open at ``step``: ``BoolTensor [n_gates]``, never all shut.
+
+    The distribution is that of independent Bernoulli(p) gates, redrawn until one is open, so that
+    P(a gate is open) = p / (1 - (1-p)^n); at p = 0, exactly one opens, uniformly. No redrawing is needed: going through
+    the gates, the *first* open one is at i with probability q_i = p / (1 - (1-p)^(n-i)), and after it each opens with p.
+
+    Pure: it depends on the arguments alone (Philox, a counter-based generator: the seed is its key, the step its
+    counter), so resumed training and every rank of a distributed one see the same gates, and the global RNG is untouched.
+    """
+    uniform = np.random.Generator(np.random.Philox(key=seed, counter=[0, step, 0, 0])).random(n_gates)
+    left = np.arange(n_gates, 0, -1)  # gates from i to the last one
+    # q; in the limits, at p = 0 one gate opens, uniformly, and at p = 1 all do
+    first_opens = p / -np.expm1(left * np.log1p(-p)) if 0 < p < 1 else np.maximum(p, 1 / left)
+    mask = uniform < p
+    first_opens[-1] = 1.0  # exactly, not up to rounding
+    mask[np.argmax(uniform < first_opens)] = True
+    return torch.from_numpy(mask)
+
+
+class CoTo:
+    """Drops adapters while a model trains: gates, a schedule, and a seed.
+
+    It steps as a learning-rate scheduler does: the gates of step 0 are set when it is made, and `step` moves on::
+
+        gates = attach_gates(model)
+        coto = CoTo(gates, Linear(), total_steps=800, seed=0)
+        for batch in batches:
+            model(**batch).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            coto.step()
+
+    Args:
+        gates: the model's gates (`attach_gates`).
+        schedule: activation probability over progress.
+        total_steps: optimiser steps in the whole training, at least 1; progress at step t is t / total_steps.
+        seed: non-negative; another seed, other gates.
+
+    Raises:
+        ValueError: total_steps or seed out of range.
+    """
+
+    def __init__(self, gates: Gates, schedule: Schedule, *, total_steps: int, seed: int = 0):
+        if total_steps < 1:
+            raise ValueError(f"total_steps={total_steps}: must be at least 1.")
+        if seed < 0:
+            raise ValueError(f"seed={seed}: must be 0 or above.")
+        self.gates = gates
+        self.schedule = schedule
+        self.total_steps = total_steps
+        self.seed = seed
+        self.go_to(0)
+
+    def probability(self, step: int) -> float:
+        """p at the 0-based ``step``; beyond the last step, what the schedule ends with."""
+        return self.schedule(min(step / self.total_steps, 1.0))
+
+    def mask(self, step: int) -> Tensor:
+        """The gates open at ``step``: ``BoolTensor [n_gates]``, True = open."""
+        return draw_mask(len(self.gates), self.probability(step), self.seed, step)
+
+    def masks(self) -> Tensor:
+        """What the whole training will do, known beforehand: ``BoolTensor [total_steps, n_gates]``."""
+        return torch.stack([self.mask(step) for step in range(self.total_steps)])
+
+    def step(self) -> Tensor:
+        """Move on to the next optimiser step: draw its gates, drop the others, return the mask."""
+        return self.go_to(self.current_step + 1)
+
+    def go_to(self, step: int) -> Tensor:
+        """Set the gates of ``step`` (0-based), as when training resumes there; return the mask."""
+        self.current_step = step
+        mask = self.mask(step)
+        self.gates.train_with(mask)
+        return mask
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold: the seed, the length and the position."""
+        return {"seed": self.seed, "total_steps": self.total_steps, "step": self.current_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where ``state`` was taken."""
+        self.seed, self.total_steps = state["seed"], state["total_steps"]
+        self.go_to(state["step"])

@@ -1,0 +1,151 @@
+"""Variants in, scores out. A variant is an adapter state and the gates that are open; only an evaluator runs a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coto_lab.adapter import Adapter
+from coto_lab.gates import Gates, attach_gates
+from coto_lab.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from peft import PeftModel
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """One thing to score.
+
+    Attributes:
+        adapter: the adapter state.
+        mask: which gates are open, over the blocks (``BoolTensor [n_blocks]``) or over the adapted modules
+            (``[n_modules]``); None opens all.
+        name: what tables and figures call it.
+    """
+
+    adapter: Adapter
+    mask: Tensor | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What the V variants score on the N examples of a split.
+
+    Attributes:
+        names: the variants' names.
+        logits: float32 ``[V, N, classes]``.
+        labels: int64 ``[N]``.
+    """
+
+    names: tuple[str, ...]
+    logits: Tensor
+    labels: Tensor
+
+    @property
+    def accuracy(self) -> Tensor:
+        """Share of examples whose highest logit is the right one: float64 ``[V]``."""
+        return (self.logits.argmax(-1) == self.labels).double().mean(-1)
+
+    @property
+    def loss(self) -> Tensor:
+        """Mean cross-entropy in nats: float64 ``[V]``."""
+        labels = self.labels.expand(len(self.logits), -1)
+        return F.cross_entropy(self.logits.double().mT, labels, reduction="none").mean(-1)
+
+    def frame(self) -> pd.DataFrame:
+        """One row per variant: name, accuracy, loss."""
+        import pandas as pd
+
+        return pd.DataFrame({"name": self.names, "accuracy": self.accuracy.numpy(), "loss": self.loss.numpy()})
+
+
+class Evaluator:
+    """Scores variants one after another: right for every PEFT method.
+
+    The model of the last adapter configuration is kept, so that a second call does not build it again.
+
+    Args:
+        task: what to score on.
+        device: where to run; None takes the accelerator if there is one.
+        batch_size: examples in a forward pass.
+
+    Raises:
+        ValueError: ``batch_size`` below 1.
+    """
+
+    def __init__(self, task: Task, *, device: torch.device | str | None = None, batch_size: int = 512):
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: must be at least 1.")
+        self.task = task
+        self.device = torch.device(device or torch.accelerator.current_accelerator() or "cpu")
+        self.batch_size = batch_size
+        self._config = ""
+        self._model: PeftModel
+        self._gates: Gates
+
+    def gates(self, adapter: Adapter) -> Gates:
+        """The gates of the model that carries ``adapter``, one per adapted module; their ``blocks`` give the blocks."""
+        config = json.dumps(adapter.config, sort_keys=True)
+        if config != self._config:
+            self._model = adapter.attach(self.task.load_base()).to(self.device)
+            self._gates = attach_gates(self._model, by="module")
+            self._config = config
+        return self._gates
+
+    def __call__(self, variants: Sequence[Variant], *, split: str = "test") -> Scores:
+        """Logits of every variant on the ``"test"`` or ``"train"`` split.
+
+        Raises:
+            ValueError: no variants; an unknown split; a mask or an adapter that does not fit the model.
+        """
+        if not variants:
+            raise ValueError("variants is empty: give at least one.")
+        if split not in ("test", "train"):
+            raise ValueError(f"split={split!r}: must be 'test' or 'train'.")
+        data = self.task.test_batch if split == "test" else self.task.train_batch
+        loaded: Adapter | None = None
+        logits = []
+        for variant in variants:
+            gates = self.gates(variant.adapter)
+            if variant.adapter is not loaded:
+                variant.adapter.copy_to(self._model)
+                loaded = variant.adapter
+            with gates.only(module_mask(gates, variant.mask)):
+                logits.append(self._logits(data))
+        return Scores(tuple(variant.name for variant in variants), torch.stack(logits), data["labels"])
+
+    @torch.inference_mode()
+    def _logits(self, data: dict[str, Tensor]) -> Tensor:
+        chunks = []
+        for start in range(0, len(data["labels"]), self.batch_size):
+            batch = {name: column[start : start + self.batch_size].to(self.device) for name, column in data.items()}
+            chunks.append(self.task.logits(self._model, batch).float().cpu())
+        return torch.cat(chunks)
+
+
+def module_mask(gates: Gates, mask: Tensor | None) -> Tensor:
+    """A mask over modules, from one over modules or over blocks, or None for all open: ``BoolTensor [n_modules]``.
+
+    Raises:
+        ValueError: the mask has another type or length.
+    """
+    if mask is None:
+        return torch.ones(len(gates), dtype=torch.bool)
+    blocks = list(dict.fromkeys(gates.blocks))
+    if mask.dtype != torch.bool or mask.shape not in ((len(gates),), (len(blocks),)):
+        raise ValueError(
+            f"mask must be a BoolTensor [{len(blocks)}] (blocks) or [{len(gates)}] (modules), "
+            f"got {mask.dtype} {list(mask.shape)}."
+        )
+    if len(mask) == len(gates):
+        return mask
+    return mask[[blocks.index(block) for block in gates.blocks]]

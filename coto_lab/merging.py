@@ -1,0 +1,96 @@
+"""Merging: adapter states in, one adapter state out. No model is run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coto_lab.adapter import Adapter
+
+
+def merge(adapters: Sequence[Adapter], how: str = "linear", weights: Sequence[float] | None = None) -> Adapter:
+    """One adapter from several of the same base.
+
+    ``"linear"`` averages the factors, A = Σ wᵢAᵢ and B = Σ wᵢBᵢ (linear fusion; any PEFT method). ``"ensemble"`` averages the
+    updates, ΔW = Σ wᵢ sᵢBᵢAᵢ, exactly: the factors are stacked along the rank, which becomes Σ rᵢ (LoRA only).
+
+    Args:
+        adapters: at least one.
+        how: ``"linear"`` or ``"ensemble"``.
+        weights: one finite number per adapter; by default 1/n each.
+
+    Raises:
+        ValueError: no adapters; an unknown ``how``; weights that do not fit; adapters of different methods, modules or (for
+            linear fusion) ranks; an ensemble of adapters whose update is not s·BA.
+
+    Source: arXiv:2506.05713, linear fusion and ensemble; PEFT's ``add_weighted_adapter`` (``"linear"``, ``"cat"``).
+    """
+    if not adapters:
+        raise ValueError("adapters is empty: give at least one.")
+    weights = [1 / len(adapters)] * len(adapters) if weights is None else list(weights)
+    if len(weights) != len(adapters) or not all(math.isfinite(w) for w in weights):
+        raise ValueError(f"weights={weights}: give one finite number for each of the {len(adapters)} adapters.")
+    if how not in _METHODS:
+        raise ValueError(f"how={how!r}: must be one of {', '.join(map(repr, _METHODS))}.")
+    names: list[set[str]] = [set(adapter.tensors) for adapter in adapters]
+    if any(other != names[0] for other in names):
+        differing = sorted(set.union(*names) - set.intersection(*names))
+        raise ValueError(f"the adapters are of different methods or modules: not all have {differing[:2]}.")
+    return _METHODS[how](adapters, weights)
+
+
+def _linear(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
+    first = adapters[0]
+    for i, adapter in enumerate(adapters):
+        for key in ("r", "lora_alpha", "use_rslora", "use_dora"):
+            if adapter.config.get(key) != first.config.get(key):
+                raise ValueError(
+                    "linear fusion averages factors of the same shape and scale, but adapter 0 has "
+                    f"{key}={first.config.get(key)} and adapter {i} has {key}={adapter.config.get(key)}. Use how='ensemble' for LoRA of different ranks."
+                )
+        for name, tensor in adapter.tensors.items():
+            if tensor.shape != first.tensors[name].shape:
+                raise ValueError(
+                    f"{name} is {list(tensor.shape)} in adapter {i} and {list(first.tensors[name].shape)} in adapter 0."
+                )
+    pairs = list(zip(adapters, weights, strict=True))
+    return Adapter(first.config, {name: _sum(w * a.tensors[name] for a, w in pairs) for name in first.tensors})
+
+
+def _ensemble(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
+    tensors = {}
+    pairs = list(zip(adapters, weights, strict=True))
+    scales = [_lora_scale(adapter.config) for adapter in adapters]
+    for name in adapters[0].tensors:
+        if ".lora_A" in name:
+            tensors[name] = torch.cat([a.tensors[name] for a in adapters], dim=0)  # [Σ r, in]
+        elif ".lora_B" in name:
+            parts = [w * s * a.tensors[name] for (a, w), s in zip(pairs, scales, strict=True)]
+            tensors[name] = torch.cat(parts, dim=1)  # [out, Σ r], with weight and scale in it
+        else:
+            raise ValueError(f"{name} is no factor of a product BA: use how='linear' for adapters that train more than that.")
+    rank = sum(adapter.config["r"] for adapter in adapters)
+    config = adapters[0].config | {"r": rank, "lora_alpha": rank, "use_rslora": False}  # scale 1
+    return Adapter(config, tensors)
+
+
+def _lora_scale(config: dict[str, Any]) -> float:
+    plain = config.get("peft_type") == "LORA" and not config.get("use_dora")
+    if not plain or config.get("rank_pattern") or config.get("alpha_pattern"):
+        method = "DoRA" if config.get("use_dora") else config.get("peft_type")
+        raise ValueError(
+            "an ensemble averages the updates s·BA, which is exact for LoRA of one rank for all modules; this adapter is "
+            f"{method} with rank_pattern={config.get('rank_pattern')}. Use how='linear'."
+        )
+    return config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
+
+
+def _sum(terms: Any) -> Tensor:
+    return torch.stack(list(terms)).sum(0)
+
+
+_METHODS = {"linear": _linear, "ensemble": _ensemble}

@@ -1,0 +1,1 @@
+"""Probes: small functions that measure a run and return a frozen record."""

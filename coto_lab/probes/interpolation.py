@@ -1,0 +1,118 @@
+"""Linear mode connectivity: what two runs score on the straight line between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coto_lab.evaluation import Evaluator, Variant
+from coto_lab.merging import merge
+from coto_lab.run import Run
+from coto_lab.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MERGE = {"fuse": "linear", "ensemble": "ensemble"}
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Scores along the line from run a (alpha = 0) to run b (alpha = 1).
+
+    Attributes:
+        alphas: float64 ``[n]``, rising from 0 to 1.
+        accuracy: share of right answers on the test set, float64 ``[n]``.
+        loss: mean cross-entropy in nats, float64 ``[n]``.
+        how: ``"fuse"`` or ``"ensemble"``.
+    """
+
+    alphas: Tensor
+    accuracy: Tensor
+    loss: Tensor
+    how: str
+
+    @property
+    def barrier(self) -> float:
+        """How far the loss rises above the straight line between its two ends, at worst, in nats; 0 if it never does.
+
+        Source: Frankle et al. 2020 (arXiv:1912.05671); Entezari et al. 2022 (arXiv:2110.06296), definition 1.
+        """
+        return _excess(self.alphas, self.loss)
+
+    @property
+    def accuracy_barrier(self) -> float:
+        """How far the accuracy falls below the straight line between its two ends, at worst; 0 if it never does."""
+        return _excess(self.alphas, -self.accuracy)
+
+    def frame(self) -> pd.DataFrame:
+        """One row per alpha: alpha, accuracy, loss."""
+        import pandas as pd
+
+        return pd.DataFrame({name: getattr(self, name).numpy() for name in ("alphas", "accuracy", "loss")})
+
+
+def _excess(alphas: Tensor, values: Tensor) -> float:
+    line = (1 - alphas) * values[0] + alphas * values[-1]
+    return (values - line).max().item()  # 0 at both ends, so never below 0
+
+
+def interpolate(
+    task: Task,
+    run_a: Run,
+    run_b: Run,
+    alphas: int | Sequence[float] = 21,
+    how: str = "fuse",
+    evaluator: Evaluator | None = None,
+) -> Curve:
+    """Score the mixtures (1 - α)·a + α·b on the task's test set.
+
+    Args:
+        task: the task that both runs were trained on.
+        run_a, run_b: runs of one base model.
+        alphas: how many evenly spaced mixtures (at least 2), or the mixtures themselves, from 0 to 1.
+        how: ``"fuse"`` averages the factors A and B, so that in between ΔW is *not* the average of the two updates;
+            ``"ensemble"`` averages ΔW itself (LoRA only).
+        evaluator: one to reuse.
+
+    Raises:
+        ValueError: runs of different bases, or of different ranks with ``how="fuse"``; alphas that do not rise from 0 to
+            1; an unknown ``how``.
+
+    Source: arXiv:2506.05713, linear interpolation of two adapters.
+    """
+    if how not in _MERGE:
+        raise ValueError(f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates).")
+    for name, run in (("run_a", run_a), ("run_b", run_b)):
+        check_base(task, run, name)
+    points = _check_alphas(alphas)
+    variants = [
+        Variant(merge([run_a.adapter, run_b.adapter], _MERGE[how], [1 - alpha, alpha]), name=f"{alpha:.3g}")
+        for alpha in points.tolist()
+    ]
+    scores = (evaluator or Evaluator(task))(variants)
+    return Curve(points, scores.accuracy, scores.loss, how)
+
+
+def _check_alphas(alphas: int | Sequence[float]) -> Tensor:
+    if isinstance(alphas, int):
+        if alphas < 2:
+            raise ValueError(f"alphas={alphas}: at least 2 points, the two ends.")
+        return torch.linspace(0, 1, alphas, dtype=torch.float64)
+    points = torch.as_tensor(alphas, dtype=torch.float64)
+    if len(points) < 2 or points[0] != 0 or points[-1] != 1 or not (points.diff() > 0).all():
+        raise ValueError(f"alphas={list(alphas)}: must rise from 0 to 1 and include both; or give their number.")
+    return points
+
+
+def check_base(task: Task, run: Run, name: str) -> None:
+    """ValueError, naming the argument ``name``, unless ``run`` was trained on the base model of ``task``."""
+    if run.base != task.base:
+        raise ValueError(
+            f"{name} was trained on another base model (task {run.task!r}, base {run.base[:12]}) than task {task.name!r} has "
+            f"(base {task.base[:12]}): an adapter means nothing on another base. Load the task that it was trained on."
+        )

@@ -1,0 +1,96 @@
+"""Structured pruning: what is left of a run when only some of its adapters are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coto_lab.evaluation import Evaluator, Variant
+from coto_lab.gates import Gates
+from coto_lab.probes.interpolation import check_base
+from coto_lab.run import Run
+from coto_lab.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class PruningTable:
+    """Scores of the P patterns.
+
+    Attributes:
+        patterns: their names.
+        kept: share of the adapted modules that are kept, float64 ``[P]``.
+        accuracy: share of right answers on the test set, float64 ``[P]``.
+        loss: mean cross-entropy in nats, float64 ``[P]``.
+    """
+
+    patterns: tuple[str, ...]
+    kept: Tensor
+    accuracy: Tensor
+    loss: Tensor
+
+    def frame(self) -> pd.DataFrame:
+        """One row per pattern: pattern, kept, accuracy, loss."""
+        import pandas as pd
+
+        columns = {name: getattr(self, name).numpy() for name in ("kept", "accuracy", "loss")}
+        return pd.DataFrame({"pattern": self.patterns, **columns})
+
+
+def paper_patterns(gates: Gates) -> dict[str, Tensor]:
+    """The paper's patterns over the modules of a model: name -> ``BoolTensor [n_modules]``, True = kept.
+
+    All; every other block (the first, the third, ...); the low, middle and high third of the blocks (the remainder goes to the
+    outer thirds); only the modules of one kind (query, key, value, ...); and none, which is the base model.
+
+    Args:
+        gates: one gate per module (``attach_gates(model, by="module")``).
+
+    Source: arXiv:2506.05713, structured pruning.
+    """
+    blocks = list(dict.fromkeys(gates.blocks))
+    depth = torch.tensor([blocks.index(block) for block in gates.blocks])
+    n = len(blocks)
+    low = (n + 1) // 3
+    kinds = [name.rsplit(".", 1)[-1] for name in gates.names]
+    return {
+        "all": torch.ones(len(gates), dtype=torch.bool),
+        "every other": depth % 2 == 0,
+        "low third": depth < low,
+        "middle third": (depth >= low) & (depth < n - low),
+        "high third": depth >= n - low,
+        **{f"only {kind}": torch.tensor([other == kind for other in kinds]) for kind in dict.fromkeys(kinds)},
+        "none": torch.zeros(len(gates), dtype=torch.bool),
+    }
+
+
+def prune(
+    task: Task, run: Run, patterns: Mapping[str, Tensor] | None = None, evaluator: Evaluator | None = None
+) -> PruningTable:
+    """Score a run on the task's test set with only some of its adapters kept.
+
+    Args:
+        task: the task that the run was trained on.
+        run: the run.
+        patterns: name -> what is kept, over blocks (``BoolTensor [n_blocks]``) or modules (``[n_modules]``); by default the
+            paper's (`paper_patterns`).
+        evaluator: one to reuse.
+
+    Raises:
+        ValueError: a run of another base; a mask of another length.
+
+    Source: arXiv:2506.05713, structured pruning.
+    """
+    check_base(task, run, "run")
+    evaluator = evaluator or Evaluator(task)
+    gates = evaluator.gates(run.adapter)
+    chosen = dict(patterns) if patterns is not None else paper_patterns(gates)
+    scores = evaluator([Variant(run.adapter, mask, name) for name, mask in chosen.items()])
+    kept = torch.stack([mask.double().mean() for mask in chosen.values()])
+    return PruningTable(scores.names, kept, scores.accuracy, scores.loss)

@@ -1,0 +1,112 @@
+"""A recipe: everything that decides what `fit` trains, as one frozen, validated value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from coto_lab import schedules
+from coto_lab.schedules import Constant, Schedule
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+METHODS = ("lora", "dora", "hira")
+DECAYS = ("linear", "cosine", "constant")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to adapt a task's base model. The default is plain LoRA; ``Recipe(schedule=Linear())`` is CoTo.
+
+    Attributes:
+        method: ``"lora"``, ``"dora"`` or ``"hira"``, PEFT's implementations.
+        r: rank.
+        alpha: numerator of the scale alpha / r (HiRA, whose update multiplies the base weight, has none).
+        dropout: probability of zeroing an entry of the adapter's input.
+        schedule: activation probability over progress; ``Constant(1.0)`` keeps every block's adapter on.
+        steps: optimiser steps.
+        lr: learning rate at the first step.
+        decay: how it falls to 0 over the steps: ``"linear"``, ``"cosine"``, or ``"constant"`` (stays).
+        batch_size: examples in a step, all processes together.
+        weight_decay: AdamW's decoupled decay, per step and learning rate.
+        seed: decides initialisation, order of the data, dropout and gates.
+
+    Raises:
+        ValueError: a value out of range, naming it.
+    """
+
+    method: str = "lora"
+    r: int = 4
+    alpha: float = 8.0
+    dropout: float = 0.0
+    schedule: Schedule = Constant()  # noqa: RUF009  # frozen
+    steps: int = 800
+    lr: float = 1e-2
+    decay: str = "linear"
+    batch_size: int = 32
+    weight_decay: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in (("method", METHODS), ("decay", DECAYS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(map(repr, choices))}.")
+        for name, least in (("r", 1), ("steps", 1), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name}={value!r}: must be a whole number, at least {least}.")
+        for name in ("alpha", "lr"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be a finite number above 0.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout!r}: must be in [0, 1).")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(f"weight_decay={self.weight_decay!r}: must be a finite number, 0 or above.")
+        if not isinstance(self.schedule, Schedule):
+            raise ValueError(f"schedule={self.schedule!r}: must be a Schedule, such as Linear() or Constant(1.0).")
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of the 0-based ``step``."""
+        progress = step / self.steps
+        if self.decay == "linear":
+            return self.lr * (1 - progress)
+        if self.decay == "cosine":
+            return self.lr * (1 + math.cos(math.pi * progress)) / 2
+        return self.lr
+
+    def peft_config(self, target_modules: Sequence[str]) -> PeftConfig:
+        """PEFT's configuration of the adapter, on the layers whose names end with ``target_modules``."""
+        import peft
+
+        targets = sorted(target_modules)
+        if self.method == "hira":
+            return peft.HiraConfig(r=self.r, hira_dropout=self.dropout, target_modules=targets)
+        return peft.LoraConfig(
+            r=self.r,
+            lora_alpha=self.alpha,  # PEFT says int and takes any number
+            lora_dropout=self.dropout,
+            use_dora=self.method == "dora",
+            target_modules=targets,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as JSON values; the schedule as its name and parameters."""
+        return asdict(self) | {"schedule": {"name": type(self.schedule).__name__} | asdict(self.schedule)}  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Recipe:
+        """The recipe that `to_json` wrote.
+
+        Raises:
+            ValueError: a field or a schedule that this version does not know.
+        """
+        values = dict(values)
+        unknown = values.keys() - {field.name for field in fields(cls)}
+        parameters = dict(values.pop("schedule", {"name": "Constant"}))
+        name = parameters.pop("name", None)
+        if unknown or name not in schedules.NAMES:
+            raise ValueError(f"not a recipe of this version: unknown fields {sorted(unknown)}, schedule {name!r}.")
+        return cls(schedule=getattr(schedules, name)(**parameters), **values)

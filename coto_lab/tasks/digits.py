@@ -1,0 +1,84 @@
+"""The embedded task: a model that reads prints learns to read handwriting, from 16 examples a class.
+
+The base is the glyph ViT in ``data/glyph-vit`` (see its README); the data are scikit-learn's handwritten digits, 1,797 real
+8x8 images (Alpaydin & Kaynak, UCI 1998) that are bundled with that package. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from coto_lab._files import data_path
+from coto_lab.tasks.glyphs import IMAGE_SIZE
+from coto_lab.tasks.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+SHOTS = 16  # training images per class; the rest is the test set
+
+
+def load_digits_task() -> Task:
+    """160 training and 1,637 test images of the digits 0-9, scored on the base's own ten digit logits (no new head).
+
+    The split is fixed, so runs of different seeds saw the same shots.
+
+    Raises:
+        FileNotFoundError: the embedded base model is missing.
+    """
+    train, test = handwritten_digits()
+    checkpoint = data_path("glyph-vit", "model.safetensors")
+    return Task(
+        name="digits",
+        base=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        load_base=load_glyph_vit,
+        train=train,
+        test=test,
+        classes=tuple("0123456789"),
+        target_modules=("q_proj", "k_proj", "v_proj"),
+    )
+
+
+def load_glyph_vit() -> PreTrainedModel:
+    """A fresh copy of the base: a ViT with 8 blocks of width 64 that reads the 36 printed classes 0-9, A-Z."""
+    from transformers import AutoModelForImageClassification
+    from transformers.utils import logging
+
+    folder = data_path("glyph-vit")
+    bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # for a file that loads in milliseconds
+    try:
+        return AutoModelForImageClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    finally:
+        if bar:
+            logging.enable_progress_bar()
+
+
+def handwritten_digits() -> tuple[Dataset, Dataset]:
+    """Training and test split; columns ``pixel_values`` float32 ``[1, 16, 16]`` in [-1, 1] and ``labels`` int64.
+
+    The 8x8 images are enlarged bilinearly to the size of the base's prints: ink is 1, paper -1.
+    """
+    from datasets import Array3D, Dataset, Features, Value
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy(digits.images).float()[:, None] / 16  # [1797, 1, 8, 8], ink 1 on paper 0
+    images = F.interpolate(images, size=(IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", align_corners=False) * 2 - 1
+    order = np.random.RandomState(0).permutation(len(images))
+    by_class = [order[digits.target[order] == digit] for digit in range(10)]
+    train = np.concatenate([indices[:SHOTS] for indices in by_class])
+    test = np.sort(np.concatenate([indices[SHOTS:] for indices in by_class]))
+    features = Features({"pixel_values": Array3D((1, IMAGE_SIZE, IMAGE_SIZE), dtype="float32"), "labels": Value("int64")})
+
+    def split(indices: np.ndarray) -> Dataset:
+        columns = {"pixel_values": images[indices].numpy(), "labels": digits.target[indices]}
+        return Dataset.from_dict(columns, features=features).with_format("torch")
+
+    return split(train), split(test)

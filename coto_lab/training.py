@@ -1,0 +1,237 @@
+"""Training an adapter: `fit` for scripts, `Training` for whoever wants to watch every step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coto_lab import _checkpoint
+from coto_lab.adapter import Adapter
+from coto_lab.coto import CoTo
+from coto_lab.gates import attach_gates
+from coto_lab.history import History, Step, gate_norms
+from coto_lab.recipe import Recipe
+from coto_lab.run import Run
+from coto_lab.tasks import Task
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def fit(
+    task: Task,
+    recipe: Recipe,
+    *,
+    on_step: Callable[[Step], None] | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 100,
+    progress: bool = True,
+) -> Run:
+    """Train an adapter for ``task`` by ``recipe``, on the accelerator if there is one (``accelerate launch`` for several).
+
+    Args:
+        task: base model and data.
+        recipe: how to train.
+        on_step: called with every `Step` record.
+        checkpoint: a file that holds the state of the training. If it exists, training goes on from it, to bitwise the
+            weights of a training that was never interrupted.
+        checkpoint_every: optimiser steps between two writings of that file; it is also written at the end.
+        progress: show a bar.
+
+    Raises:
+        ValueError: ``checkpoint`` is truncated, foreign, or of another recipe or base; ``checkpoint_every`` below 1.
+        FloatingPointError: the loss is not finite any more.
+    """
+    from tqdm.auto import tqdm
+
+    if checkpoint_every < 1:
+        raise ValueError(f"checkpoint_every={checkpoint_every}: must be at least 1.")
+    training = Training(task, recipe)
+    if checkpoint is not None and Path(checkpoint).exists():
+        training.load(checkpoint)
+    with tqdm(total=recipe.steps, initial=len(training.records), disable=not progress, unit="step") as bar:
+        for record in training:
+            if on_step is not None:
+                on_step(record)
+            done = record.step + 1
+            if checkpoint is not None and (done % checkpoint_every == 0 or done == recipe.steps):
+                training.save(checkpoint)
+            bar.update()
+            bar.set_postfix(loss=f"{record.loss:.3f}", p=f"{record.p:.2f}", refresh=False)
+    return training.run()
+
+
+class Training:
+    """A training under way: iterate over it, and each optimiser step yields its `Step` record.
+
+    Two trainings may alternate step by step: each has its own random numbers, and the global ones are left untouched, so
+    a run depends on its task and recipe alone. With p = 1 throughout it is bitwise plain LoRA.
+
+    Attributes:
+        model: the PEFT model.
+        gates, coto: its gates, and what draws them.
+        records: the steps so far.
+
+    Source: arXiv:2506.05713, progressive activation; the loop is the plain one, on accelerate.
+    """
+
+    def __init__(self, task: Task, recipe: Recipe, *, accelerator: Accelerator | None = None):
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from peft import get_peft_model
+
+        # A dropped adapter gets no gradient, so DistributedDataParallel has to look for the unused ones.
+        self.accelerator = accelerator or Accelerator(
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
+        )
+        self.task, self.recipe = task, recipe
+        self.records: list[Step] = []
+        self._rng = _OwnRandomNumbers(recipe.seed, self.accelerator.device)
+        with self._rng.active():
+            model = get_peft_model(task.load_base(), recipe.peft_config(task.target_modules))
+        self.model = model.train()
+        self.gates = attach_gates(model)
+        self.coto = CoTo(self.gates, recipe.schedule, total_steps=recipe.steps, seed=recipe.seed)
+        self._module_parameters = [[p for p in layer.parameters() if p.requires_grad] for layer in self.gates.layers]
+        optimizer = torch.optim.AdamW(
+            [p for p in model.parameters() if p.requires_grad],
+            lr=recipe.lr,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        self._forward, self.optimizer = self.accelerator.prepare(model, optimizer)
+
+    def __iter__(self) -> Iterator[Step]:
+        while len(self.records) < self.recipe.steps:
+            yield self.step()
+
+    def step(self) -> Step:
+        """Take one optimiser step.
+
+        Raises:
+            FloatingPointError: the loss is not finite; the adapter is as before the step.
+        """
+        started = time.perf_counter()
+        t = len(self.records)
+        mask = self.coto.go_to(t)
+        lr = self.recipe.learning_rate(t)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        with self._rng.active():
+            loss = self.task.loss(self._forward, self._batch(t))
+            self.accelerator.backward(loss)
+        value = self.accelerator.reduce(loss.detach(), "mean").item()
+        if not np.isfinite(value):
+            self.optimizer.zero_grad()
+            raise FloatingPointError(f"the loss of step {t} is {value}; try a learning rate below lr={self.recipe.lr}.")
+        norms = self._gradient_norms()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        record = Step(
+            step=t,
+            loss=value,
+            lr=lr,
+            p=self.coto.probability(t),
+            mask=mask,
+            grad_norm=gate_norms(norms, self.gates.gate_of_module, len(self.gates)),
+            module_grad_norm=norms,
+            seconds=time.perf_counter() - started,
+        )
+        self.records.append(record)
+        return record
+
+    def run(self) -> Run:
+        """The run so far: the adapter as it is now and the history of the steps taken."""
+        gates = self.gates
+        history = History.from_steps(self.records, gates.names, gates.modules, gates.gate_of_module)
+        return Run(Adapter.from_model(self.model), history, self.recipe, self.task.name, self.task.base)
+
+    def save(self, path: str | Path) -> None:
+        """Write the state of the training to one file, atomically; an earlier state there is replaced.
+
+        Raises:
+            OSError: the disk is full or not writable; an earlier state is as it was.
+        """
+        if self.accelerator.is_main_process:
+            _checkpoint.save(Path(path), self.run(), self.model, self.optimizer, self._rng.state())
+
+    def load(self, path: str | Path) -> None:
+        """Go on from a state that `save` wrote.
+
+        Raises:
+            ValueError: the file is truncated, foreign, or of another recipe, task or base; nothing was changed.
+        """
+        history, rng = _checkpoint.load(Path(path), self.run(), self.model, self.optimizer)
+        self.records = history.steps()
+        self._rng.restore(rng)
+
+    def _batch(self, step: int) -> dict[str, Tensor]:
+        data = self.task.train_batch
+        indices = batch_indices(len(data["labels"]), self.recipe.batch_size, self.recipe.seed, step)
+        share = indices[self.accelerator.process_index :: self.accelerator.num_processes]
+        return {name: column[share].to(self.accelerator.device) for name, column in data.items()}
+
+    def _gradient_norms(self) -> Tensor:
+        """Gradient norm of each adapted module, float32 ``[n_modules]``; 0 where there is no gradient."""
+        owners = [i for i, parameters in enumerate(self._module_parameters) for p in parameters if p.grad is not None]
+        gradients = [p.grad for parameters in self._module_parameters for p in parameters if p.grad is not None]
+        norms = torch.stack(torch._foreach_norm(gradients)).float().cpu()
+        return gate_norms(norms, torch.tensor(owners), len(self._module_parameters))
+
+
+def batch_indices(n: int, batch_size: int, seed: int, step: int) -> Tensor:
+    """Which of n examples make the batch of ``step``: int64 ``[batch_size]``, a pure function of its arguments.
+
+    The batches walk through one permutation after another, so every example is seen once in each n draws.
+    """
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = positions // n
+    orders = {epoch: _permutation(n, seed, int(epoch)) for epoch in np.unique(epochs)}
+    return torch.from_numpy(np.array([orders[e][i] for e, i in zip(epochs, positions % n, strict=True)]))
+
+
+@lru_cache(maxsize=4)
+def _permutation(n: int, seed: int, epoch: int) -> np.ndarray:
+    # The last word of the counter keeps these numbers apart from the gates' (coto.draw_mask), which have 0 there.
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, epoch, 0, 1])).permutation(n)
+
+
+class _OwnRandomNumbers:
+    """A torch random state that is in force only while it is used, for adapter initialisation and dropout."""
+
+    def __init__(self, seed: int, device: torch.device):
+        self._devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(self._devices):
+            torch.manual_seed(seed)
+            self._state = self._read()
+
+    def _read(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._devices)]
+
+    def _write(self, state: list[Tensor]) -> None:
+        torch.set_rng_state(state[0])
+        for device, cuda_state in zip(self._devices, state[1:], strict=False):
+            torch.cuda.set_rng_state(cuda_state, device)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        before = self._read()
+        self._write(self._state)
+        try:
+            yield
+        finally:
+            self._state = self._read()
+            self._write(before)
+
+    def state(self) -> list[Tensor]:
+        return self._state
+
+    def restore(self, state: list[Tensor]) -> None:
+        self._state = state
