@@ -58,6 +58,7 @@ def load(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimize
         for name, parameter in trainable.items():
             parameter.copy_(tensors[f"parameter/{name}"])
             moments = {key: tensors[f"optimizer/{key}/{name}"] for key in moment_names if f"optimizer/{key}/{name}" in tensors}
+            optimizer.state.pop(parameter, None)
             if moments:  # an adapter that was dropped in every step so far has none
                 optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in moments.items()}
     return columns, [tensors[f"rng/{i}"] for i in range(sum(key.startswith("rng/") for key in tensors))]

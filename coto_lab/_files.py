@@ -45,14 +45,16 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             file.chmod(0o666 & ~umask)
         if path.exists():
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
-            path.rename(old / path.name)
             try:
-                fresh.rename(path)
-            except BaseException:
-                (old / path.name).rename(path)
-                raise
+                path.rename(old / path.name)
+                try:
+                    fresh.rename(path)
+                except BaseException:
+                    (old / path.name).rename(path)
+                    raise
             finally:
-                shutil.rmtree(old, ignore_errors=True)
+                if path.exists():  # else `old` holds the only copy
+                    shutil.rmtree(old, ignore_errors=True)
         else:
             fresh.rename(path)
     finally:

@@ -66,14 +66,8 @@ def check_model(model: nn.Module, layers: dict[str, nn.Module]) -> None:
             f"model is gated already ({len(gated)} layers, first {gated[0]!r}). Use those gates (gates_of(model)) or take them "
             "off first (gates.detach())."
         )
-    hooked = [name for name, layer in layers.items() if "forward" in vars(layer)]
-    if hooked:
-        raise ValueError(
-            f"the forward method of {hooked[0]!r} ({len(hooked)} such layers) was replaced on the instance, as accelerate's "
-            "hooks do for device_map and offloading, so a gate would never be asked. Attach gates before the hooks, or "
-            "remove them: accelerate.hooks.remove_hook_from_module(model, recurse=True)."
-        )
-    for name, config in _peft_configs(model).items():
+    check_forward(layers)
+    for name, config in _peft_configs(model):
         if str(getattr(config, "peft_type", "")).endswith("ADALORA"):
             raise ValueError(
                 f"adapter {name!r} is AdaLoRA: its rank allocator and its orthogonality loss need the gradient of every "
@@ -89,9 +83,27 @@ def check_model(model: nn.Module, layers: dict[str, nn.Module]) -> None:
             )
 
 
-def _peft_configs(model: nn.Module) -> dict[str, Any]:
-    configs = getattr(model, "peft_config", None)
-    return configs if isinstance(configs, dict) else {}
+def check_forward(layers: dict[str, nn.Module]) -> None:
+    """Raise ValueError where ``forward`` was replaced on the instance, so that a change of class would go unnoticed."""
+    # Removed accelerate hooks leave the class's own bound method on the instance, which replaces nothing.
+    own = {name: vars(layer).get("forward") for name, layer in layers.items() if "forward" in vars(layer)}
+    hooked = [name for name, method in own.items() if getattr(method, "__func__", None) is not type(layers[name]).forward]
+    if hooked:
+        raise ValueError(
+            f"the forward method of {hooked[0]!r} ({len(hooked)} such layers) was replaced on the instance, as accelerate's "
+            "hooks do for device_map and offloading, so a gate would never be asked. Attach gates before the hooks, and "
+            "remove them before detaching: accelerate.hooks.remove_hook_from_module(model, recurse=True)."
+        )
+
+
+def _peft_configs(model: nn.Module) -> list[tuple[str, Any]]:
+    # The PEFT model may be a part of ``model``, and several of its modules name the same configs.
+    found: dict[int, tuple[str, Any]] = {}
+    for module in model.modules():
+        configs = getattr(module, "peft_config", None)
+        if isinstance(configs, dict):
+            found.update({id(config): (name, config) for name, config in configs.items()})
+    return list(found.values())
 
 
 def block_name(name: str) -> str | None:
@@ -106,8 +118,12 @@ def group_layers(layers: dict[str, nn.Module], by: str) -> dict[str, list[str]]:
     Raises:
         ValueError: with ``by="block"``, a layer whose name holds no block index.
     """
-    if by == "module":
-        return _join_tied(layers)
+    groups = _join_tied(layers) if by == "module" else _join_blocks(layers)
+    _warn_shared(layers, groups)
+    return groups
+
+
+def _join_blocks(layers: dict[str, nn.Module]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     homeless = []
     for name in layers:
@@ -121,7 +137,6 @@ def group_layers(layers: dict[str, nn.Module], by: str) -> dict[str, list[str]]:
             f"these adapter layers are on no block (no index in their names): {homeless}. Leave them out of target_modules "
             "(PEFT: exclude_modules), train them whole (modules_to_save), or give every layer its own gate with by='module'."
         )
-    _warn_shared(layers, groups)
     return groups
 
 
@@ -131,15 +146,19 @@ def _join_tied(layers: dict[str, nn.Module]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     owner: dict[int, str] = {}
     for name, layer in layers.items():
-        tied_base = [id(p) for p in layer.base_layer.parameters()]  # type: ignore[union-attr]
-        adapter = [id(p) for p in layer.parameters() if p.requires_grad]
+        tied_base = [_storage(p) for p in layer.base_layer.parameters()]  # type: ignore[union-attr]
+        adapter = [_storage(p) for p in layer.parameters() if p.requires_grad]
         shares_both = any(i in owner for i in tied_base) and any(i in owner for i in adapter)
         first = next((owner[i] for i in adapter if i in owner), name) if shares_both else name
         groups.setdefault(first, []).append(name)
         for i in (*tied_base, *adapter):
             owner.setdefault(i, first)
-    _warn_shared(layers, groups)
     return groups
+
+
+def _storage(parameter: nn.Parameter) -> int:
+    # PEFT ties two adapters by making one's parameter a transposed view of the other's: two objects, one memory.
+    return parameter.data_ptr() or id(parameter)  # without memory of its own (meta device, sharded): the object
 
 
 def _warn_shared(layers: dict[str, nn.Module], groups: dict[str, list[str]]) -> None:
@@ -147,9 +166,10 @@ def _warn_shared(layers: dict[str, nn.Module], groups: dict[str, list[str]]) -> 
     for gate, names in groups.items():
         for name in names:
             for parameter_name, parameter in layers[name].named_parameters():
-                if parameter.requires_grad and owner.setdefault(id(parameter), gate) != gate:
+                first = owner.setdefault(_storage(parameter), gate) if parameter.requires_grad else gate
+                if first != gate:
                     warnings.warn(
-                        f"the gates {owner[id(parameter)]!r} and {gate!r} share the trainable parameter {parameter_name!r} "
+                        f"the gates {first!r} and {gate!r} share the trainable parameter {parameter_name!r} "
                         "(as VBLoRA, Lily, TinyLoRA and UniLoRA do): it keeps training through whichever is open.",
                         UserWarning,
                         stacklevel=4,

@@ -75,4 +75,5 @@ def _finds_unused_parameters(args: TrainingArguments, model: nn.Module) -> bool:
     if args.ddp_find_unused_parameters is not None:
         return bool(args.ddp_find_unused_parameters)
     # Trainer's own choice: yes, except for a transformers model (`model.add_adapter`) with checkpointing.
-    return not (isinstance(model, PreTrainedModel) and args.gradient_checkpointing)
+    checkpoints = args.gradient_checkpointing or any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
+    return not (isinstance(model, PreTrainedModel) and checkpoints)

@@ -88,9 +88,9 @@ class CoTo:
 
     def go_to(self, step: int) -> Tensor:
         """Set the gates of ``step`` (0-based), as when training resumes there; return the mask."""
-        self.current_step = step
-        mask = self.mask(step)
+        mask = self.mask(step)  # a step that it refuses changes nothing
         self.gates.train_with(mask)
+        self.current_step = step
         return mask
 
     def state_dict(self) -> dict[str, Any]:

@@ -141,11 +141,9 @@ def module_mask(gates: Gates, mask: Tensor | None) -> Tensor:
     if mask is None:
         return torch.ones(len(gates), dtype=torch.bool)
     blocks = list(dict.fromkeys(gates.blocks))
-    if mask.dtype != torch.bool or mask.shape not in ((len(gates),), (len(blocks),)):
-        raise ValueError(
-            f"mask must be a BoolTensor [{len(blocks)}] (blocks) or [{len(gates)}] (modules), "
-            f"got {mask.dtype} {list(mask.shape)}."
-        )
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape not in ((len(gates),), (len(blocks),)):
+        found = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(f"mask must be a BoolTensor [{len(blocks)}] (blocks) or [{len(gates)}] (modules), got {found}.")
     if len(mask) == len(gates):
         return mask
     return mask[[blocks.index(block) for block in gates.blocks]]

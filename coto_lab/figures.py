@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -10,6 +10,7 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from coto_lab.coto import CoTo
 from coto_lab.history import History
 from coto_lab.probes.gradients import gradient_share
 from coto_lab.probes.interpolation import Curve
@@ -42,6 +43,49 @@ def smooth(values: Tensor, window: int = 20) -> Tensor:
     ends = torch.arange(1, len(values) + 1)
     starts = (ends - window).clamp(min=0)
     return ((sums[ends] - sums[starts]) / (ends - starts)).float()
+
+
+def image_figure(images: Tensor, titles: Sequence[str], columns: int = 10) -> go.Figure:
+    """A table of grey images, ink dark on light paper.
+
+    Args:
+        images: ``[n, 1, height, width]`` in [-1, 1], ink 1.
+        titles: one per image.
+        columns: images in a row.
+    """
+    rows = -(-len(images) // columns)
+    figure = make_subplots(rows=rows, cols=columns, subplot_titles=list(titles), horizontal_spacing=0.01)
+    for i, image in enumerate(images[:, 0]):
+        grey = go.Heatmap(z=image.numpy(), zmin=-1, zmax=1, colorscale="Greys", showscale=False, hoverinfo="skip")
+        figure.add_trace(grey, row=i // columns + 1, col=i % columns + 1)
+    figure.update_xaxes(visible=False, constrain="domain")
+    figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x", constrain="domain")
+    return _dress(figure, height=60 + 110 * rows).update_layout(margin={"l": 10, "r": 10, "t": 40, "b": 10})
+
+
+def schedule_figure(coto: CoTo) -> go.Figure:
+    """What CoTo will do, known before training: the share of open gates against p(t) above, every gate's draws below."""
+    masks = coto.masks()
+    steps = torch.arange(len(masks)).numpy()
+    names = [name.rsplit(".", 1)[-1] for name in coto.gates.names]
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.45, 0.55])
+    look = style("CoTo")
+    share = smooth(masks.float().mean(1)).numpy()
+    line = {"color": GUESS_COLOR, "width": 1.5}
+    figure.add_trace(go.Scatter(name="open blocks, mean of 20 steps", x=steps, y=share, line=line), row=1, col=1)
+    p = [coto.probability(int(step)) for step in steps]
+    line = {"color": look["color"], "width": 3}
+    figure.add_trace(go.Scatter(name="p(t)", x=steps, y=p, line=line), row=1, col=1)
+    scale = [[0, "#F2F2F2"], [1, look["color"]]]
+    raster = go.Heatmap(
+        x=steps, y=names, z=masks.T.int().numpy(), zmin=0, zmax=1, colorscale=scale, showscale=False,
+        hovertemplate="step %{x}, block %{y}: %{z}<extra>1 = open</extra>",
+    )  # fmt: skip
+    figure.add_trace(raster, row=2, col=1)
+    figure.update_yaxes(title="probability, share", range=[0, 1.05], row=1, col=1)
+    figure.update_yaxes(title="block (coloured: it trains)", type="category", row=2, col=1)
+    figure.update_xaxes(title="optimiser step", row=2, col=1)
+    return _dress(figure, height=430)
 
 
 def training_figure(histories: Mapping[str, History], total_steps: int, figure: Any = None) -> Any:
@@ -81,7 +125,7 @@ def _empty_training_figure(histories: Mapping[str, History], total_steps: int) -
     bins = gradient_share(torch.zeros(0, len(gates)), total_steps).shape[1]
     centres = (torch.arange(bins).numpy() + 0.5) * total_steps / bins
     for column, name in enumerate(names, start=1):
-        look = style(name, column)
+        look = style(name, column - 1)  # as in the other figures, which count from 0
         line = {"color": look["color"], "dash": look["dash"], "width": 2}
         figure.add_trace(go.Scatter(name=name, mode="lines", line=line, x=[], y=[]), row=1, col=1)
         heat = go.Heatmap(
@@ -100,7 +144,7 @@ def _empty_training_figure(histories: Mapping[str, History], total_steps: int) -
         figure.update_xaxes(title="optimiser step", range=[0, total_steps], row=2, col=column)
     figure.update_yaxes(title="block", type="category", row=2, col=1)
     figure.update_xaxes(range=[0, total_steps], row=1, col=1)
-    figure.update_yaxes(title="training loss, nats<br>(mean of 20 steps)", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title="training loss, nats<br>(mean of 20 steps)", type="log", dtick=1, row=1, col=1)
     return _dress(figure, height=560)
 
 
@@ -150,9 +194,11 @@ def pruning_figure(tables: Mapping[str, PruningTable]) -> go.Figure:
             hovertemplate="%{x}: %{y:.1f}%<extra></extra>",
         )
         figure.add_trace(bar)
-        if "none" in table.patterns and position == 0:
-            base = table.accuracy[table.patterns.index("none")].item() * 100
-            figure.add_hline(y=base, line={"dash": "dot", "color": GUESS_COLOR}, annotation_text="base model, no adapter")
+        if "none" in table.patterns and position == len(tables) - 1:  # the last trace is drawn over the bars
+            base = [table.accuracy[table.patterns.index("none")].item() * 100] * len(shown)
+            line = {"dash": "dot", "color": "black", "width": 2}
+            x = [pattern for pattern, _ in shown]
+            figure.add_trace(go.Scatter(name="base model, no adapter", x=x, y=base, mode="lines", line=line))
     figure.update_xaxes(title="which adapters are kept")
     figure.update_yaxes(title="test accuracy, %", range=[0, 100])
     figure.update_layout(barmode="group")
@@ -163,7 +209,7 @@ def _dress(figure: go.Figure, height: int) -> go.Figure:
     figure.update_layout(
         template="plotly_white",
         height=height,
-        margin={"l": 70, "r": 30, "t": 60, "b": 60},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        margin={"l": 70, "r": 30, "t": 80, "b": 60},
+        legend={"orientation": "h", "y": 1 + 30 / (height - 120), "yanchor": "bottom", "x": 1, "xanchor": "right"},
     )
     return figure

@@ -5,84 +5,23 @@ gradient (``grad`` stays None), and so no optimiser update, no weight decay and 
 is shut only while its layers are training, as ``nn.Dropout`` is active only then; a *closed* gate is shut by hand and
 holds in evaluation too.
 
-How: each adapter layer's class is swapped for a cached subclass whose ``forward`` asks the gate first, the technique of
-``torch.nn.utils.parametrize`` and FSDP2. Keys of the state dict, ``isinstance``, copying, saving and merging are as before.
+How: `coto_lab._gated_layer`. Keys of the state dict, ``isinstance``, copying, saving and merging are as before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from coto_lab._gate_checks import block_name, check_model, find_adapter_layers, group_layers
+from coto_lab._gate_checks import block_name, check_forward, check_model, find_adapter_layers, group_layers
+from coto_lab._gated_layer import Gate, gated, set_class
 
 Which = Tensor | int | str | Iterable[int] | Iterable[str]
-
-_PEFT_ONLY_ARGUMENTS = ("adapter_names", "alora_offsets")  # PEFT's forward takes these; a base layer does not know them
-
-
-class _Gate:
-    """The switch that the layers of one block share."""
-
-    def __init__(self, name: str):
-        self.name = name
-        self.closed = False  # by hand: holds in training and evaluation
-        self.dropped = False  # by a training mask: holds only while the layer trains
-        self.last_forward: bool | None = None  # was it shut in the last training forward? A recomputation must agree.
-
-    def is_shut(self, training: bool) -> bool:
-        return self.closed or (self.dropped and training)
-
-
-@cache
-def _gated(layer_class: Any) -> type[nn.Module]:
-    """The subclass of ``layer_class`` that asks its gate before it adds the adapter."""
-
-    class Gated(layer_class):  # type: ignore[valid-type, misc]
-        _ungated_class = layer_class
-
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            gate = self._coto_gate
-            shut = gate.is_shut(self.training)
-            if self.training and not torch.compiler.is_compiling():
-                _check_recomputation(gate, shut)
-            if not shut:
-                return super().forward(*args, **kwargs)
-            if getattr(self, "merged", False):
-                raise RuntimeError(
-                    f"gate {gate.name!r} is shut, but the adapter of this layer is merged into its base weight, so it cannot "
-                    "be left out. Call model.unmerge_adapter() first, or gates.open()."
-                )
-            return self.base_layer(*args, **{k: v for k, v in kwargs.items() if k not in _PEFT_ONLY_ARGUMENTS})
-
-        def __reduce_ex__(self, protocol: Any) -> Any:  # the class is made at run time: pickle and deepcopy rebuild it
-            return _rebuild, (layer_class,), self.__dict__
-
-    Gated.__name__, Gated.__qualname__ = layer_class.__name__, layer_class.__qualname__
-    Gated.__module__, Gated.__doc__ = layer_class.__module__, layer_class.__doc__
-    return Gated
-
-
-def _rebuild(layer_class: type[nn.Module]) -> nn.Module:
-    gated = _gated(layer_class)
-    return gated.__new__(gated)
-
-
-def _check_recomputation(gate: _Gate, shut: bool) -> None:
-    # Gradient checkpointing runs forward again inside backward. Its reentrant kind would silently differentiate another
-    # function if the gate had moved in between. A graph task is under way (id other than -1) only inside backward.
-    if torch._C._current_graph_task_id() == -1:
-        gate.last_forward = shut
-    elif shut != gate.last_forward:
-        raise RuntimeError(
-            f"gate {gate.name!r} was changed between forward and backward, and gradient checkpointing recomputes the forward "
-            "pass: the gradients would be wrong. Change gates only before a forward pass or after its backward pass."
-        )
 
 
 def attach_gates(model: nn.Module, by: Literal["block", "module"] = "block") -> Gates:
@@ -151,13 +90,13 @@ class Gates:
         self.gate_of_module = torch.arange(len(groups)).repeat_interleave(sizes)
         self._groups = tuple(tuple(members.values()) for members in groups.values())
         self._gates = tuple(
-            getattr(members[0], "_coto_gate", None) or _Gate(name)
+            getattr(members[0], "_coto_gate", None) or Gate(name)
             for name, members in zip(self.names, self._groups, strict=True)
         )
         for gate, members in zip(self._gates, self._groups, strict=True):
             for layer in members:
                 if not hasattr(layer, "_coto_gate"):
-                    layer.__class__ = _gated(type(layer))
+                    set_class(layer, gated(type(layer)))
                     layer._coto_gate = gate  # type: ignore[assignment]
 
     def __len__(self) -> int:
@@ -210,10 +149,15 @@ class Gates:
                 gate.closed, gate.dropped = closed, dropped
 
     def detach(self) -> None:
-        """Take the gates off: the layers' classes, the state dict and the outputs are as before `attach_gates`."""
+        """Take the gates off: the layers' classes, the state dict and the outputs are as before `attach_gates`.
+
+        Raises:
+            ValueError: a layer's ``forward`` was replaced on the instance since (accelerate hooks).
+        """
+        check_forward(dict(zip(self.modules, self.layers, strict=True)))
         for layer in self.layers:
             if hasattr(layer, "_coto_gate"):
-                layer.__class__ = type(layer)._ungated_class  # type: ignore[attr-defined]
+                set_class(layer, type(layer)._ungated_class)  # type: ignore[attr-defined]
                 del layer._coto_gate
 
     def _check_mask(self, mask: Tensor) -> Tensor:
@@ -225,14 +169,16 @@ class Gates:
     def _indices(self, which: Which) -> list[int]:
         if isinstance(which, Tensor) and which.dtype == torch.bool:
             return self._check_mask(which).nonzero().flatten().tolist()
-        items = [which] if isinstance(which, (int, str)) else list(which)
-        return [self._index(item.item() if isinstance(item, Tensor) else item) for item in items]
+        items: Any = which.tolist() if isinstance(which, Tensor) else which
+        several = isinstance(items, Iterable) and not isinstance(items, str)
+        return [self._index(item) for item in (items if several else [items])]
 
-    def _index(self, item: object) -> int:
+    def _index(self, item: Any) -> int:
+        item = item.tolist() if isinstance(item, Tensor) else item
         if isinstance(item, str) and item in self.names:
             return self.names.index(item)
-        if isinstance(item, int) and not isinstance(item, bool) and -len(self) <= item < len(self):
-            return item % len(self)
+        if isinstance(item, Integral) and not isinstance(item, bool) and -len(self) <= int(item) < len(self):
+            return int(item) % len(self)
         raise ValueError(
             f"which: {item!r} is no gate of this model; use a name ({self.names[0]!r} ... {self.names[-1]!r}), an index "
             f"from 0 to {len(self) - 1}, or a BoolTensor [{len(self)}]."

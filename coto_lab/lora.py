@@ -80,6 +80,8 @@ class LoRALinear(nn.Module):
         open_rows = self._open_rows()
         if open_rows.all():
             return y + self._update(x, self.lora_A, self.lora_B)
+        if not open_rows.any():
+            return y
         # Shut rows are left out of the arithmetic; index_add puts the open rows' updates back in their places.
         at = open_rows.nonzero().flatten().to(x.device)
         return y.index_add(0, at, self._update(x[at], self.lora_A[at], self.lora_B[at]))
@@ -90,7 +92,7 @@ class LoRALinear(nn.Module):
         if a.dim() == 2:
             return F.linear(F.linear(x, a), b) * self.scaling
         flat = x.flatten(1, -2)  # [R, n, in]
-        return (flat @ a.mT @ b.mT * self.scaling).view(*x.shape[:-1], -1)
+        return (flat @ a.mT @ b.mT * self.scaling).unflatten(1, x.shape[1:-1])
 
     def _open_rows(self) -> Tensor:
         if isinstance(self.gate, bool):

@@ -36,9 +36,9 @@ def merge(adapters: Sequence[Adapter], how: str = "linear", weights: Sequence[fl
         raise ValueError(f"weights={weights}: give one finite number for each of the {len(adapters)} adapters.")
     if how not in _METHODS:
         raise ValueError(f"how={how!r}: must be one of {', '.join(map(repr, _METHODS))}.")
-    names: list[set[str]] = [set(adapter.tensors) for adapter in adapters]
+    names = [set(adapter.tensors) for adapter in adapters]
     if any(other != names[0] for other in names):
-        differing = sorted(set.union(*names) - set.intersection(*names))
+        differing = sorted(set().union(*names) - names[0].intersection(*names))
         raise ValueError(f"the adapters are of different methods or modules: not all have {differing[:2]}.")
     return _METHODS[how](adapters, weights)
 
@@ -46,11 +46,11 @@ def merge(adapters: Sequence[Adapter], how: str = "linear", weights: Sequence[fl
 def _linear(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     first = adapters[0]
     for i, adapter in enumerate(adapters):
-        for key in ("r", "lora_alpha", "use_rslora", "use_dora"):
+        for key in ("r", "lora_alpha", "alpha_pattern", "use_rslora", "use_dora"):
             if adapter.config.get(key) != first.config.get(key):
                 raise ValueError(
-                    "linear fusion averages factors of the same shape and scale, but adapter 0 has "
-                    f"{key}={first.config.get(key)} and adapter {i} has {key}={adapter.config.get(key)}. Use how='ensemble' for LoRA of different ranks."
+                    f"linear fusion averages factors of the same shape and scale, but {key} is {first.config.get(key)} in "
+                    f"adapter 0 and {adapter.config.get(key)} in adapter {i}. Use how='ensemble' for LoRA of different ranks."
                 )
         for name, tensor in adapter.tensors.items():
             if tensor.shape != first.tensors[name].shape:
@@ -66,9 +66,9 @@ def _ensemble(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     pairs = list(zip(adapters, weights, strict=True))
     scales = [_lora_scale(adapter.config) for adapter in adapters]
     for name in adapters[0].tensors:
-        if ".lora_A" in name:
+        if name.endswith(".lora_A.weight"):
             tensors[name] = torch.cat([a.tensors[name] for a in adapters], dim=0)  # [Σ r, in]
-        elif ".lora_B" in name:
+        elif name.endswith(".lora_B.weight"):
             parts = [w * s * a.tensors[name] for (a, w), s in zip(pairs, scales, strict=True)]
             tensors[name] = torch.cat(parts, dim=1)  # [out, Σ r], with weight and scale in it
         else:

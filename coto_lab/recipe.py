@@ -58,6 +58,10 @@ class Recipe:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name}={value!r}: must be a whole number, at least {least}.")
+        for name in ("alpha", "lr", "dropout", "weight_decay"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"{name}={value!r}: must be a number.")
         for name in ("alpha", "lr"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be a finite number above 0.")
@@ -109,4 +113,7 @@ class Recipe:
         name = parameters.pop("name", None)
         if unknown or name not in schedules.NAMES:
             raise ValueError(f"not a recipe of this version: unknown fields {sorted(unknown)}, schedule {name!r}.")
-        return cls(schedule=getattr(schedules, name)(**parameters), **values)
+        schedule = getattr(schedules, name)
+        if unknown := parameters.keys() - {field.name for field in fields(schedule)}:
+            raise ValueError(f"not a recipe of this version: schedule {name!r} has no {sorted(unknown)}.")
+        return cls(schedule=schedule(**parameters), **values)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from coto_lab.adapter import Adapter
 from coto_lab.coto import CoTo
 from coto_lab.gates import attach_gates
 from coto_lab.history import History, Step, gate_norms
+from coto_lab.randomness import OwnRandomNumbers, batch_indices
 from coto_lab.recipe import Recipe
 from coto_lab.run import Run
 from coto_lab.tasks import Task
@@ -91,9 +90,14 @@ class Training:
         self.accelerator = accelerator or Accelerator(
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
         )
+        if recipe.batch_size % self.accelerator.num_processes:  # DDP averages the processes' means: shares must be equal
+            raise ValueError(
+                f"batch_size={recipe.batch_size} cannot be shared evenly by {self.accelerator.num_processes} processes; "
+                f"give a multiple of {self.accelerator.num_processes}."
+            )
         self.task, self.recipe = task, recipe
         self.records: list[Step] = []
-        self._rng = _OwnRandomNumbers(recipe.seed, self.accelerator.device)
+        self._rng = OwnRandomNumbers(recipe.seed, self.accelerator.device)
         with self._rng.active():
             model = get_peft_model(task.load_base(), recipe.peft_config(task.target_modules))
         self.model = model.train()
@@ -149,9 +153,12 @@ class Training:
 
     def run(self) -> Run:
         """The run so far: the adapter as it is now and the history of the steps taken."""
+        return Run(Adapter.from_model(self.model), self.history(), self.recipe, self.task.name, self.task.base)
+
+    def history(self) -> History:
+        """The records so far, as columns."""
         gates = self.gates
-        history = History.from_steps(self.records, gates.names, gates.modules, gates.gate_of_module)
-        return Run(Adapter.from_model(self.model), history, self.recipe, self.task.name, self.task.base)
+        return History.from_steps(self.records, gates.names, gates.modules, gates.gate_of_module)
 
     def save(self, path: str | Path) -> None:
         """Write the state of the training to one file, atomically; an earlier state there is replaced.
@@ -160,7 +167,7 @@ class Training:
             OSError: the disk is full or not writable; an earlier state is as it was.
         """
         if self.accelerator.is_main_process:
-            _checkpoint.save(Path(path), self.run(), self.model, self.optimizer, self._rng.state())
+            _checkpoint.save(Path(path), self.run(), self.model, self.optimizer, self._rng.state)
 
     def load(self, path: str | Path) -> None:
         """Go on from a state that `save` wrote.
@@ -170,7 +177,7 @@ class Training:
         """
         history, rng = _checkpoint.load(Path(path), self.run(), self.model, self.optimizer)
         self.records = history.steps()
-        self._rng.restore(rng)
+        self._rng.state = rng
 
     def _batch(self, step: int) -> dict[str, Tensor]:
         data = self.task.train_batch
@@ -184,54 +191,3 @@ class Training:
         gradients = [p.grad for parameters in self._module_parameters for p in parameters if p.grad is not None]
         norms = torch.stack(torch._foreach_norm(gradients)).float().cpu()
         return gate_norms(norms, torch.tensor(owners), len(self._module_parameters))
-
-
-def batch_indices(n: int, batch_size: int, seed: int, step: int) -> Tensor:
-    """Which of n examples make the batch of ``step``: int64 ``[batch_size]``, a pure function of its arguments.
-
-    The batches walk through one permutation after another, so every example is seen once in each n draws.
-    """
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = positions // n
-    orders = {epoch: _permutation(n, seed, int(epoch)) for epoch in np.unique(epochs)}
-    return torch.from_numpy(np.array([orders[e][i] for e, i in zip(epochs, positions % n, strict=True)]))
-
-
-@lru_cache(maxsize=4)
-def _permutation(n: int, seed: int, epoch: int) -> np.ndarray:
-    # The last word of the counter keeps these numbers apart from the gates' (coto.draw_mask), which have 0 there.
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, epoch, 0, 1])).permutation(n)
-
-
-class _OwnRandomNumbers:
-    """A torch random state that is in force only while it is used, for adapter initialisation and dropout."""
-
-    def __init__(self, seed: int, device: torch.device):
-        self._devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(self._devices):
-            torch.manual_seed(seed)
-            self._state = self._read()
-
-    def _read(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._devices)]
-
-    def _write(self, state: list[Tensor]) -> None:
-        torch.set_rng_state(state[0])
-        for device, cuda_state in zip(self._devices, state[1:], strict=False):
-            torch.cuda.set_rng_state(cuda_state, device)
-
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        before = self._read()
-        self._write(self._state)
-        try:
-            yield
-        finally:
-            self._state = self._read()
-            self._write(before)
-
-    def state(self) -> list[Tensor]:
-        return self._state
-
-    def restore(self, state: list[Tensor]) -> None:
-        self._state = state

@@ -36,19 +36,20 @@ def main() -> None:
                 print(f"training {path.name}")
                 fit(task, replace(recipe, seed=seed)).save(path)
             runs.append(Run.load(path))
-        for run in runs:
-            table = prune(task, run, evaluator=evaluator).frame().set_index("pattern")["accuracy"]
-            rows += [(method, "accuracy" if name == "all" else name, score) for name, score in table.items()]
-        for run_a, run_b in combinations(runs, 2):
-            for how in ("fuse", "ensemble"):
+        tables = [prune(task, run, evaluator=evaluator).frame().set_index("pattern")["accuracy"] for run in runs]
+        rows += [(method, "all adapters", table["all"]) for table in tables]
+        for how, name in (("fuse", "1:1 fusion of two seeds"), ("ensemble", "1:1 ensemble of two seeds")):
+            for run_a, run_b in combinations(runs, 2):
                 curve = interpolate(task, run_a, run_b, alphas=[0, 0.5, 1], how=how, evaluator=evaluator)
-                rows.append((method, f"1:1 {how}, all pairs", curve.accuracy[1].item()))
+                rows.append((method, name, curve.accuracy[1].item()))
+        for pattern in tables[0].index.drop(["all", "none"]):
+            rows += [(method, f"kept: {pattern}", table[pattern]) for table in tables]
     scores = pd.DataFrame(rows, columns=["method", "score", "value"])
     grouped = (scores["value"] * 100).groupby([scores["score"], scores["method"]], sort=False)
     table = grouped.agg(["mean", "std", "min", "max", "count"]).round(2)
-    print(f"\nTest accuracy in %, {args.seeds} seeds (pairs of seeds for 1:1):\n\n{table.to_string()}")
-    content = {f"{score} | {method}": row for (score, method), row in table.to_dict("index").items()}
-    write_file(args.out / "scores.json", lambda path: path.write_text(json.dumps(content, indent=2) + "\n"))
+    print(f"\nTest accuracy in %, {args.seeds} seeds (1:1: all pairs of seeds):\n\n{table.to_string()}")
+    content = json.dumps(table.reset_index().to_dict("records"), indent=2) + "\n"
+    write_file(args.out / "scores.json", lambda path: path.write_text(content))
 
 
 if __name__ == "__main__":

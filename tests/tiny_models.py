@@ -14,45 +14,88 @@ TARGETS = ["q_proj", "v_proj"]
 TOKENS = torch.arange(12).reshape(2, 6)
 
 
-def llama(layers: int = 3, **config: object) -> nn.Module:
+def llama(layers: int = 3, **settings: object) -> nn.Module:
     torch.manual_seed(0)
-    sizes = dict(hidden_size=16, intermediate_size=24, num_attention_heads=2, num_key_value_heads=2, vocab_size=32)
-    return transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(**{**sizes, "num_hidden_layers": layers, "max_position_embeddings": 32, **config})
+    config = transformers.LlamaConfig(
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        vocab_size=32,
+        max_position_embeddings=32,
+        use_cache=False,  # a cache knows its layers by number: torch.compile would make a graph for each
+        **settings,
     )
+    return transformers.LlamaForCausalLM(config)
 
 
 def vit(layers: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    sizes = dict(hidden_size=16, intermediate_size=24, num_attention_heads=2, image_size=8, patch_size=4, num_channels=1)
-    return transformers.ViTForImageClassification(transformers.ViTConfig(**sizes, num_hidden_layers=layers, num_labels=3))
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        image_size=8,
+        patch_size=4,
+        num_channels=1,
+        num_labels=3,
+    )
+    return transformers.ViTForImageClassification(config)
 
 
 def t5(encoder: int = 2, decoder: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    sizes = dict(d_model=16, d_kv=8, d_ff=24, num_heads=2, vocab_size=32, dropout_rate=0.0, decoder_start_token_id=0)
-    config = transformers.T5Config(**sizes, num_layers=encoder, num_decoder_layers=decoder)
+    config = transformers.T5Config(
+        d_model=16,
+        d_kv=8,
+        d_ff=24,
+        num_layers=encoder,
+        num_decoder_layers=decoder,
+        num_heads=2,
+        vocab_size=32,
+        decoder_start_token_id=0,
+    )
     return transformers.T5ForConditionalGeneration(config)
 
 
 def bert(layers: int = 3) -> nn.Module:
     torch.manual_seed(0)
-    sizes = dict(hidden_size=16, intermediate_size=24, num_attention_heads=2, vocab_size=32, max_position_embeddings=16)
-    dropout = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    config = transformers.BertConfig(**sizes, **dropout, num_hidden_layers=layers, num_labels=3)
+    config = transformers.BertConfig(
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        vocab_size=32,
+        max_position_embeddings=16,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        num_labels=3,
+    )
     return transformers.BertForSequenceClassification(config)
 
 
 def gpt2(layers: int = 2) -> nn.Module:
     torch.manual_seed(0)
-    sizes = dict(n_embd=16, n_layer=layers, n_head=2, n_positions=16, vocab_size=32, bos_token_id=0, eos_token_id=0)
-    return transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes))
+    config = transformers.GPT2Config(
+        n_embd=16, n_layer=layers, n_head=2, n_positions=16, vocab_size=32, bos_token_id=0, eos_token_id=0
+    )
+    return transformers.GPT2LMHeadModel(config)
 
 
 def swin(depths: tuple[int, ...] = (1, 2)) -> nn.Module:
     torch.manual_seed(0)
-    sizes = dict(image_size=16, patch_size=2, num_channels=1, embed_dim=8, num_heads=[2] * len(depths), window_size=2)
-    return transformers.SwinModel(transformers.SwinConfig(**sizes, depths=list(depths)))
+    config = transformers.SwinConfig(
+        image_size=16,
+        patch_size=2,
+        num_channels=1,
+        embed_dim=8,
+        depths=list(depths),
+        num_heads=[2] * len(depths),
+        window_size=2,
+    )
+    return transformers.SwinModel(config)
 
 
 def config_of(method: str, targets: object = None, **settings: object) -> peft.PeftConfig:

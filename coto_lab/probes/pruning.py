@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from coto_lab.evaluation import Evaluator, Variant
+from coto_lab.evaluation import Evaluator, Variant, module_mask
 from coto_lab.gates import Gates
 from coto_lab.probes.interpolation import check_base
 from coto_lab.run import Run
@@ -46,8 +46,8 @@ class PruningTable:
 def paper_patterns(gates: Gates) -> dict[str, Tensor]:
     """The paper's patterns over the modules of a model: name -> ``BoolTensor [n_modules]``, True = kept.
 
-    All; every other block (the first, the third, ...); the low, middle and high third of the blocks (the remainder goes to the
-    outer thirds); only the modules of one kind (query, key, value, ...); and none, which is the base model.
+    All; every other block (the first, the third, ...); the low, middle and high third of the blocks (one left over goes to
+    the middle, two to the ends); only the modules of one kind (query, key, value, ...); and none, which is the base model.
 
     Args:
         gates: one gate per module (``attach_gates(model, by="module")``).
@@ -92,5 +92,5 @@ def prune(
     gates = evaluator.gates(run.adapter)
     chosen = dict(patterns) if patterns is not None else paper_patterns(gates)
     scores = evaluator([Variant(run.adapter, mask, name) for name, mask in chosen.items()])
-    kept = torch.stack([mask.double().mean() for mask in chosen.values()])
+    kept = torch.stack([module_mask(gates, mask).double().mean() for mask in chosen.values()])
     return PruningTable(scores.names, kept, scores.accuracy, scores.loss)

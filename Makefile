@@ -1,0 +1,57 @@
+# make lab    opens the tour in JupyterLab          make gallery  trains the gallery of finished runs
+# make test   runs everything that CI runs          make bench    runs the benchmarks
+# make clean  removes .venv and the caches
+
+PYTHON ?= python3
+LAB_ARGS ?=
+CELL_SECONDS ?= 120
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
+
+.PHONY: lab test gallery bench clean
+.DELETE_ON_ERROR:
+
+lab: $(VENV)/.lab
+	$(BIN)/jupyter lab $(LAB_ARGS) notebooks/00_tour.ipynb
+
+# The quick checks first. Notebooks: our "warnings are errors" is for pytest's own process, so it is off there. nbval interrupts a
+# cell that takes longer than CELL_SECONDS and then expects the later ones to fail; training takes the interrupt as Stop and
+# goes on, so a later cell that passes after a timeout has to count as a failure (xfail_strict).
+test: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests --ignore=tests/browser
+	$(BIN)/python -m pytest -x -p no:warnings -o xfail_strict=true --nbval-lax --nbval-current-env \
+		--nbval-cell-timeout=$(CELL_SECONDS) notebooks
+	$(BIN)/python -m pytest tests/browser
+
+gallery: $(VENV)/.lab
+	$(BIN)/python data/make_gallery.py
+
+bench: $(VENV)/.test
+	@test -e benchmarks/bench.py || { echo "there are no benchmarks in this checkout (benchmarks/bench.py)" >&2; exit 1; }
+	$(BIN)/python benchmarks/bench.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist test-results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
+
+# Stamps: a second make installs nothing. PyTorch comes first and by itself, so that pip takes the build that fits this
+# machine (CPU or CUDA) before any other package asks for it.
+$(VENV)/.torch: constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt $(TORCH)
+	touch $@
+
+$(VENV)/.lab: $(VENV)/.torch pyproject.toml
+	$(PIP) install -c constraints.txt -e ".[lab]"
+	touch $@
+
+$(VENV)/.test: $(VENV)/.torch pyproject.toml
+	$(PIP) install -c constraints.txt -e ".[test]"
+	touch $@ $(VENV)/.lab

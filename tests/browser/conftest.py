@@ -1,0 +1,201 @@
+"""A real JupyterLab with a real kernel, and a real Chromium that looks at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, WebSocket, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "test-results"
+HOME = {"127.0.0.1", "localhost"}
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+# Every cell is in the page, wherever it is scrolled to, and nothing pops up over it.
+LAB_SETTINGS = {
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+}
+
+
+def find_chromium() -> str:
+    """The browser's path; the test fails where there is none, since a skipped browser test proves nothing."""
+    chosen = os.environ.get("COTO_LAB_CHROMIUM")
+    found = shutil.which(chosen) if chosen else next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        looked = f"COTO_LAB_CHROMIUM={chosen!r} is no program" if chosen else f"none of {', '.join(CHROMIUM)} is on the PATH"
+        pytest.fail(
+            f"the browser tests need Chromium: {looked}. On Debian: apt-get update && apt-get install -y chromium. "
+            "Elsewhere set COTO_LAB_CHROMIUM to the program of a Chromium or Chrome.",
+            pytrace=False,
+        )
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = find_chromium()
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a JupyterLab of its own: nobody's settings, and a copy of the notebooks."""
+    home = tmp_path_factory.mktemp("lab")
+    notebooks = Path(os.environ.get("COTO_LAB_NOTEBOOKS", ROOT / "notebooks"))
+    shutil.copytree(notebooks, home / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    for name, values in LAB_SETTINGS.items():
+        file = home / "settings" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values))
+    places = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"),
+        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
+        *("--IdentityProvider.token=", f"--ServerApp.root_dir={home / 'notebooks'}"),
+        "--LabApp.extension_manager=readonly",  # the other one asks a package index
+    ]
+    log = home / "jupyterlab.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command,
+            cwd=home,
+            env=os.environ | {variable: str(home / folder) for variable, folder in places.items()},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until(lambda: _answers(f"{url}/api/status"), 60, server, log)
+        yield url
+    finally:
+        server.terminate()  # shuts the kernels down, too
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+@pytest.fixture
+def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page in a fresh context. ``page.left_home`` lists the requests that left this machine, ``page.errors`` the
+    console's errors. A failed test leaves a screenshot in ``test-results/``.
+    """
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    page = context.new_page()
+    left_home: list[str] = []
+    errors: list[str] = []
+
+    def record(request_or_socket: Request | WebSocket) -> None:
+        url = urlsplit(request_or_socket.url)
+        if url.scheme in ("http", "https", "ws", "wss") and url.hostname not in HOME:
+            left_home.append(request_or_socket.url)
+
+    def record_error(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    context.on("request", record)
+    context.on("console", record_error)
+    page.on("websocket", record)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.left_home, page.errors = left_home, errors  # type: ignore[attr-defined]
+    yield page
+    report = request.node.stash.get(_REPORT, None)
+    if report is not None and report.failed:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
+        (SCREENSHOTS / f"{request.node.name}.console.txt").write_text("\n".join(errors))
+    context.close()
+
+
+@pytest.fixture
+def run_all(lab: str) -> Callable[..., list[dict[str, Any]]]:
+    """``run_all(page, notebook, timeout)`` opens a notebook, runs its cells and returns the error outputs.
+
+    Fails when the cells have not all run after ``timeout`` seconds.
+    """
+
+    def run(page: Page, notebook: str, timeout: float = 120) -> list[dict[str, Any]]:
+        page.goto(f"{lab}/lab/tree/{notebook}?reset")
+        page.wait_for_function(_KERNEL_IDLE, timeout=90_000)
+        # Its promise settles when the last cell has; ours must not wait for it, or no time limit would hold.
+        page.evaluate("""() => {
+            window.ranAll = false;
+            window.jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.ranAll = true; });
+        }""")
+        end = time.monotonic() + timeout
+        while True:
+            cells = page.evaluate(_CELLS)
+            errors = [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+            waiting = [cell["index"] for cell in cells if cell["count"] is None]
+            if page.evaluate("window.ranAll") and page.evaluate(_KERNEL_IDLE) and (errors or not waiting):
+                return errors
+            if time.monotonic() > end:
+                pytest.fail(f"{notebook} still runs after {timeout} s; cells not run: {waiting}; errors: {errors}")
+            page.wait_for_timeout(250)
+
+    return run
+
+
+_KERNEL_IDLE = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+
+_CELLS = """() => {
+    const cells = Array.from(window.jupyterapp.shell.currentWidget.content.model.cells);
+    return cells.map((cell, index) => ({cell, index}))
+        .filter(({cell}) => cell.type === 'code' && cell.sharedModel.getSource().trim() !== '')
+        .map(({cell, index}) => ({index, count: cell.executionCount, outputs: cell.outputs.toJSON()}));
+}"""
+
+_REPORT = pytest.StashKey[pytest.TestReport]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.when == "call":
+        item.stash[_REPORT] = report
+    return report
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def _wait_until(ready: Callable[[], bool], seconds: float, server: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        if server.poll() is not None or time.monotonic() > end:
+            pytest.fail(f"JupyterLab did not start within {seconds} s:\n{log.read_text()}", pytrace=False)
+        time.sleep(0.2)

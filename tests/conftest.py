@@ -1,0 +1,82 @@
+"""Shared fixtures: the embedded task, a tiny one whose steps take milliseconds, and short runs on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from datasets import Dataset
+from tiny_models import vit
+from torch import nn
+
+from coto_lab import Evaluator, Linear, Recipe, Run, Task, fit, load_task
+
+
+@pytest.fixture(scope="session")
+def task() -> Task:
+    return load_task("digits")
+
+
+def _load_tiny_vit() -> nn.Module:
+    with torch.random.fork_rng():  # vit() seeds the global generator
+        model = vit(layers=4)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(10)  # the usual deviation of 0.02 is meant for wide layers; here it makes almost constants
+    return model
+
+
+def _blobs(n: int, seed: int) -> Dataset:
+    """Three classes of noisy images, easy to tell apart."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(n) % 3
+    images = centres[labels] + torch.randn(n, 1, 8, 8, generator=generator) / 2
+    return Dataset.from_dict({"pixel_values": images.numpy(), "labels": labels.numpy()}).with_format("torch")
+
+
+@pytest.fixture(scope="session")
+def tiny_task() -> Task:
+    return Task("tiny", "tiny base", _load_tiny_vit, _blobs(30, 1), _blobs(45, 2), ("a", "b", "c"), ("q_proj", "v_proj"))
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    """CoTo with everything random switched on."""
+    return Recipe(r=2, dropout=0.2, schedule=Linear(), steps=16, batch_size=8, weight_decay=0.1)
+
+
+@pytest.fixture(scope="session")
+def runs(tiny_task: Task, recipe: Recipe) -> tuple[Run, Run]:
+    """Two seeds on the tiny task."""
+    return fit(tiny_task, recipe, progress=False), fit(tiny_task, replace(recipe, seed=1), progress=False)
+
+
+@pytest.fixture(scope="session")
+def evaluator(tiny_task: Task) -> Evaluator:
+    return Evaluator(tiny_task)
+
+
+@contextmanager
+def _full_disk(n_bytes: int = 2000) -> Iterator[None]:
+    # No file may grow beyond the limit: writes fail with an OSError of the operating system, as on a full disk.
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def full_disk() -> type[AbstractContextManager]:
+    return _full_disk  # type: ignore[return-value]

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from coto_lab import Evaluator, Run, Task, Variant, fit, interpolate, merge
+from coto_lab.probes.interpolation import Curve
+
+
+def curve(accuracy: list[float], loss: list[float], alphas: list[float]) -> Curve:
+    return Curve(*(torch.tensor(values, dtype=torch.float64) for values in (alphas, accuracy, loss)), how="fuse")
+
+
+@pytest.mark.parametrize("how", ["fuse", "ensemble"])
+def test_the_ends_are_the_two_runs(tiny_task: Task, evaluator: Evaluator, runs: tuple[Run, Run], how: str) -> None:
+    between = interpolate(tiny_task, *runs, alphas=5, how=how, evaluator=evaluator)
+    own = evaluator([Variant(run.adapter) for run in runs])
+    assert between.alphas.tolist() == [0, 0.25, 0.5, 0.75, 1] and between.how == how
+    for scores, expected in ((between.loss, own.loss), (between.accuracy, own.accuracy)):
+        torch.testing.assert_close(scores[[0, -1]], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("how", "merging"), [("fuse", "linear"), ("ensemble", "ensemble")])
+def test_in_between_are_the_merged_adapters(tiny_task: Task, runs: tuple[Run, Run], how: str, merging: str) -> None:
+    between = interpolate(tiny_task, *runs, alphas=[0, 0.3, 1], how=how)
+    merged = merge([run.adapter for run in runs], merging, [0.7, 0.3])
+    expected = Evaluator(tiny_task)([Variant(merged)])
+    assert between.loss[1] == expected.loss[0] and between.accuracy[1] == expected.accuracy[0]
+
+
+def test_fuse_and_ensemble_differ_in_between_only(tiny_task: Task, runs: tuple[Run, Run], evaluator: Evaluator) -> None:
+    fuse, ensemble = (interpolate(tiny_task, *runs, alphas=3, how=how, evaluator=evaluator) for how in ("fuse", "ensemble"))
+    assert abs(fuse.loss[1] - ensemble.loss[1]) > 1e-6
+    torch.testing.assert_close(fuse.loss[[0, 2]], ensemble.loss[[0, 2]], rtol=1e-5, atol=1e-6)
+
+
+def test_barriers_are_the_worst_excess_over_the_straight_line() -> None:
+    # At alpha 1/4 the line is 1.5 and 0.85; the excess there is 0.7 and 0.15; at 1/2 it is 1.0 and 0.2.
+    bumpy = curve(accuracy=[0.9, 0.7, 0.6, 0.7], loss=[1.0, 2.2, 3.0, 3.0], alphas=[0, 0.25, 0.5, 1])
+    assert bumpy.barrier == pytest.approx(1.0)
+    assert bumpy.accuracy_barrier == pytest.approx(0.2)
+    assert bumpy.frame().to_dict("list") == {
+        "alphas": [0, 0.25, 0.5, 1],
+        "accuracy": [0.9, 0.7, 0.6, 0.7],
+        "loss": [1.0, 2.2, 3.0, 3.0],
+    }
+
+
+def test_a_valley_is_no_barrier() -> None:
+    valley = curve(accuracy=[0.5, 0.9, 0.6], loss=[2.0, 0.5, 1.5], alphas=[0, 0.5, 1])
+    assert valley.barrier == 0 and valley.accuracy_barrier == 0
+
+
+def test_a_run_of_another_base_is_refused(tiny_task: Task, runs: tuple[Run, Run]) -> None:
+    stranger = replace(runs[1], base="another base")
+    for pair, name in (((stranger, runs[0]), "run_a"), ((runs[0], stranger), "run_b")):
+        with pytest.raises(ValueError, match=rf"{name} was trained on another base model .*base another base"):
+            interpolate(tiny_task, *pair)
+
+
+def test_different_ranks_fuse_not_but_ensemble(tiny_task: Task, runs: tuple[Run, Run], evaluator: Evaluator) -> None:
+    other = fit(tiny_task, replace(runs[0].recipe, r=3), progress=False)
+    with pytest.raises(ValueError, match="r is 2 in adapter 0 and 3 in adapter 1"):
+        interpolate(tiny_task, runs[0], other)
+    line = interpolate(tiny_task, runs[0], other, alphas=2, how="ensemble", evaluator=evaluator)
+    assert line.loss[1].item() == pytest.approx(evaluator([Variant(other.adapter)]).loss.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "alphas", [1, 0, True, [], [0.5], [0, 0.5], [0.1, 1], [0, 0.7, 0.3, 1], [0, 0, 1], [0, float("nan"), 1], [-0.5, 0, 1]]
+)
+def test_bad_alphas_are_refused(tiny_task: Task, runs: tuple[Run, Run], alphas: object) -> None:
+    with pytest.raises(ValueError, match="alphas="):
+        interpolate(tiny_task, *runs, alphas=alphas)
+
+
+def test_an_unknown_kind_of_mixture_is_refused(tiny_task: Task, runs: tuple[Run, Run]) -> None:
+    with pytest.raises(ValueError, match="how='linear': must be 'fuse'"):
+        interpolate(tiny_task, *runs, how="linear")

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from coto_lab import Linear, Recipe, Run, Task, Training, fit
+
+
+def assert_same(a: Run, b: Run) -> None:
+    """Bitwise, but for the seconds."""
+    assert a.adapter.tensors.keys() == b.adapter.tensors.keys()
+    assert all(torch.equal(a.adapter.tensors[key], b.adapter.tensors[key]) for key in a.adapter.tensors)
+    columns = b.history.tensors()
+    assert all(torch.equal(tensor, columns[name]) for name, tensor in a.history.tensors().items() if name != "seconds")
+
+
+@pytest.fixture
+def checkpoint(tiny_task: Task, recipe: Recipe, tmp_path: Path) -> Path:
+    """The state after 5 of 16 steps."""
+    training = Training(tiny_task, recipe)
+    for _ in range(5):
+        training.step()
+    training.save(tmp_path / "state")
+    return tmp_path / "state"
+
+
+def test_a_training_goes_on_bitwise(tiny_task: Task, recipe: Recipe, runs: tuple[Run, Run], checkpoint: Path) -> None:
+    steps = []
+    resumed = fit(tiny_task, recipe, checkpoint=checkpoint, on_step=lambda record: steps.append(record.step), progress=False)
+    assert_same(resumed, runs[0])
+    assert steps == list(range(5, 16))
+
+
+def test_a_training_can_go_back(tiny_task: Task, recipe: Recipe, runs: tuple[Run, Run], tmp_path: Path) -> None:
+    training = Training(tiny_task, recipe)
+    training.step()
+    assert not training.coto.mask(0).all()  # some blocks have no moments yet, and get some below
+    training.save(tmp_path / "state")
+    for _ in training:
+        pass
+    training.load(tmp_path / "state")
+    for _ in training:
+        pass
+    assert_same(training.run(), runs[0])
+
+
+def test_a_finished_training_is_not_trained_again(tiny_task: Task, recipe: Recipe, tmp_path: Path) -> None:
+    first = fit(tiny_task, recipe, checkpoint=tmp_path / "state", checkpoint_every=5, progress=False)
+    written = (tmp_path / "state").read_bytes()
+    second = fit(tiny_task, recipe, checkpoint=tmp_path / "state", on_step=lambda record: pytest.fail(), progress=False)
+    assert_same(first, second)
+    assert torch.equal(first.history.seconds, second.history.seconds)
+    assert (tmp_path / "state").read_bytes() == written and os.listdir(tmp_path) == ["state"]
+
+
+_KILLED = """
+import sys, time
+from coto_lab import Linear, Recipe, fit, load_task
+recipe = Recipe(schedule=Linear(), dropout=0.1, steps=30, batch_size=8, weight_decay=0.1)
+def on_step(record):
+    print(record.step, flush=True)
+    if record.step > 12:
+        time.sleep(60)  # the kill comes here
+fit(load_task("digits"), recipe, checkpoint=sys.argv[1], checkpoint_every=5, on_step=on_step, progress=False)
+"""
+
+
+def test_a_killed_training_goes_on_bitwise(task: Task, tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with subprocess.Popen([sys.executable, "-c", _KILLED, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) == 12:  # the state is that of 10 steps; two more are lost
+                process.send_signal(signal.SIGKILL)
+        assert process.wait(timeout=60) == -signal.SIGKILL
+    recipe = Recipe(schedule=Linear(), dropout=0.1, steps=30, batch_size=8, weight_decay=0.1)
+    steps: list[int] = []
+    resumed = fit(task, recipe, checkpoint=path, on_step=lambda record: steps.append(record.step), progress=False)
+    assert steps[0] == 10
+    assert_same(resumed, fit(task, recipe, progress=False))
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _cut_in_the_header(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:50])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _foreign(path: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, path)
+
+
+def _no_safetensors(path: Path) -> None:
+    path.write_text("Dear diary, " * 50)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [_truncate, _cut_in_the_header, _empty, _foreign, _no_safetensors, _folder])
+def test_a_spoilt_file_is_refused(tiny_task: Task, recipe: Recipe, checkpoint: Path, spoil: Callable[[Path], None]) -> None:
+    spoil(checkpoint)
+    with pytest.raises(ValueError, match=str(checkpoint)):
+        fit(tiny_task, recipe, checkpoint=checkpoint, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("seed", 1), ("schedule", Linear(ramp=0.5)), ("r", 4), ("method", "dora"), ("steps", 17)]
+)
+def test_the_state_of_another_recipe_is_refused(
+    tiny_task: Task, recipe: Recipe, checkpoint: Path, field: str, value: object
+) -> None:
+    with pytest.raises(ValueError, match=rf"{checkpoint}.* is of another recipe: .*\"{field}\""):
+        fit(tiny_task, replace(recipe, **{field: value}), checkpoint=checkpoint, progress=False)
+
+
+@pytest.mark.parametrize("field", ["base", "name"])
+def test_the_state_of_another_task_or_base_is_refused(tiny_task: Task, recipe: Recipe, checkpoint: Path, field: str) -> None:
+    other = replace(tiny_task, **{field: "something else"})
+    with pytest.raises(ValueError, match=rf"{checkpoint}.* is of another (task|base): tiny.*something else"):
+        fit(other, recipe, checkpoint=checkpoint, progress=False)
+
+
+def test_the_state_of_other_target_modules_is_refused(tiny_task: Task, recipe: Recipe, checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match=rf"{checkpoint}.* does not fit the model"):
+        fit(replace(tiny_task, target_modules=("q_proj",)), recipe, checkpoint=checkpoint, progress=False)
+
+
+def test_a_refused_state_changes_nothing(
+    tiny_task: Task, recipe: Recipe, runs: tuple[Run, Run], checkpoint: Path, tmp_path: Path
+) -> None:
+    other = Training(tiny_task, replace(recipe, seed=1))
+    other.step()
+    other.save(tmp_path / "other")
+    (tmp_path / "short").write_bytes(checkpoint.read_bytes()[:-100])
+    save_file({"weight": torch.zeros(2)}, tmp_path / "foreign")
+    training = Training(tiny_task, recipe)
+    for _ in range(3):
+        training.step()
+    for name in ("other", "short", "foreign"):
+        with pytest.raises(ValueError, match=name):
+            training.load(tmp_path / name)
+    for _ in training:
+        pass
+    assert_same(training.run(), runs[0])
+
+
+def test_a_full_disk_leaves_the_earlier_state(
+    tiny_task: Task, recipe: Recipe, runs: tuple[Run, Run], checkpoint: Path, full_disk: Callable[[], AbstractContextManager]
+) -> None:
+    before = checkpoint.read_bytes()
+    with full_disk(), pytest.raises(OSError, match=rf"could not write '{checkpoint}'.*Nothing was changed"):
+        fit(tiny_task, recipe, checkpoint=checkpoint, checkpoint_every=3, progress=False)
+    assert checkpoint.read_bytes() == before and os.listdir(checkpoint.parent) == ["state"]
+    assert_same(fit(tiny_task, recipe, checkpoint=checkpoint, progress=False), runs[0])
+
+
+def test_the_file_holds_tensors_only(checkpoint: Path, tiny_task: Task, recipe: Recipe) -> None:
+    kinds = {name.split("/")[0] for name in load_file(checkpoint)}
+    assert kinds == {"history", "parameter", "optimizer", "rng"}
+
+
+def test_saving_takes_no_part_in_the_training(tiny_task: Task, recipe: Recipe, runs: tuple[Run, Run], tmp_path: Path) -> None:
+    assert_same(fit(tiny_task, recipe, checkpoint=tmp_path / "state", checkpoint_every=1, progress=False), runs[0])

@@ -1,0 +1,222 @@
+"""CoTo's masks against their definition, and its stepping on a real model."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+import tiny_models as tiny
+import torch
+from scipy import stats
+
+from coto_lab import Constant, CoTo, Linear, Sine, attach_gates
+from coto_lab.coto import draw_mask
+
+SAMPLES = 20_000
+
+
+def drawn(n, p, seed=0, samples=SAMPLES):
+    return torch.stack([draw_mask(n, p, seed, step) for step in range(samples)])
+
+
+@pytest.fixture
+def gates():
+    return attach_gates(tiny.adapted().train())
+
+
+# --- The distribution ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-12, 0.1, 0.5, 0.9, 1.0])
+def test_every_pattern_is_as_frequent_as_under_rejection_sampling(p):
+    n = 4
+    patterns = [pattern for pattern in itertools.product([False, True], repeat=n) if any(pattern)]
+    if p == 0:  # the limit of rejection sampling: one gate, uniformly
+        chances = np.array([1 / n if sum(pattern) == 1 else 0 for pattern in patterns])
+    else:  # what rejection keeps: independent gates, given that one is open; 1 - (1-p)^n without cancellation
+        weights = np.array([p ** sum(pattern) * (1 - p) ** (n - sum(pattern)) for pattern in patterns])
+        chances = weights / -np.expm1(n * np.log1p(-p)) if p < 1 else weights
+    assert chances.sum() == pytest.approx(1)
+    rows = [tuple(row) for row in drawn(n, p).tolist()]
+    counts = np.array([rows.count(pattern) for pattern in patterns])
+    assert counts.sum() == SAMPLES  # never all shut
+    expected = SAMPLES * chances
+    likely = expected >= 5
+    assert counts[~likely].sum() <= 15 + 3 * expected[~likely].sum()
+    if likely.sum() > 1:
+        observed, wanted = counts[likely], expected[likely] * counts[likely].sum() / expected[likely].sum()
+        assert stats.chisquare(observed, wanted).pvalue > 1e-3  # the seed is fixed: it passes always or never
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_marginals_and_pairs_are_those_of_gates_redrawn_until_one_opens(p):
+    n = 12
+    masks = drawn(n, p).double()
+    some = 1 - (1 - p) ** n
+    both = masks.T @ masks / SAMPLES
+    assert masks.any(dim=1).all()
+    for i, j in itertools.combinations_with_replacement(range(n), 2):
+        chance = (p if i == j else p**2) / some
+        assert abs(both[i, j] - chance) < 4.5 * np.sqrt(chance * (1 - chance) / SAMPLES)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-300, 1e-12])
+def test_at_p_zero_or_next_to_it_exactly_one_gate_opens_each_as_often(p):
+    masks = drawn(12, p)
+    assert set(masks.sum(dim=1).tolist()) == {1}
+    assert stats.chisquare(masks.sum(dim=0)).pvalue > 1e-3
+
+
+def test_p_one_opens_all_and_a_single_gate_is_always_open():
+    assert drawn(12, 1.0, samples=200).all()
+    assert drawn(1, 0.0, samples=200).all()
+    assert drawn(12, 1 - 1e-12, samples=200).all()
+
+
+# --- Purity --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_mask_depends_on_seed_and_step_alone():
+    forth = [draw_mask(8, 0.5, 3, step) for step in range(50)]
+    torch.manual_seed(99)
+    back = [draw_mask(8, 0.5, 3, step) for step in reversed(range(50))][::-1]
+    assert all(torch.equal(one, other) for one, other in zip(forth, back, strict=True))
+    assert len({tuple(mask.tolist()) for mask in forth}) > 20
+    assert any(not torch.equal(mask, draw_mask(8, 0.5, 4, step)) for step, mask in enumerate(forth))
+
+
+def test_masks_stay_the_same_across_versions():
+    masks = torch.stack([draw_mask(6, 0.4, seed=1, step=step) for step in (0, 1, 1000)])
+    assert masks.int().tolist() == [
+        [1, 0, 1, 1, 0, 1],
+        [1, 1, 0, 1, 0, 1],
+        [1, 1, 0, 0, 0, 1],
+    ]  # recorded, so runs can be redone
+
+
+def test_neighbouring_steps_and_seeds_are_uncorrelated():
+    flips = (torch.stack([draw_mask(8, 0.5, seed, step) for seed in range(40) for step in range(100)])).double()
+    centred = (flips - flips.mean()).view(40, 100, 8)
+    for one, other in ((centred[:, 1:], centred[:, :-1]), (centred[1:], centred[:-1])):
+        assert abs((one * other).mean() / centred.var()) < 4 / np.sqrt(one.numel())
+
+
+def test_the_global_generators_are_untouched(gates):
+    def states():
+        name, keys, *rest = np.random.get_state()
+        return torch.get_rng_state().tolist(), (name, keys.tolist(), *rest), random.getstate()
+
+    before = states()
+    coto = CoTo(gates, Linear(), total_steps=20, seed=5)
+    coto.step()
+    coto.masks()
+    assert states() == before
+
+
+# --- Stepping ------------------------------------------------------------------------------------------------------------
+
+
+def test_masks_tells_beforehand_what_stepping_does(gates):
+    coto = CoTo(gates, Linear(), total_steps=12, seed=3)
+    told = coto.masks()
+    assert (told.shape, told.dtype) == ((12, 3), torch.bool)
+    done = [gates.mask]  # step 0 is set when it is made
+    for step in range(1, 12):
+        returned = coto.step()
+        assert coto.current_step == step
+        assert torch.equal(returned, gates.mask)
+        done.append(returned)
+    assert torch.equal(torch.stack(done), told)
+    assert told[9:].all()  # beyond 75% of the training, all are open
+    assert not told.all()
+
+
+def test_the_probability_follows_the_schedule_over_the_total_steps(gates):
+    coto = CoTo(gates, Linear(), total_steps=300)
+    assert [coto.probability(step) for step in (0, 75, 225, 300, 1000)] == pytest.approx([0, 1 / 3, 1, 1, 1])
+    masks = CoTo(gates, Constant(0.4), total_steps=3000, seed=1).masks()
+    assert masks.double().mean().item() == pytest.approx(0.4 / (1 - 0.6**3), abs=0.02)
+
+
+def test_steps_beyond_the_last_keep_the_end_of_the_schedule(gates):
+    coto = CoTo(gates, Linear(), total_steps=2)
+    for _ in range(5):
+        coto.step()
+    assert gates.mask.all()
+
+
+@pytest.mark.parametrize("total_steps", [0, -1])
+def test_total_steps_below_one_is_refused(gates, total_steps):
+    with pytest.raises(ValueError, match=f"total_steps={total_steps}: must be at least 1"):
+        CoTo(gates, Linear(), total_steps=total_steps)
+    assert gates.mask.all()
+
+
+def test_a_negative_seed_or_step_is_refused(gates):
+    with pytest.raises(ValueError, match="seed=-1: must be 0 or above"):
+        CoTo(gates, Linear(), total_steps=10, seed=-1)
+    coto = CoTo(gates, Linear(), total_steps=10)
+    before = gates.mask
+    with pytest.raises(ValueError, match=r"progress=-0\.1"):
+        coto.go_to(-1)
+    assert coto.current_step == 0
+    assert torch.equal(gates.mask, before)
+
+
+def test_a_large_seed_is_a_seed_of_its_own():
+    seeds = (0, 2**32, 2**64, 2**100)
+    assert len({tuple(drawn(8, 0.5, seed, 8).flatten().tolist()) for seed in seeds}) == 4
+
+
+def test_state_goes_on_where_it_was_taken(gates):
+    first = CoTo(gates, Sine(), total_steps=30, seed=7)
+    for _ in range(4):
+        first.step()
+    state = first.state_dict()
+    assert state == {"seed": 7, "total_steps": 30, "step": 4}
+    expected = [gates.mask, *(first.step() for _ in range(5))]
+    second = CoTo(attach_gates(tiny.adapted().train()), Sine(), total_steps=1)
+    second.load_state_dict(state)
+    assert second.state_dict() == state
+    assert torch.equal(torch.stack([second.gates.mask, *(second.step() for _ in range(5))]), torch.stack(expected))
+
+
+def train(model, steps=4):
+    """Train with adapter dropout from the global RNG; yield the adapter after every step."""
+    model.train()
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    optimizer = torch.optim.AdamW(parameters.values(), lr=0.05, weight_decay=0.1)
+    torch.manual_seed(1)
+    for _ in range(steps):
+        model(input_ids=tiny.TOKENS, labels=tiny.TOKENS).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        yield parameters
+
+
+def with_dropout():
+    return tiny.adapted("LoRA", lora_dropout=0.3)
+
+
+def test_p_one_is_bitwise_plain_lora_even_with_adapter_dropout():
+    plain, model = with_dropout(), with_dropout()
+    coto = CoTo(attach_gates(model), Constant(1.0), total_steps=4)
+    *_, expected = train(plain)
+    for _ in train(model):
+        coto.step()
+    trained = dict(model.named_parameters())
+    assert all(torch.equal(trained[name], expected[name]) for name in expected)
+
+
+def test_a_training_moves_exactly_the_adapters_that_its_masks_open():
+    model = with_dropout()
+    coto = CoTo(attach_gates(model), Constant(0.4), total_steps=6, seed=1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    masks = coto.masks()
+    for step, parameters in enumerate(train(model, steps=6)):
+        moved = {int(name.split("layers.")[1][0]) for name in parameters if not torch.equal(parameters[name], before[name])}
+        assert moved == set(masks[step].nonzero().flatten().tolist())
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        coto.step()
+    assert not masks.all(dim=0).any()  # every block was dropped at some step
+    assert masks.any(dim=0).all()  # and trained at another

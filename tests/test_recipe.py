@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+
+import peft
+import pytest
+
+from coto_lab import Constant, Exponential, Linear, Recipe, Sine
+
+BAD = {
+    "method": ["loha", "LoRA", None],
+    "decay": ["step"],
+    "r": [0, 2.0, True, "4"],
+    "steps": [0, -1, 1.5],
+    "batch_size": [0, None],
+    "seed": [-1, 0.5],
+    "alpha": [0, -1.0, float("nan"), float("inf"), "8"],
+    "lr": [0.0, -1e-3, float("nan"), float("inf"), True, None],
+    "dropout": [-0.1, 1.0, float("nan"), "0"],
+    "weight_decay": [-0.1, float("nan"), float("inf"), "0"],
+    "schedule": [0.5, "Linear", Linear],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in BAD.items() for value in values])
+def test_a_bad_value_is_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(ValueError) as caught:
+        Recipe(**{field: value})
+    assert str(caught.value).startswith(f"{field}={value!r}: must be ")
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Constant(), Constant(0.25), Linear(), Linear(start=0.1, end=0.9, ramp=0.5), Sine(), Sine(ramp=1.0), Exponential(),
+        Exponential(end=0.5, ramp=0.0),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_json_round_trip(schedule: Linear) -> None:
+    recipe = Recipe("dora", 3, 1.5, 0.1, schedule, 7, 0.02, "cosine", 5, 0.1, 9)
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+def test_json_of_an_earlier_version_takes_the_defaults() -> None:
+    assert Recipe.from_json({"r": 2}) == Recipe(r=2)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"temperature": 1}, r"unknown fields \['temperature'\]"),
+        ({"schedule": {"name": "Schedule"}}, "schedule 'Schedule'"),
+        ({"schedule": {"p": 0.5}}, "schedule None"),
+        ({"schedule": {"name": "Constant", "ramp": 0.5}}, r"schedule 'Constant' has no \['ramp'\]"),
+        ({"schedule": {"name": "Linear", "ramp": 2}}, "ramp=2: must be"),
+        ({"steps": 0}, "steps=0: must be"),
+    ],
+)
+def test_unknown_json_is_refused(values: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe.from_json(values)
+
+
+@pytest.mark.parametrize(("method", "kind"), [("lora", "LORA"), ("dora", "LORA"), ("hira", "HIRA")])
+def test_peft_config_carries_every_setting(method: str, kind: str) -> None:
+    config = Recipe(method, r=3, alpha=6.0, dropout=0.1).peft_config(("v_proj", "q_proj"))
+    assert config.peft_type == kind and config.r == 3 and set(config.target_modules) == {"q_proj", "v_proj"}
+    if isinstance(config, peft.LoraConfig):
+        assert (config.lora_alpha, config.lora_dropout, config.use_dora) == (6.0, 0.1, method == "dora")
+    else:
+        assert config.hira_dropout == 0.1

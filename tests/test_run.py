@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from coto_lab import Evaluator, Recipe, Run, Task, Variant, fit
+
+
+def assert_same(a: Run, b: Run) -> None:
+    assert (a.recipe, a.task, a.base) == (b.recipe, b.task, b.base)
+    assert a.adapter.config == b.adapter.config
+    assert a.adapter.tensors.keys() == b.adapter.tensors.keys()
+    assert all(torch.equal(a.adapter.tensors[key], b.adapter.tensors[key]) for key in a.adapter.tensors)
+    assert (a.history.gates, a.history.modules) == (b.history.gates, b.history.modules)
+    columns = b.history.tensors()
+    assert all(torch.equal(tensor, columns[name]) for name, tensor in a.history.tensors().items())
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_task: Task, recipe: Recipe) -> dict[str, Run]:
+    short = replace(recipe, steps=6, lr=0.05)
+    return {method: fit(tiny_task, replace(short, method=method), progress=False) for method in ("lora", "dora", "hira")}
+
+
+@pytest.mark.parametrize("method", ["lora", "dora", "hira"])
+def test_what_is_saved_is_loaded(finished: dict[str, Run], method: str, tmp_path: Path) -> None:
+    run = finished[method]
+    assert run.save(tmp_path / "new" / "run") == tmp_path / "new" / "run"
+    assert_same(Run.load(tmp_path / "new" / "run"), run)
+    assert os.listdir(tmp_path / "new") == ["run"]
+
+
+@pytest.mark.parametrize("method", ["lora", "dora", "hira"])
+def test_peft_reads_the_folder(
+    finished: dict[str, Run], method: str, tiny_task: Task, evaluator: Evaluator, tmp_path: Path
+) -> None:
+    finished[method].save(tmp_path / "run")
+    model = peft.PeftModel.from_pretrained(tiny_task.load_base(), tmp_path / "run").eval()
+    with torch.no_grad():
+        logits = model(pixel_values=tiny_task.test_batch["pixel_values"]).logits
+    assert torch.equal(logits, evaluator([Variant(finished[method].adapter)]).logits[0])
+
+
+def test_files_are_as_readable_as_others(finished: dict[str, Run], tmp_path: Path) -> None:
+    finished["lora"].save(tmp_path / "run")
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    assert (tmp_path / "run").stat().st_mode == (tmp_path / "folder").stat().st_mode
+    assert {file.stat().st_mode for file in (tmp_path / "run").iterdir()} == {(tmp_path / "file").stat().st_mode}
+
+
+def test_an_existing_path_is_refused_unless_told(finished: dict[str, Run], tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    finished["lora"].save(path)
+    with pytest.raises(FileExistsError, match=rf"path='{path}' exists; .*overwrite=True"):
+        finished["dora"].save(path)
+    assert_same(Run.load(path), finished["lora"])
+    (path / "notes.txt").write_text("of the old run")
+    finished["dora"].save(path, overwrite=True)
+    assert_same(Run.load(path), finished["dora"])
+    assert not (path / "notes.txt").exists() and os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("n_bytes", [0, 2000, 5000])
+def test_a_full_disk_leaves_the_old_folder_and_no_other(
+    finished: dict[str, Run], tmp_path: Path, full_disk: Callable[[int], AbstractContextManager], n_bytes: int
+) -> None:
+    path = tmp_path / "run"
+    finished["lora"].save(path)
+    with full_disk(n_bytes), pytest.raises(OSError, match=rf"could not write '{path}': .* MB are free"):
+        finished["dora"].save(path, overwrite=True)
+    assert_same(Run.load(path), finished["lora"])
+    assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("file", ["run.json", "history.safetensors", "adapter_config.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize("kept", [0, 0.5, None], ids=["empty", "truncated", "missing"])
+def test_an_incomplete_folder_is_refused(finished: dict[str, Run], tmp_path: Path, file: str, kept: float | None) -> None:
+    path = finished["lora"].save(tmp_path / "run") / file
+    content = path.read_bytes()
+    if kept is None:
+        path.unlink()
+    else:
+        path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(ValueError, match=str(path)):
+        Run.load(tmp_path / "run")
+
+
+def test_files_of_another_kind_are_refused(finished: dict[str, Run], tmp_path: Path) -> None:
+    path = finished["lora"].save(tmp_path / "run")
+    save_file({"weight": torch.zeros(2)}, path / "history.safetensors")
+    with pytest.raises(ValueError, match=r"history\.safetensors' is not a training history: it lacks .*'gate_of_module'"):
+        Run.load(path)
+    (path / "run.json").write_text("[1, 2]")
+    with pytest.raises(ValueError, match=r"run\.json' holds a list, not an object"):
+        Run.load(path)
+
+
+def test_a_foreign_folder_is_refused(finished: dict[str, Run], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"run\.json' cannot be read as JSON"):
+        Run.load(tmp_path)
+    (tmp_path / "run.json").write_text('{"name": "something"}')
+    with pytest.raises(
+        ValueError, match=rf"path='{tmp_path}' holds no run .* missing fields \['base', 'format', 'recipe', 'task'\]"
+    ):
+        Run.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, r"holds no run of format 1: found format 2.*another version"),
+        ({"recipe": {"temperature": 1}}, r"unknown fields \['temperature'\]"),
+        ({"recipe": {"schedule": {"name": "Zigzag"}}}, r"schedule 'Zigzag'"),
+    ],
+)
+def test_a_run_of_another_version_is_refused(finished: dict[str, Run], tmp_path: Path, change: dict, message: str) -> None:
+    path = finished["lora"].save(tmp_path / "run") / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=message):
+        Run.load(tmp_path / "run")

@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import peft
+import pytest
+import torch
+from datasets import Dataset
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from coto_lab import Adapter, Constant, Evaluator, Linear, Recipe, Run, Task, Training, Variant, fit
+from coto_lab.history import Step
+from coto_lab.randomness import batch_indices
+
+
+def same(a: Adapter, b: Adapter) -> bool:
+    return a.tensors.keys() == b.tensors.keys() and all(torch.equal(a.tensors[key], b.tensors[key]) for key in a.tensors)
+
+
+def plain_peft(task: Task, recipe: Recipe) -> Adapter:
+    """Fine-tuning as anyone would write it with PEFT, without a line of ours but the order of the data."""
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        base = task.load_base()
+        targets = list(task.target_modules)
+        if recipe.method == "hira":
+            config = peft.HiraConfig(r=recipe.r, hira_dropout=recipe.dropout, target_modules=targets)
+        else:
+            config = peft.LoraConfig(
+                r=recipe.r,
+                lora_alpha=recipe.alpha,
+                lora_dropout=recipe.dropout,
+                use_dora=recipe.method == "dora",
+                target_modules=targets,
+            )
+        model = peft.get_peft_model(base, config).train()
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+        for step in range(recipe.steps):
+            rows = task.train[batch_indices(len(task.train), recipe.batch_size, recipe.seed, step).tolist()]
+            logits = model(pixel_values=rows["pixel_values"]).logits[:, : len(task.classes)]
+            F.cross_entropy(logits, rows["labels"]).backward()
+            optimizer.param_groups[0]["lr"] = recipe.lr * (1 - step / recipe.steps)
+            optimizer.step()
+            optimizer.zero_grad()
+        return Adapter.from_model(model)
+
+
+@pytest.mark.parametrize("method", ["lora", "dora", "hira"])
+def test_p_1_is_bitwise_plain_peft_with_dropout_on(task: Task, method: str) -> None:
+    recipe = Recipe(method=method, schedule=Constant(1.0), dropout=0.3, weight_decay=0.1, steps=4, batch_size=8, seed=3)
+    assert same(fit(task, recipe, progress=False).adapter, plain_peft(task, recipe))
+
+
+def test_global_random_numbers_are_untouched(task: Task) -> None:
+    def states() -> list:
+        return [torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()]
+
+    before = states()
+    fit(task, Recipe(schedule=Linear(), dropout=0.2, steps=3, batch_size=4), progress=False)
+    assert states() == before
+
+
+def test_a_run_does_not_depend_on_the_global_random_numbers(tiny_task: Task, recipe: Recipe, runs: tuple[Run, Run]) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1234)
+        assert same(fit(tiny_task, recipe, progress=False).adapter, runs[0].adapter)
+
+
+def test_alternating_trainings_equal_the_two_alone(tiny_task: Task, recipe: Recipe, runs: tuple[Run, Run]) -> None:
+    trainings = Training(tiny_task, recipe), Training(tiny_task, replace(recipe, seed=1))
+    for _ in zip(*trainings, strict=True):
+        pass
+    for training, alone in zip(trainings, runs, strict=True):
+        assert same(training.run().adapter, alone.adapter)
+        assert torch.equal(training.history().loss, alone.history.loss)
+    assert not same(runs[0].adapter, runs[1].adapter)
+
+
+def test_history_is_what_coto_announced(tiny_task: Task, recipe: Recipe, runs: tuple[Run, Run]) -> None:
+    training, history = Training(tiny_task, recipe), runs[0].history
+    assert torch.equal(history.mask, training.coto.masks())
+    assert 0 < history.mask.float().mean() < 1
+    assert history.p.tolist() == [recipe.schedule(t / recipe.steps) for t in range(recipe.steps)]
+    assert history.gates == training.gates.names and history.modules == training.gates.modules
+    assert len(history) == recipe.steps and (history.seconds > 0).all()
+
+
+def test_on_step_sees_every_record_that_the_history_holds(tiny_task: Task, recipe: Recipe) -> None:
+    records: list[Step] = []
+    history = fit(tiny_task, recipe, on_step=records.append, progress=False).history
+    assert [record.step for record in records] == list(range(recipe.steps))
+    for record, row in zip(records, history.steps(), strict=True):
+        assert record.loss == row.loss and torch.equal(record.mask, row.mask) and torch.equal(record.grad_norm, row.grad_norm)
+    frame = history.frame()
+    assert frame["loss"].tolist() == [record.loss for record in records]
+    assert frame["open"].tolist() == [int(record.mask.sum()) for record in records]
+
+
+def test_gradient_norms_are_those_of_the_gradients_and_0_where_dropped(tiny_task: Task, recipe: Recipe) -> None:
+    training = Training(tiny_task, recipe)
+    gradients: dict[str, np.ndarray] = {}
+    for name, parameter in training.model.named_parameters():
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(lambda p, name=name: gradients.update({name: p.grad.numpy().copy()}))
+    for record in training:
+        for i, module in enumerate(training.gates.modules):
+            squares = [(g.astype(float) ** 2).sum() for name, g in gradients.items() if f".{module}." in name]
+            assert record.module_grad_norm[i].item() == pytest.approx(sum(squares) ** 0.5, rel=1e-5)
+        for i, gate in enumerate(training.gates.names):
+            squares = [(g.astype(float) ** 2).sum() for name, g in gradients.items() if f".{gate}." in name]
+            assert record.grad_norm[i].item() == pytest.approx(sum(squares) ** 0.5, rel=1e-5)
+            assert (record.grad_norm[i] > 0) == record.mask[i] == bool(squares)
+        gradients.clear()
+
+
+def test_a_step_moves_the_open_blocks_and_leaves_dropped_ones_bitwise_alone(tiny_task: Task, recipe: Recipe) -> None:
+    training = Training(tiny_task, replace(recipe, schedule=Constant(0.5)))
+    before = training.run().adapter.tensors
+    for record in training:
+        after = training.run().adapter.tensors
+        for gate, is_open in zip(training.gates.names, record.mask.tolist(), strict=True):
+            keys = [key for key in after if f".{gate}." in key]
+            assert len(keys) == 4  # A and B of two modules
+            assert any(not torch.equal(before[key], after[key]) for key in keys) == is_open
+        before = after
+
+
+def test_linear_decay_falls_evenly_to_0() -> None:
+    recipe = Recipe(lr=0.1, steps=4)
+    assert [recipe.learning_rate(t) for t in range(5)] == pytest.approx([0.1, 0.075, 0.05, 0.025, 0])
+
+
+def test_cosine_decay_is_that_of_torch() -> None:
+    recipe = Recipe(lr=0.1, steps=7, decay="cosine")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    oracle = CosineAnnealingLR(optimizer, T_max=7)
+    for step in range(7):
+        assert recipe.learning_rate(step) == pytest.approx(oracle.get_last_lr()[0])
+        optimizer.step()
+        oracle.step()
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine", "constant"])
+def test_the_optimizer_follows_the_decay(tiny_task: Task, recipe: Recipe, decay: str) -> None:
+    training = Training(tiny_task, replace(recipe, decay=decay, steps=5))
+    used = []
+    training.optimizer.optimizer.register_step_pre_hook(lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"]))
+    recorded = [record.lr for record in training]
+    assert used == recorded == [training.recipe.learning_rate(t) for t in range(5)]
+
+
+def test_a_loss_that_is_not_finite_names_its_step_and_leaves_the_adapter(tiny_task: Task, recipe: Recipe) -> None:
+    spoilt = 17
+    failing = next(t for t in range(16) if spoilt in batch_indices(30, recipe.batch_size, recipe.seed, t))
+    assert failing > 0
+    columns = {name: column.numpy().copy() for name, column in tiny_task.train[:].items()}
+    columns["pixel_values"][spoilt, 0, 3, 3] = float("nan")
+    training = Training(replace(tiny_task, train=Dataset.from_dict(columns).with_format("torch")), recipe)
+    for _ in range(failing):
+        training.step()
+    before = training.run().adapter
+    with pytest.raises(FloatingPointError, match=rf"loss of step {failing} is nan; try a learning rate below lr=0\.01"):
+        training.step()
+    assert same(training.run().adapter, before) and len(training.records) == failing
+    assert all(parameter.grad is None for parameter in training.model.parameters())
+
+
+@pytest.mark.parametrize("method", ["lora", "dora", "hira"])
+@pytest.mark.parametrize("schedule", [Constant(), Linear()], ids=["plain", "coto"])
+def test_every_method_learns(task: Task, method: str, schedule: Linear) -> None:
+    lr = 0.05 if method == "hira" else 0.01  # HiRA has no scale alpha / r, and moves less
+    adapter = fit(task, Recipe(method, schedule=schedule, steps=24, lr=lr, batch_size=16), progress=False).adapter
+    none = torch.zeros(8, dtype=torch.bool)
+    trained, base = Evaluator(task)([Variant(adapter), Variant(adapter, none)], split="train").loss.tolist()
+    assert trained < 0.9 * base
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(10, 4), (10, 10), (3, 7)])
+def test_batches_walk_through_one_permutation_after_another(n: int, batch_size: int) -> None:
+    drawn = torch.cat([batch_indices(n, batch_size, seed=5, step=t) for t in range(2 * n)])
+    epochs = drawn.reshape(-1, n)  # 2n batches are a whole number of epochs
+    assert all(sorted(epoch.tolist()) == list(range(n)) for epoch in epochs)
+    assert len({tuple(epoch.tolist()) for epoch in epochs}) > 1
+    again = torch.cat([batch_indices(n, batch_size, seed=5, step=t) for t in range(2 * n)])
+    other = torch.cat([batch_indices(n, batch_size, seed=6, step=t) for t in range(2 * n)])
+    assert torch.equal(drawn, again) and not torch.equal(drawn, other)
+
+
+def test_checkpoint_every_must_be_positive(tiny_task: Task, recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match=r"checkpoint_every=0: must be at least 1"):
+        fit(tiny_task, recipe, checkpoint_every=0)
+
+
+# What each of two processes runs. The Trainer part belongs to test_callback, but starting processes is what costs time.
+_WORKER = """
+import dataclasses, json, os, pathlib, random, sys
+import torch
+from transformers import Trainer, TrainingArguments
+from coto_lab import CoToCallback, Constant, Linear, Recipe, Training, load_task
+out, rank = pathlib.Path(sys.argv[1]), int(os.environ["RANK"])
+torch.manual_seed(rank); random.seed(rank)  # ranks agree though their own random numbers differ
+recipe = Recipe(schedule=Linear(), steps=6, batch_size=8)
+task = load_task("digits")
+training = Training(task, recipe)
+for _ in training:
+    pass
+training.run().save(out / f"rank{rank}")
+training.save(out / "state")
+facts = {"processes": training.accelerator.num_processes}
+try:
+    Training(task, dataclasses.replace(recipe, batch_size=7))
+except ValueError as error:
+    facts["uneven"] = str(error)
+
+def trainer(model, **settings):
+    args = TrainingArguments(out / "trainer", max_steps=3, per_device_train_batch_size=4, report_to=[], disable_tqdm=True,
+        use_cpu=True, save_strategy="no", gradient_accumulation_steps=2, **settings)
+    callback = CoToCallback(Constant(0.3), seed=1)
+    return Trainer(model=model, args=args, train_dataset=task.train, callbacks=[callback])
+
+def peft_model():
+    torch.manual_seed(0)
+    from peft import get_peft_model
+    return get_peft_model(task.load_base(), recipe.peft_config(task.target_modules))
+
+def added():
+    base = task.load_base()
+    base.add_adapter(recipe.peft_config(task.target_modules))
+    base.gradient_checkpointing_enable()
+    return base
+
+for name, model, settings in (("false", peft_model(), {"ddp_find_unused_parameters": False}), ("chosen", added(), {})):
+    try:
+        trainer(model, **settings).train()
+    except ValueError as error:
+        facts[name] = str(error)
+model = peft_model()
+trainer(model, ddp_find_unused_parameters=True).train()
+facts["sums"] = [p.double().sum().item() for p in model.parameters() if p.requires_grad]
+(out / f"rank{rank}.json").write_text(json.dumps(facts))
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the two ranks of a gloo group on the CPU left what they did."""
+    out = tmp_path_factory.mktemp("two_processes")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WORKER, str(out)],
+            env={**os.environ, **group, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for worker in workers:
+        _, errors = worker.communicate(timeout=120)
+        assert worker.returncode == 0, errors
+    return out
+
+
+def test_two_processes_train_the_weights_of_one(two_processes: Path, task: Task) -> None:
+    facts = json.loads((two_processes / "rank0.json").read_text())
+    assert facts["processes"] == 2
+    first, second = Run.load(two_processes / "rank0"), Run.load(two_processes / "rank1")
+    alone = fit(task, first.recipe, progress=False)
+    assert torch.equal(first.history.mask, second.history.mask) and torch.equal(first.history.mask, alone.history.mask)
+    assert same(first.adapter, second.adapter)
+    torch.testing.assert_close(first.history.loss, alone.history.loss, rtol=1e-4, atol=1e-5)
+    start = Training(task, first.recipe).run().adapter.tensors
+    for key, tensor in alone.adapter.tensors.items():
+        # AdamW divides by a gradient's size, so where it is next to 0 rounding shows: compare the whole movement.
+        moved = (tensor - start[key]).norm()
+        assert (first.adapter.tensors[key] - tensor).norm() <= 0.01 * moved, key
+
+
+def test_a_batch_that_processes_cannot_share_evenly_is_refused(two_processes: Path) -> None:
+    for rank in range(2):
+        facts = json.loads((two_processes / f"rank{rank}.json").read_text())
+        assert re.match(r"batch_size=7 cannot be shared evenly by 2 processes", facts["uneven"])
+
+
+def test_one_process_goes_on_from_the_state_of_two(two_processes: Path, task: Task) -> None:
+    run = Run.load(two_processes / "rank0")
+    assert same(fit(task, run.recipe, checkpoint=two_processes / "state", progress=False).adapter, run.adapter)
+
+
+@pytest.mark.parametrize("case", ["false", "chosen"])
+def test_trainer_under_ddp_must_look_for_unused_parameters(two_processes: Path, case: str) -> None:
+    for rank in range(2):
+        facts = json.loads((two_processes / f"rank{rank}.json").read_text())
+        assert "set TrainingArguments(ddp_find_unused_parameters=True)" in facts[case]
+
+
+def test_trainer_under_ddp_keeps_the_ranks_equal(two_processes: Path) -> None:
+    first, second = (json.loads((two_processes / f"rank{rank}.json").read_text())["sums"] for rank in range(2))
+    assert first == second and any(first)
