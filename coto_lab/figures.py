@@ -29,7 +29,7 @@ _SPARE = (
 GUESS_COLOR = "#666666"
 
 # The default toolbar holds a button that uploads the chart to a cloud.
-CONFIG = {"displaylogo": False, "showSendToCloud": False, "showEditInChartStudio": False, "responsive": True}
+CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
 
 
 def style(name: str, position: int = 0) -> dict[str, str]:
@@ -105,7 +105,10 @@ def training_figure(histories: Mapping[str, History], total_steps: int, figure: 
                 kept = slice(None, None, max(1, total_steps // 400))  # at most 400 points a trace
                 trace.update(x=torch.arange(len(history)).numpy()[kept], y=smooth(history.loss).numpy()[kept])
             else:
-                trace.z = gradient_share(history.grad_norm, total_steps).numpy()
+                share = gradient_share(history.grad_norm, total_steps)
+                recorded = share.isfinite().all(0)  # the map grows; NaN is not JSON, and browsers get no reliable one
+                centres = (torch.arange(len(recorded)) + 0.5) * total_steps / len(recorded)
+                trace.update(x=centres[recorded].numpy(), z=share[:, recorded].numpy())
     return figure
 
 
@@ -122,17 +125,15 @@ def _empty_training_figure(histories: Mapping[str, History], total_steps: int) -
         vertical_spacing=0.2,
     )
     blocks = [name.rsplit(".", 1)[-1] for name in gates]
-    bins = gradient_share(torch.zeros(0, len(gates)), total_steps).shape[1]
-    centres = (torch.arange(bins).numpy() + 0.5) * total_steps / bins
     for column, name in enumerate(names, start=1):
         look = style(name, column - 1)  # as in the other figures, which count from 0
         line = {"color": look["color"], "dash": look["dash"], "width": 2}
         figure.add_trace(go.Scatter(name=name, mode="lines", line=line, x=[], y=[]), row=1, col=1)
         heat = go.Heatmap(
             name=name,
-            x=centres,
+            x=[],
             y=blocks,
-            z=torch.full((len(gates), bins), torch.nan).numpy(),
+            z=[],
             zmin=0,
             zmax=min(1.0, 3 / len(gates)),
             colorscale="Cividis",

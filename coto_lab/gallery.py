@@ -25,9 +25,10 @@ def load_run(name: str) -> Run:
 
 
 def gallery_scores() -> pd.DataFrame:
-    """What the runs of the gallery score: mean ± sample standard deviation of the test accuracy in %, over the seeds.
+    """What the runs of the gallery score: mean ± sample standard deviation over the seeds, of the test accuracy in %.
 
-    One row per score, one column per method, and n: the number of seeds, or of pairs of seeds where two are merged.
+    The last row is another quantity: the lowest block's share of the gradient norm, in the last quarter of training, in %.
+    One column per method, and n: the number of seeds, or of pairs of seeds where two are merged.
     """
     import pandas as pd
 

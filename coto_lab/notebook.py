@@ -29,8 +29,9 @@ def setup(threads: int | None = None) -> None:
     pio.renderers[pio.renderers.default].config = CONFIG
     device = torch.accelerator.current_accelerator()
     name = torch.cuda.get_device_name() if device is not None and device.type == "cuda" else str(device or "CPU")
+    count = torch.get_num_threads()
     print(
-        f"coto_lab {version('coto_lab')} in {place}, on {name} ({torch.get_num_threads()} threads), "
+        f"coto_lab {version('coto_lab')} in {place}, on {name} ({count} thread{'s' * (count > 1)}), "
         f"torch {version('torch').split('+')[0]}, peft {version('peft')}, figures by {pio.renderers.default}"
     )
 
@@ -40,4 +41,5 @@ def _place() -> str:
         return "Colab"
     if "VSCODE_PID" in os.environ:
         return "VS Code"
-    return "Jupyter" if "ipykernel" in sys.modules else "a script"
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return "Jupyter" if hasattr(shell, "kernel") else "a script"

@@ -16,6 +16,7 @@ import pandas as pd
 
 from coto_lab import Evaluator, Linear, Recipe, Run, fit, interpolate, load_task, prune
 from coto_lab._files import write_file
+from coto_lab.probes.gradients import gradient_share
 
 RECIPES = {"LoRA": Recipe(), "CoTo": Recipe(schedule=Linear())}
 
@@ -44,10 +45,13 @@ def main() -> None:
                 rows.append((method, name, curve.accuracy[1].item()))
         for pattern in tables[0].index.drop(["all", "none"]):
             rows += [(method, f"kept: {pattern}", table[pattern]) for table in tables]
+        shares = [gradient_share(run.history.grad_norm, run.recipe.steps, bins=4)[0, -1].item() for run in runs]
+        rows += [(method, "block 0's gradient share", share) for share in shares]  # in the last quarter of training
     scores = pd.DataFrame(rows, columns=["method", "score", "value"])
     grouped = (scores["value"] * 100).groupby([scores["score"], scores["method"]], sort=False)
     table = grouped.agg(["mean", "std", "min", "max", "count"]).round(2)
-    print(f"\nTest accuracy in %, {args.seeds} seeds (1:1: all pairs of seeds):\n\n{table.to_string()}")
+    print(f"\nTest accuracy in % (last: share of the gradient norm in the last quarter of training, in %), {args.seeds} seeds")
+    print(f"(1:1: all pairs of seeds)\n\n{table.to_string()}")
     content = json.dumps(table.reset_index().to_dict("records"), indent=2) + "\n"
     write_file(args.out / "scores.json", lambda path: path.write_text(content))
 

@@ -62,7 +62,7 @@ def first(history: History, steps: int) -> History:
 
 
 def test_the_toolbar_has_no_button_that_uploads() -> None:
-    assert CONFIG["showSendToCloud"] is False and CONFIG["showEditInChartStudio"] is False
+    assert CONFIG["showSendToCloud"] is False
     assert "plotlyServerURL" not in CONFIG
 
 

@@ -51,6 +51,7 @@ class LiveTraining(widgets.VBox):
         histories = {name: training.history() for name, training in self._trainings.items()}
         self.figure = go.FigureWidget(training_figure(histories, self.steps))
         self.figure._config = self.figure._config | CONFIG
+        self.figure.layout.autosize = True  # as wide as the notebook
         self.stop = widgets.Button(description="Stop", icon="stop", disabled=True, tooltip="End the training after this step")
         self.stop.on_click(lambda _: self._ask_to_stop())
         self.text = widgets.HTML()

@@ -140,10 +140,13 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 def run_all(lab: str) -> Callable[..., list[dict[str, Any]]]:
     """``run_all(page, notebook, timeout)`` opens a notebook, runs its cells and returns the error outputs.
 
+    ``meanwhile(page)`` is called while they run, to do what a reader would.
     Fails when the cells have not all run after ``timeout`` seconds.
     """
 
-    def run(page: Page, notebook: str, timeout: float = 120) -> list[dict[str, Any]]:
+    def run(
+        page: Page, notebook: str, timeout: float = 120, meanwhile: Callable[[Page], None] | None = None
+    ) -> list[dict[str, Any]]:
         page.goto(f"{lab}/lab/tree/{notebook}?reset")
         page.wait_for_function(_KERNEL_IDLE, timeout=90_000)
         # Its promise settles when the last cell has; ours must not wait for it, or no time limit would hold.
@@ -152,6 +155,8 @@ def run_all(lab: str) -> Callable[..., list[dict[str, Any]]]:
             window.jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.ranAll = true; });
         }""")
         end = time.monotonic() + timeout
+        if meanwhile is not None:
+            meanwhile(page)
         while True:
             cells = page.evaluate(_CELLS)
             errors = [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]

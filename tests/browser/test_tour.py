@@ -32,3 +32,13 @@ def test_tour_runs_from_top_to_bottom(page: Page, run_all) -> None:
 
     assert page.evaluate(UPLOADS) == []
     assert page.left_home == []
+
+
+def test_stop_ends_the_training_within_a_second_and_the_tour_goes_on(page: Page, run_all) -> None:
+    def press_stop(page: Page) -> None:
+        live = page.locator(".coto-live")
+        live.get_by_text("Training: step").wait_for(timeout=120_000)
+        live.get_by_role("button", name="Stop").click()
+        live.get_by_text("Stopped: step").wait_for(timeout=1_000)
+
+    assert run_all(page, TOUR, timeout=300, meanwhile=press_stop) == []
