@@ -14,8 +14,9 @@ TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 .PHONY: lab test gallery bench clean
 .DELETE_ON_ERROR:
 
+# In a container one is often root, and JupyterLab asks to be told that this is meant.
 lab: $(VENV)/.lab
-	$(BIN)/jupyter lab $(LAB_ARGS) notebooks/00_tour.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS) notebooks/00_tour.ipynb
 
 # The quick checks first. Notebooks: our "warnings are errors" is for pytest's own process, so it is off there. nbval interrupts a
 # cell that takes longer than CELL_SECONDS and then expects the later ones to fail; training takes the interrupt as Stop and

@@ -68,10 +68,10 @@ class Adapter:
         set_peft_model_state_dict(model, self.tensors)
 
     def peft_config(self) -> Any:
-        """The configuration as PEFT's own object."""
+        """The configuration as PEFT's own object, for whatever base model it is put on."""
         from peft import PeftConfig
 
-        return PeftConfig.from_peft_type(**self.config)
+        return PeftConfig.from_peft_type(**self.config | {"base_model_name_or_path": None})
 
     def save(self, folder: Path) -> None:
         """Write ``adapter_config.json`` and ``adapter_model.safetensors`` into an existing folder."""

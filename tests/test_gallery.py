@@ -21,6 +21,7 @@ def test_every_seed_is_there_finished_and_by_the_recipe_that_it_names(task, meth
         assert run.recipe == replace(recipe, seed=seed)
         assert len(run.history) == recipe.steps
         assert run.base == task.base
+        assert run.adapter.config["base_model_name_or_path"] == "coto_lab/glyph-vit"  # no path of the machine that made it
 
 
 def test_accuracy_and_fusion_in_the_table_are_those_of_the_runs(task):

@@ -54,10 +54,12 @@ def load_glyph_vit() -> PreTrainedModel:
     bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # for a file that loads in milliseconds
     try:
-        return AutoModelForImageClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        model = AutoModelForImageClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     finally:
         if bar:
             logging.enable_progress_bar()
+    model.name_or_path = "coto_lab/glyph-vit"  # PEFT writes it into every adapter; a path would name this machine
+    return model
 
 
 def handwritten_digits() -> tuple[Dataset, Dataset]:

@@ -8,7 +8,7 @@ from datasets import Dataset
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from coto_lab import Task, load_task
+from coto_lab import Recipe, Task, Training, load_task
 from coto_lab._files import data_path
 from coto_lab.tasks.digits import handwritten_digits, load_glyph_vit
 from coto_lab.tasks.glyphs import HELD_OUT_FONTS, TRAIN_FONTS, sample_prints
@@ -101,3 +101,8 @@ def test_logits_and_loss_count_the_tasks_classes_only(task: Task, base: torch.nn
 def test_an_unknown_task_is_refused() -> None:
     with pytest.raises(ValueError, match="name='letters': no such task; there is 'digits'"):
         load_task("letters")
+
+
+def test_an_adapter_names_its_base_without_naming_this_machine(task):
+    training = Training(task, Recipe(steps=1))
+    assert training.run().adapter.config["base_model_name_or_path"] == "coto_lab/glyph-vit"
