@@ -66,9 +66,11 @@ def steps(steps: int) -> dict[str, float]:
 
 
 def drawing() -> dict[str, float]:
-    """Microseconds to draw the gates of 32 blocks."""
+    """Microseconds to draw the gates of 32 blocks, and to draw and set those of the digits task (8 blocks, 24 layers)."""
+    coto = Training(load_task("digits"), Recipe(schedule=Linear())).coto
     return {
         "drawing the gates of 32 blocks, µs (median)": 1e6 * _median(lambda: draw_mask(32, 0.3, 0, 7), repeat=2000),
+        "drawing and setting 8 gates, 24 layers, µs (median)": 1e6 * _median(lambda: coto.go_to(240), repeat=500),
     }
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from coto_lab._files import disk_errors, write_file
+from coto_lab._files import write_file
 from coto_lab.adapter import read_tensors
 from coto_lab.history import History
 from coto_lab.run import Run
 
 _FORMAT = "coto_lab training 1"
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW; the step is a scalar
 
 
 def save(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, rng: list[Tensor]) -> None:
@@ -27,41 +28,91 @@ def save(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimize
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer/{key}/{name}"] = value.contiguous()
     metadata = {"format": _FORMAT, **_identity(run), **run.history.metadata()}
-    with disk_errors(path):
-        write_file(path, lambda fresh: save_file(tensors, fresh, metadata=metadata))
+    write_file(path, lambda fresh: save_file(tensors, fresh, metadata=metadata))
 
 
-def load(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[History, list[Tensor]]:
+def load(
+    path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, rng: list[Tensor]
+) -> tuple[History, list[Tensor]]:
     """Put the saved parameters and moments into ``model`` and ``optimizer``; return the history and the random states.
 
+    Everything is checked before anything is changed.
+
+    Args:
+        path: the file.
+        run, rng: the training's own run so far and its random states; those of the file must be alike.
+        model, optimizer: where the state goes.
+
     Raises:
-        ValueError: the file is truncated, foreign, or of another recipe, task or base than ``run``.
+        ValueError: the file is truncated, damaged, foreign, of another recipe, task or base than ``run``, or from another
+            kind of device.
     """
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != _FORMAT:
-        raise ValueError(f"checkpoint={str(path)!r} is no training state of coto_lab (format {metadata.get('format')!r}).")
-    for name, value in _identity(run).items():
+        raise ValueError(
+            f"checkpoint={str(path)!r} is no training state of coto_lab (format {metadata.get('format')!r}, not {_FORMAT!r}). "
+            "Give a file that Training.save or fit wrote, or a new path to begin anew."
+        )
+    identity = _identity(run)
+    if missing := identity.keys() - metadata.keys():
+        raise ValueError(f"checkpoint={str(path)!r} is damaged: its metadata lack {sorted(missing)}. Give another file.")
+    for name, value in identity.items():
         if metadata[name] != value:
             raise ValueError(
                 f"checkpoint={str(path)!r} is of another {name}: {metadata[name]}, this training has {value}. "
                 "Give the training that you want to continue, or another checkpoint file."
             )
     trainable = _trainable(model)
-    expected = {f"parameter/{name}": parameter.shape for name, parameter in trainable.items()}
-    found = {key: tensor.shape for key, tensor in tensors.items() if key.startswith("parameter/")}
-    if found != expected:
-        raise ValueError(f"checkpoint={str(path)!r} does not fit the model: {sorted(found.keys() ^ expected.keys())[:3]}.")
-    history = {key.removeprefix("history/"): tensor for key, tensor in tensors.items() if key.startswith("history/")}
-    columns = History.from_tensors(history, metadata, path)
-    moment_names = {key.split("/")[1] for key in tensors if key.startswith("optimizer/")}
+    parts: dict[str, dict[str, Tensor]] = {"parameter": {}, "optimizer": {}, "history": {}, "rng": {}}
+    for key, tensor in tensors.items():
+        part, _, name = key.partition("/")
+        parts.setdefault(part, {})[name] = tensor
+    _check(path, "model", parts["parameter"], {name: parameter.shape for name, parameter in trainable.items()})
+    moments: dict[str, torch.Size] = {}
+    for name, parameter in trainable.items():
+        if any(f"{key}/{name}" in parts["optimizer"] for key in _MOMENTS):  # else it was dropped in every step so far
+            moments |= {f"{key}/{name}": torch.Size() if key == "step" else parameter.shape for key in _MOMENTS}
+    _check(path, "optimizer", parts["optimizer"], moments)
+    history = _history(path, parts["history"], metadata, run.history)
+    states = [parts["rng"][key] for key in sorted(parts["rng"])]
+    if [(state.dtype, state.shape) for state in states] != [(state.dtype, state.shape) for state in rng]:
+        raise ValueError(
+            f"checkpoint={str(path)!r} was saved on another kind of device: it holds random states of "
+            f"{[len(state.flatten()) for state in states]} bytes, this training has {[len(state) for state in rng]}. "
+            "Go on where it was saved, or begin anew with another checkpoint file."
+        )
     with torch.no_grad():
         for name, parameter in trainable.items():
-            parameter.copy_(tensors[f"parameter/{name}"])
-            moments = {key: tensors[f"optimizer/{key}/{name}"] for key in moment_names if f"optimizer/{key}/{name}" in tensors}
+            parameter.copy_(parts["parameter"][name])
             optimizer.state.pop(parameter, None)
-            if moments:  # an adapter that was dropped in every step so far has none
-                optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in moments.items()}
-    return columns, [tensors[f"rng/{i}"] for i in range(sum(key.startswith("rng/") for key in tensors))]
+            if f"step/{name}" in moments:
+                optimizer.state[parameter] = {key: parts["optimizer"][f"{key}/{name}"].to(parameter.device) for key in _MOMENTS}
+    return history, states
+
+
+def _history(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str], own: History) -> History:
+    """The saved history, if it is of the same gates and modules as ``own`` and its columns are equally long."""
+    n_steps = tensors["loss"].numel() if "loss" in tensors else 0
+    shapes = {name: torch.Size([n_steps, *column.shape[1:]]) for name, column in own.tensors().items()}
+    _check(path, "history", tensors, shapes | {"gate_of_module": own.gate_of_module.shape})
+    same_names = own.metadata().items() <= metadata.items()
+    if not same_names or tensors["gate_of_module"].tolist() != own.gate_of_module.tolist():
+        raise ValueError(f"checkpoint={str(path)!r} is damaged: its history is of other gates or modules. Give another file.")
+    return History.from_tensors(tensors, metadata, path)
+
+
+def _check(path: Path, what: str, found: dict[str, Tensor], expected: dict[str, torch.Size]) -> None:
+    shapes: dict[str, list[int]] = {name: list(tensor.shape) for name, tensor in found.items()}
+    wanted = {name: list(shape) for name, shape in expected.items()}
+    differing = [name for name in wanted | shapes if shapes.get(name) != wanted.get(name)]
+    if differing:
+        first = "; ".join(
+            f"{name} is {shapes.get(name, 'missing')}, not {wanted.get(name, 'expected')}" for name in differing[:2]
+        )
+        raise ValueError(
+            f"checkpoint={str(path)!r} does not fit the {what} of this training ({len(differing)} tensors differ: {first}). "
+            "Give the task and the recipe that it was saved with, or another checkpoint file."
+        )
 
 
 def _identity(run: Run) -> dict[str, str]:

@@ -32,9 +32,16 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
     Raises:
         FileExistsError: ``path`` exists and ``overwrite`` is False.
+        OSError: the disk is full or not writable.
     """
     if path.exists() and not overwrite:
         raise FileExistsError(f"path={str(path)!r} exists; choose another, or pass overwrite=True to replace it.")
+    with _disk_errors(path), _replacing(path) as fresh:
+        yield fresh
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
@@ -62,14 +69,19 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def write_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Have ``write`` make a file under a temporary name and move it to ``path`` in one step, replacing what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        write(fresh)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    """Have ``write`` make a file under a temporary name and move it to ``path`` in one step, replacing what was there.
+
+    Raises:
+        OSError: the disk is full or not writable; an earlier file is as it was.
+    """
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}-{os.getpid()}")
+        try:
+            write(fresh)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -79,14 +91,15 @@ def _umask() -> int:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path) -> Iterator[None]:
     """Turn the errors of writing below ``path`` into an OSError that says what happened to the files: nothing."""
     from safetensors import SafetensorError
 
     try:
         yield
     except (OSError, SafetensorError) as error:
-        free = shutil.disk_usage(path.parent).free
+        nearest = next(folder for folder in (path, *path.parents) if os.path.exists(folder))
+        free = shutil.disk_usage(nearest).free
         raise OSError(
             f"could not write {str(path)!r}: {error}. {free / 1e6:.0f} MB are free there; make room or choose another place. "
             "Nothing was changed."

@@ -20,7 +20,9 @@ class CoToCallback(TrainerCallback):
     Gates are drawn once per optimiser step, so the micro-batches of an accumulation group share them. They are a pure
     function of (seed, global step): a resumed training needs nothing from the checkpoint, and one saved without CoTo
     resumes too. Gates hold only while the model is in training mode, so every evaluation sees the whole adapter.
-    They come off when training ends.
+
+    The gates come off when training ends. After an exception they stay, which evaluation does not notice: this callback
+    takes them off when it trains again, but before another one does, call ``gates_of(model).detach()``.
 
     Args:
         schedule: activation probability over progress; by default the paper's linear ramp over 75% of training.

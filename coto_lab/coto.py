@@ -6,14 +6,16 @@ every block's gate is drawn from Bernoulli(p(t)), with p rising during training.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from coto_lab._numbers import MAX_SEED, whole_number
 from coto_lab.gates import Gates
-from coto_lab.schedules import Schedule
+from coto_lab.schedules import Constant, Schedule
 
 
 def draw_mask(n_gates: int, p: float, seed: int, step: int) -> Tensor:
@@ -57,17 +59,23 @@ class CoTo:
 
     Raises:
         ValueError: total_steps or seed out of range.
+
+    Warns:
+        UserWarning: there is one gate only, which is then always open.
     """
 
     def __init__(self, gates: Gates, schedule: Schedule, *, total_steps: int, seed: int = 0):
-        if total_steps < 1:
-            raise ValueError(f"total_steps={total_steps}: must be at least 1.")
-        if seed < 0:
-            raise ValueError(f"seed={seed}: must be 0 or above.")
+        self.total_steps = whole_number("total_steps", total_steps, 1)
+        self.seed = whole_number("seed", seed, 0, MAX_SEED)
         self.gates = gates
         self.schedule = schedule
-        self.total_steps = total_steps
-        self.seed = seed
+        if len(gates) == 1 and schedule != Constant(1.0):
+            warnings.warn(
+                f"there is one gate only, {gates.names[0]!r}, and one is always open: nothing will ever be dropped. Attach "
+                "gates with by='module', or put adapters on more layers.",
+                UserWarning,
+                stacklevel=2,
+            )
         self.go_to(0)
 
     def probability(self, step: int) -> float:
@@ -88,7 +96,8 @@ class CoTo:
 
     def go_to(self, step: int) -> Tensor:
         """Set the gates of ``step`` (0-based), as when training resumes there; return the mask."""
-        mask = self.mask(step)  # a step that it refuses changes nothing
+        step = whole_number("step", step, 0)
+        mask = self.mask(step)
         self.gates.train_with(mask)
         self.current_step = step
         return mask
@@ -98,6 +107,15 @@ class CoTo:
         return {"seed": self.seed, "total_steps": self.total_steps, "step": self.current_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken."""
-        self.seed, self.total_steps = state["seed"], state["total_steps"]
-        self.go_to(state["step"])
+        """Go on where ``state`` was taken.
+
+        Raises:
+            ValueError: a value is missing or out of range; nothing was changed.
+        """
+        if missing := {"seed", "total_steps", "step"} - state.keys():
+            raise ValueError(f"state lacks {sorted(missing)}; give what state_dict() returned.")
+        total_steps = whole_number("total_steps", state["total_steps"], 1)
+        seed = whole_number("seed", state["seed"], 0, MAX_SEED)
+        step = whole_number("step", state["step"], 0)
+        self.seed, self.total_steps = seed, total_steps
+        self.go_to(step)

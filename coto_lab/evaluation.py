@@ -68,8 +68,15 @@ class Scores:
         return pd.DataFrame({"name": self.names, "accuracy": self.accuracy.numpy(), "loss": self.loss.numpy()})
 
 
+def default_device() -> torch.device:
+    """The accelerator if there is one in this machine, else the CPU."""
+    # current_accelerator() alone tells what torch was built for, which the machine may not have.
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
+
+
 class Evaluator:
-    """Scores variants one after another: right for every PEFT method.
+    """Scores variants one after another: right for every PEFT method that can be gated.
 
     The model of the last adapter configuration is kept, so that a second call does not build it again.
 
@@ -86,7 +93,7 @@ class Evaluator:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be at least 1.")
         self.task = task
-        self.device = torch.device(device or torch.accelerator.current_accelerator() or "cpu")
+        self.device = torch.device(device or default_device())
         self.batch_size = batch_size
         self._config = ""
         self._model: PeftModel
@@ -96,9 +103,9 @@ class Evaluator:
         """The gates of the model that carries ``adapter``, one per adapted module; their ``blocks`` give the blocks."""
         config = json.dumps(adapter.config, sort_keys=True)
         if config != self._config:
-            self._model = adapter.attach(self.task.load_base()).to(self.device)
-            self._gates = attach_gates(self._model, by="module")
-            self._config = config
+            model = adapter.attach(self.task.load_base()).to(self.device)
+            gates = attach_gates(model, by="module")
+            self._config, self._model, self._gates = config, model, gates  # at the end: a failed build changes nothing
         return self._gates
 
     def __call__(self, variants: Sequence[Variant], *, split: str = "test") -> Scores:

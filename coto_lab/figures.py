@@ -172,17 +172,23 @@ def interpolation_figure(curves: Mapping[str, Curve], guesses: Mapping[str, floa
             )
             figure.add_trace(trace, row=1, col=column)
         if guesses and name in guesses:
-            cross = {"symbol": "x-open", "size": 14, "color": look["color"], "line": {"width": 3}}
-            guess = go.Scatter(name=f"your guess, {name}", x=[0.5], y=[guesses[name]], mode="markers", marker=cross)
-            figure.add_trace(guess, row=1, col=1)
+            figure.add_trace(_guess(name, 0.5, guesses[name], look), row=1, col=1)
     figure.update_xaxes(title="α: share of the second run", range=[-0.03, 1.03])
     figure.update_yaxes(title="accuracy, %", row=1, col=1)
     figure.update_yaxes(title="cross-entropy, nats", rangemode="tozero", row=1, col=2)
     return _dress(figure, height=400)
 
 
-def pruning_figure(tables: Mapping[str, PruningTable]) -> go.Figure:
-    """Test accuracy of every pruning pattern, one bar per method side by side; a line marks the base without adapter."""
+def pruning_figure(
+    tables: Mapping[str, PruningTable], guesses: Mapping[str, float] | None = None, guessed: str = "every other"
+) -> go.Figure:
+    """Test accuracy of every pruning pattern, one bar per method side by side; a line marks the base without adapter.
+
+    Args:
+        tables: method name -> table.
+        guesses: what the reader expected of the pattern ``guessed``, in percent, per method; drawn as crosses.
+        guessed: the pattern that the guesses are about.
+    """
     figure = go.Figure()
     for position, (name, table) in enumerate(tables.items()):
         look = style(name, position)
@@ -200,10 +206,19 @@ def pruning_figure(tables: Mapping[str, PruningTable]) -> go.Figure:
             line = {"dash": "dot", "color": "black", "width": 2}
             x = [pattern for pattern, _ in shown]
             figure.add_trace(go.Scatter(name="base model, no adapter", x=x, y=base, mode="lines", line=line))
+    for position, name in enumerate(tables):
+        if guesses and name in guesses:
+            figure.add_trace(_guess(name, guessed, guesses[name], style(name, position)))
     figure.update_xaxes(title="which adapters are kept")
     figure.update_yaxes(title="test accuracy, %", range=[0, 100])
     figure.update_layout(barmode="group")
     return _dress(figure, height=400)
+
+
+def _guess(name: str, x: float | str, value: float, look: Mapping[str, str]) -> go.Scatter:
+    """A cross where the reader put a method: white, so that it shows on a bar of the method's own colour."""
+    cross = {"symbol": "x", "size": 13, "color": "white", "line": {"width": 2.5, "color": look["color"]}}
+    return go.Scatter(name=f"your guess, {name}", x=[x], y=[value], mode="markers", marker=cross)
 
 
 def _dress(figure: go.Figure, height: int) -> go.Figure:

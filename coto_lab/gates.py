@@ -29,7 +29,8 @@ def attach_gates(model: nn.Module, by: Literal["block", "module"] = "block") -> 
 
     Blocks are found by the first index in a module's name (``vit.layers.3.attention.q_proj`` is on ``vit.layers.3``;
     stages that hold ``blocks``, as in Swin, count as ``layers.1.blocks.2``), so uneven blocks, two stacks (T5) and any
-    choice of target modules work. All gates are open at first and nothing else about the model changes.
+    choice of target modules work. Stages that hold something else than ``blocks`` (ConvNeXt's ``stages.2.layers.5``) are
+    not looked into: they get one gate each, ``stages.2``. All gates are open at first and nothing else about the model changes.
 
     Args:
         model: a PEFT model, a transformers model with ``add_adapter``, or a model that contains ``LoRALinear``.

@@ -10,22 +10,35 @@ import torch
 from torch import Tensor
 
 from coto_lab.adapter import Adapter
+from coto_lab.run import Run
+
+# What may differ between the configurations of adapters whose factors are averaged: the function is the same.
+_ORIGIN = {
+    "base_model_name_or_path", "revision", "task_type", "auto_mapping", "peft_version", "inference_mode", "runtime_config",
+}  # fmt: skip
+_TARGETS = {  # seen in the names and shapes of the tensors
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save", "rank_pattern",
+}  # fmt: skip
+_STARTS = (True, False, "gaussian", "orthogonal")  # initialisations that leave the base weights alone
 
 
-def merge(adapters: Sequence[Adapter], how: str = "linear", weights: Sequence[float] | None = None) -> Adapter:
+def merge(adapters: Sequence[Adapter | Run], how: str = "linear", weights: Sequence[float] | None = None) -> Adapter:
     """One adapter from several of the same base.
 
     ``"linear"`` averages the factors, A = Σ wᵢAᵢ and B = Σ wᵢBᵢ (linear fusion; any PEFT method). ``"ensemble"`` averages the
     updates, ΔW = Σ wᵢ sᵢBᵢAᵢ, exactly: the factors are stacked along the rank, which becomes Σ rᵢ (LoRA only).
 
+    Linear fusion of two LoRAs gives ΔW = s·(w₁B₁ + w₂B₂)(w₁A₁ + w₂A₂): each one's own update s·BᵢAᵢ has the weight wᵢ², and
+    cross terms w₁w₂·s·(B₁A₂ + B₂A₁) appear. (PEFT's ``"linear"`` combination gives the factors the roots of the weights.)
+
     Args:
-        adapters: at least one.
+        adapters: at least one; runs stand for their adapters.
         how: ``"linear"`` or ``"ensemble"``.
         weights: one finite number per adapter; by default 1/n each.
 
     Raises:
-        ValueError: no adapters; an unknown ``how``; weights that do not fit; adapters of different methods, modules or (for
-            linear fusion) ranks; an ensemble of adapters whose update is not s·BA.
+        ValueError: no adapters; an unknown ``how``; weights that do not fit; runs of different bases; adapters of different
+            methods, modules or (for linear fusion) configurations; an ensemble of adapters whose update is not s·BA.
 
     Source: arXiv:2506.05713, linear fusion and ensemble; PEFT's ``add_weighted_adapter`` (``"linear"``, ``"cat"``).
     """
@@ -36,20 +49,26 @@ def merge(adapters: Sequence[Adapter], how: str = "linear", weights: Sequence[fl
         raise ValueError(f"weights={weights}: give one finite number for each of the {len(adapters)} adapters.")
     if how not in _METHODS:
         raise ValueError(f"how={how!r}: must be one of {', '.join(map(repr, _METHODS))}.")
-    names = [set(adapter.tensors) for adapter in adapters]
+    bases = {item.base: i for i, item in enumerate(adapters) if isinstance(item, Run)}
+    if len(bases) > 1:
+        found = ", ".join(f"{base!r} (run {i})" for base, i in bases.items())
+        raise ValueError(f"the runs are of different bases: {found}. Merge runs that were trained on the same base model.")
+    parts = [item.adapter if isinstance(item, Run) else item for item in adapters]
+    names = [set(part.tensors) for part in parts]
     if any(other != names[0] for other in names):
         differing = sorted(set().union(*names) - names[0].intersection(*names))
         raise ValueError(f"the adapters are of different methods or modules: not all have {differing[:2]}.")
-    return _METHODS[how](adapters, weights)
+    return _METHODS[how](parts, weights)
 
 
 def _linear(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     first = adapters[0]
     for i, adapter in enumerate(adapters):
-        for key in ("r", "lora_alpha", "alpha_pattern", "use_rslora", "use_dora"):
-            if adapter.config.get(key) != first.config.get(key):
+        ours, theirs = _function(first.config), _function(adapter.config)
+        for key in ours | theirs:
+            if ours.get(key) != theirs.get(key):
                 raise ValueError(
-                    f"linear fusion averages factors of the same shape and scale, but {key} is {first.config.get(key)} in "
+                    f"linear fusion averages factors that act alike, but {key} is {first.config.get(key)} in "
                     f"adapter 0 and {adapter.config.get(key)} in adapter {i}. Use how='ensemble' for LoRA of different ranks."
                 )
         for name, tensor in adapter.tensors.items():
@@ -59,6 +78,18 @@ def _linear(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
                 )
     pairs = list(zip(adapters, weights, strict=True))
     return Adapter(first.config, {name: _sum(w * a.tensors[name] for a, w in pairs) for name in first.tensors})
+
+
+def _function(config: dict[str, Any]) -> dict[str, Any]:
+    """What of a configuration decides the function; what is empty is as good as missing (PEFT's versions differ)."""
+    return {
+        key: value
+        for key, value in config.items()
+        if value
+        and key not in _ORIGIN | _TARGETS
+        and not key.endswith("dropout")
+        and not (key.startswith("init_") and value in _STARTS)
+    }
 
 
 def _ensemble(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
@@ -84,7 +115,8 @@ def _lora_scale(config: dict[str, Any]) -> float:
         method = "DoRA" if config.get("use_dora") else config.get("peft_type")
         raise ValueError(
             "an ensemble averages the updates s·BA, which is exact for LoRA of one rank for all modules; this adapter is "
-            f"{method} with rank_pattern={config.get('rank_pattern')}. Use how='linear'."
+            f"{method} with rank_pattern={config.get('rank_pattern')} and alpha_pattern={config.get('alpha_pattern')}. "
+            "Use how='linear'."
         )
     return config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
 

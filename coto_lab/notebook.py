@@ -12,12 +12,13 @@ def setup(threads: int | None = None) -> None:
     """Choose the figures' renderer, quieten what readers cannot mend, and print one line that says where this runs.
 
     Args:
-        threads: CPU threads for torch; None leaves its choice. For the embedded models one is as fast as two on a free
-            machine, and much faster on a busy one, where two wait for each other.
+        threads: CPU threads for torch; None leaves its choice. The embedded models are too small to gain much from a second
+            one (``OMP_NUM_THREADS=1 make bench`` and ``=2`` show it), and on a busy machine two wait for each other.
     """
     import plotly.io as pio
     import torch
 
+    from coto_lab.evaluation import default_device
     from coto_lab.figures import CONFIG
 
     if threads is not None:
@@ -27,8 +28,8 @@ def setup(threads: int | None = None) -> None:
     place = _place()
     pio.renderers.default = {"a script": "json", "Colab": "colab"}.get(place, "plotly_mimetype")
     pio.renderers[pio.renderers.default].config = CONFIG
-    device = torch.accelerator.current_accelerator()
-    name = torch.cuda.get_device_name() if device is not None and device.type == "cuda" else str(device or "CPU")
+    device = default_device()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else str(device).replace("cpu", "CPU")
     count = torch.get_num_threads()
     print(
         f"coto_lab {version('coto_lab')} in {place}, on {name} ({count} thread{'s' * (count > 1)}), "

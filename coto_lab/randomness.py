@@ -55,7 +55,14 @@ class OwnRandomNumbers:
             self.state = self._exchange(before)
 
     def _exchange(self, new: list[Tensor]) -> list[Tensor]:
+        if len(new) != len(self._modules):
+            raise ValueError(f"{len(new)} random states for {len(self._modules)} generators; give one for each.")
         old = [module.get_rng_state() for module in self._modules]
-        for module, state in zip(self._modules, new, strict=True):
-            module.set_rng_state(state)
+        try:
+            for module, state in zip(self._modules, new, strict=True):
+                module.set_rng_state(state)
+        except BaseException:  # torch refuses the state: none of the generators is left with another
+            for module, state in zip(self._modules, old, strict=True):
+                module.set_rng_state(state)
+            raise
         return old

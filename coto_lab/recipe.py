@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from coto_lab import schedules
+from coto_lab._numbers import MAX_SEED, real_number, whole_number
 from coto_lab.schedules import Constant, Schedule
 
 if TYPE_CHECKING:
@@ -54,14 +55,10 @@ class Recipe:
         for name, choices in (("method", METHODS), ("decay", DECAYS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(map(repr, choices))}.")
-        for name, least in (("r", 1), ("steps", 1), ("batch_size", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}={value!r}: must be a whole number, at least {least}.")
+        for name, least, most in (("r", 1, None), ("steps", 1, None), ("batch_size", 1, None), ("seed", 0, MAX_SEED)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least, most))
         for name in ("alpha", "lr", "dropout", "weight_decay"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ValueError(f"{name}={value!r}: must be a number.")
+            object.__setattr__(self, name, real_number(name, getattr(self, name)))
         for name in ("alpha", "lr"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be a finite number above 0.")
@@ -107,13 +104,17 @@ class Recipe:
         Raises:
             ValueError: a field or a schedule that this version does not know.
         """
-        values = dict(values)
+        if not isinstance(values, dict):
+            raise ValueError(f"not a recipe of this version: {values!r} is no object with fields.")
+        parameters = values.get("schedule", {"name": "Constant"})
+        if not isinstance(parameters, dict):
+            raise ValueError(f"schedule={parameters!r}: must be an object with a name and the parameters.")
         unknown = values.keys() - {field.name for field in fields(cls)}
-        parameters = dict(values.pop("schedule", {"name": "Constant"}))
-        name = parameters.pop("name", None)
+        name = parameters.get("name")
         if unknown or name not in schedules.NAMES:
             raise ValueError(f"not a recipe of this version: unknown fields {sorted(unknown)}, schedule {name!r}.")
         schedule = getattr(schedules, name)
+        parameters = {key: value for key, value in parameters.items() if key != "name"}
         if unknown := parameters.keys() - {field.name for field in fields(schedule)}:
             raise ValueError(f"not a recipe of this version: schedule {name!r} has no {sorted(unknown)}.")
-        return cls(schedule=schedule(**parameters), **values)
+        return cls(**values | {"schedule": schedule(**parameters)})

@@ -43,8 +43,6 @@ class Run:
         """
         from safetensors.torch import save_file
 
-        from coto_lab._files import disk_errors
-
         path = Path(path)
         about = {
             "format": _FORMAT,
@@ -53,7 +51,7 @@ class Run:
             "recipe": self.recipe.to_json(),
             "versions": {name: version(name) for name in ("coto_lab", "torch", "transformers", "peft")},
         }
-        with new_folder(path, overwrite=overwrite) as folder, disk_errors(path):
+        with new_folder(path, overwrite=overwrite) as folder:
             self.adapter.save(folder)
             save_file(self.history.tensors(), folder / _HISTORY, metadata=self.history.metadata())
             (folder / _RUN).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
@@ -74,11 +72,15 @@ class Run:
                 f"path={str(path)!r} holds no run of format {_FORMAT}: found format {about.get('format')!r}, "
                 f"missing fields {sorted(missing)}. Was it saved by another version of coto_lab?"
             )
+        try:
+            recipe = Recipe.from_json(about["recipe"])
+        except ValueError as error:
+            raise ValueError(f"{str(path / _RUN)!r} holds a broken recipe: {error}") from error
         tensors, metadata = read_tensors(path / _HISTORY)
         return cls(
             adapter=Adapter.load(path),
             history=History.from_tensors(tensors, metadata, path / _HISTORY),
-            recipe=Recipe.from_json(about["recipe"]),
+            recipe=recipe,
             task=about["task"],
             base=about["base"],
         )

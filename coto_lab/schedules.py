@@ -11,10 +11,14 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from coto_lab._numbers import real_number
 
-def _check_probability(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:  # NaN fails the comparison
+
+def _probability(name: str, value: object) -> float:
+    number = real_number(name, value)
+    if not 0 <= number <= 1:  # NaN fails the comparison
         raise ValueError(f"{name}={value!r}: must be a finite number in [0, 1].")
+    return number
 
 
 class Schedule(ABC):
@@ -36,10 +40,10 @@ class Constant(Schedule):
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_probability("p", self.p)
+        object.__setattr__(self, "p", _probability("p", self.p))
 
     def __call__(self, progress: float) -> float:
-        _check_probability("progress", progress)
+        _probability("progress", progress)
         return self.p
 
 
@@ -51,12 +55,12 @@ class _Ramp(Schedule):
 
     def __post_init__(self) -> None:
         for name in ("start", "end", "ramp"):
-            _check_probability(name, getattr(self, name))
+            object.__setattr__(self, name, _probability(name, getattr(self, name)))
         if self.start > self.end:
             raise ValueError(f"start={self.start} is above end={self.end}: the probability must rise. Swap the two.")
 
     def __call__(self, progress: float) -> float:
-        _check_probability("progress", progress)
+        progress = _probability("progress", progress)
         if progress >= self.ramp:  # also ramp 0: at the end from the first step on
             return self.end
         return self.start + (self.end - self.start) * self._shape(progress / self.ramp)

@@ -79,6 +79,9 @@ class Training:
         gates, coto: its gates, and what draws them.
         records: the steps so far.
 
+    Raises:
+        ValueError: a batch size that the processes cannot share evenly; fp16 mixed precision.
+
     Source: arXiv:2506.05713, progressive activation; the loop is the plain one, on accelerate.
     """
 
@@ -90,6 +93,8 @@ class Training:
         self.accelerator = accelerator or Accelerator(
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
         )
+        if self.accelerator.mixed_precision == "fp16":  # its loss is scaled, and so would be the recorded gradients
+            raise ValueError("fp16 mixed precision is not supported: take mixed_precision='bf16', or full precision ('no').")
         if recipe.batch_size % self.accelerator.num_processes:  # DDP averages the processes' means: shares must be equal
             raise ValueError(
                 f"batch_size={recipe.batch_size} cannot be shared evenly by {self.accelerator.num_processes} processes; "
@@ -173,9 +178,10 @@ class Training:
         """Go on from a state that `save` wrote.
 
         Raises:
-            ValueError: the file is truncated, foreign, or of another recipe, task or base; nothing was changed.
+            ValueError: the file is truncated, damaged, foreign, of another recipe, task or base, or from another kind of
+                device; nothing was changed.
         """
-        history, rng = _checkpoint.load(Path(path), self.run(), self.model, self.optimizer)
+        history, rng = _checkpoint.load(Path(path), self.run(), self.model, self.optimizer, self._rng.state)
         self.records = history.steps()
         self._rng.state = rng
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from coto_lab import Linear, Recipe, Run, Task, Training, fit
@@ -140,7 +141,7 @@ def test_the_state_of_another_task_or_base_is_refused(tiny_task: Task, recipe: R
 
 
 def test_the_state_of_other_target_modules_is_refused(tiny_task: Task, recipe: Recipe, checkpoint: Path) -> None:
-    with pytest.raises(ValueError, match=rf"{checkpoint}.* does not fit the model"):
+    with pytest.raises(ValueError, match=rf"{checkpoint}.* does not fit the model .*v_proj.*is \[.*, not expected"):
         fit(replace(tiny_task, target_modules=("q_proj",)), recipe, checkpoint=checkpoint, progress=False)
 
 
@@ -180,3 +181,61 @@ def test_the_file_holds_tensors_only(checkpoint: Path, tiny_task: Task, recipe: 
 
 def test_saving_takes_no_part_in_the_training(tiny_task: Task, recipe: Recipe, runs: tuple[Run, Run], tmp_path: Path) -> None:
     assert_same(fit(tiny_task, recipe, checkpoint=tmp_path / "state", checkpoint_every=1, progress=False), runs[0])
+
+
+def _rewrite(path: Path, change: Callable[[dict, dict], object]) -> None:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    change(tensors, metadata)
+    save_file(tensors, path, metadata=metadata)
+
+
+def _first(tensors: dict, start: str) -> str:
+    return min(name for name in tensors if name.startswith(start))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t, m: m.update(format="else"), "is no training state of coto_lab .*'else'.* Give a file that Training.save"),
+        (lambda t, m: m.pop("recipe"), r"is damaged: its metadata lack \['recipe'\]"),
+        (lambda t, m: (m.pop("task"), m.pop("base")), r"is damaged: its metadata lack \['base', 'task'\]"),
+        (lambda t, m: m.pop("gates"), "is damaged: its history is of other gates"),
+        (lambda t, m: m.update(modules="junk"), "is damaged: its history is of other gates"),
+        (lambda t, m: t.update({_first(t, "parameter/"): torch.zeros(3, 5)}), r"the model .* is \[3, 5\], not \[2, 16\]"),
+        (lambda t, m: t.pop(_first(t, "parameter/")), r"the model .* is missing, not \[2, 16\]"),
+        (lambda t, m: t.update({_first(t, "optimizer/exp_avg/"): torch.zeros(7)}), r"the optimizer .* is \[7\], not \[2, 16\]"),
+        (lambda t, m: t.update({_first(t, "optimizer/step/"): torch.zeros(1)}), r"the optimizer .* is \[1\], not \[\]"),
+        (lambda t, m: t.pop(_first(t, "optimizer/exp_avg_sq/")), "the optimizer .*exp_avg_sq.* is missing"),
+        (lambda t, m: t.update({"optimizer/exp_avg/x": torch.zeros(1)}), "the optimizer .*exp_avg/x is .* not expected"),
+        (lambda t, m: t.update({"history/p": t["history/p"][:2].clone()}), r"the history .*p is \[2\], not \[5\]"),
+        (lambda t, m: t.update({"history/loss": torch.tensor(1.0)}), r"the history .*loss is \[\], not \[1\]"),
+        (lambda t, m: t.pop("history/mask"), "the history .*mask is missing"),
+        (lambda t, m: t["history/gate_of_module"].add_(9), "is damaged: its history is of other gates"),
+        (lambda t, m: t.update({"rng/1": torch.zeros(16, dtype=torch.uint8)}), r"another kind of device: .*\[5056, 16\] bytes"),
+        (lambda t, m: t.update({"rng/0": t["rng/0"][:16].clone()}), r"another kind of device: .*\[16\] bytes.* has \[5056\]"),
+        (lambda t, m: t.pop("rng/0"), r"another kind of device: .*\[\] bytes"),
+    ],
+)  # fmt: skip
+def test_a_damaged_state_changes_nothing(
+    tiny_task: Task, recipe: Recipe, checkpoint: Path, change: Callable, message: str
+) -> None:
+    training = Training(tiny_task, recipe)
+    for _ in range(6):
+        training.step()
+    training.save(checkpoint.with_name("before"))
+    _rewrite(checkpoint, change)
+    with pytest.raises(ValueError, match=rf"{checkpoint}.*{message}"):
+        training.load(checkpoint)
+    training.save(checkpoint.with_name("after"))
+    before, after = load_file(checkpoint.with_name("before")), load_file(checkpoint.with_name("after"))
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_folder_that_cannot_be_made_is_told_as_any_other_failure(tiny_task: Task, recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "folder" / "state"
+    with pytest.raises(OSError, match=rf"could not write '{path}': .* MB are free there.*Nothing was changed"):
+        Training(tiny_task, recipe).save(path)
+    assert os.listdir(tmp_path) == ["file"]

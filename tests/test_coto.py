@@ -145,19 +145,19 @@ def test_steps_beyond_the_last_keep_the_end_of_the_schedule(gates):
     assert gates.mask.all()
 
 
-@pytest.mark.parametrize("total_steps", [0, -1])
+@pytest.mark.parametrize("total_steps", [0, -1, 10.5, True])
 def test_total_steps_below_one_is_refused(gates, total_steps):
-    with pytest.raises(ValueError, match=f"total_steps={total_steps}: must be at least 1"):
+    with pytest.raises(ValueError, match=f"total_steps={total_steps}: must be a whole number, at least 1"):
         CoTo(gates, Linear(), total_steps=total_steps)
     assert gates.mask.all()
 
 
 def test_a_negative_seed_or_step_is_refused(gates):
-    with pytest.raises(ValueError, match="seed=-1: must be 0 or above"):
+    with pytest.raises(ValueError, match="seed=-1: must be a whole number, from 0 to"):
         CoTo(gates, Linear(), total_steps=10, seed=-1)
     coto = CoTo(gates, Linear(), total_steps=10)
     before = gates.mask
-    with pytest.raises(ValueError, match=r"progress=-0\.1"):
+    with pytest.raises(ValueError, match="step=-1: must be a whole number, at least 0"):
         coto.go_to(-1)
     assert coto.current_step == 0
     assert torch.equal(gates.mask, before)
@@ -179,6 +179,42 @@ def test_state_goes_on_where_it_was_taken(gates):
     second.load_state_dict(state)
     assert second.state_dict() == state
     assert torch.equal(torch.stack([second.gates.mask, *(second.step() for _ in range(5))]), torch.stack(expected))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"step": -1}, "step=-1"), ({"step": None}, "step=None"), ({"seed": -1}, "seed=-1"), ({"seed": 2**63}, "seed="),
+        ({"total_steps": 0}, "total_steps=0"), ({"total_steps": 2.5}, r"total_steps=2\.5"),
+    ],
+)  # fmt: skip
+def test_a_bad_state_changes_nothing(gates, change, message):
+    coto = CoTo(gates, Linear(), total_steps=30, seed=7)
+    coto.step()
+    before, mask = coto.state_dict(), gates.mask
+    good = {"seed": 1, "total_steps": 20, "step": 19}
+    with pytest.raises(ValueError, match=f"^{message}"):
+        coto.load_state_dict(good | change)
+    with pytest.raises(ValueError, match=r"state lacks \['seed', 'step'\]"):
+        coto.load_state_dict({"total_steps": 9})
+    assert coto.state_dict() == before and torch.equal(gates.mask, mask)
+
+
+def test_numbers_of_numpy_are_stored_as_those_of_python(gates):
+    coto = CoTo(gates, Linear(), total_steps=np.int64(30), seed=np.int32(7))
+    coto.go_to(np.int64(3))
+    assert {type(value) for value in coto.state_dict().values()} == {int}
+    assert torch.equal(gates.mask, draw_mask(3, coto.probability(3), 7, 3))
+
+
+def test_a_single_gate_is_warned_of_unless_nothing_is_to_be_dropped():
+    gates = attach_gates(tiny.adapted("LoRA", tiny.llama(layers=1)).train())
+    with pytest.warns(
+        UserWarning, match=r"one gate only, 'model\.layers\.0'.* nothing will ever be dropped.*by='module'"
+    ) as seen:
+        CoTo(gates, Linear(), total_steps=10)
+    assert seen[0].filename == __file__
+    CoTo(gates, Constant(1.0), total_steps=10)  # no warning: the suite makes them errors
 
 
 def train(model, steps=4):

@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor
 
 from coto_lab import Adapter, Evaluator, Linear, Recipe, Run, Scores, Task, Variant, fit, merge
-from coto_lab.evaluation import module_mask
+from coto_lab.evaluation import default_device, module_mask
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +133,26 @@ def test_none_opens_everything(evaluator: Evaluator, adapters: dict[str, Adapter
         ]
     ).logits
     assert torch.equal(whole, everything) and not torch.equal(whole, merged)
+
+
+def test_torch_built_for_an_accelerator_that_is_not_there_runs_on_the_cpu(
+    tiny_task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert default_device() == Evaluator(tiny_task).device == torch.device("cpu")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    assert default_device() == Evaluator(tiny_task).device == torch.device("cuda")
+
+
+def test_a_model_that_cannot_be_built_leaves_the_earlier_one(tiny_task: Task, adapters: dict[str, Adapter]) -> None:
+    evaluator = Evaluator(tiny_task)
+    before = evaluator([Variant(adapters["a"])]).logits
+    gates = evaluator.gates(adapters["a"])
+    misfit = Adapter(adapters["rank 3"].config, adapters["a"].tensors)
+    with pytest.raises(ValueError, match="does not fit the model"):
+        evaluator([Variant(misfit)])
+    assert evaluator.gates(adapters["a"]) is gates
+    assert torch.equal(evaluator([Variant(adapters["a"])]).logits, before)
+    with pytest.raises(ValueError, match="does not fit the model"):
+        evaluator([Variant(misfit)])  # and is not taken for built the second time

@@ -144,7 +144,7 @@ def test_interpolation_figure_holds_the_curves_and_the_guess() -> None:
         assert accuracy.y.tolist() == (curve.accuracy * 100).tolist() and loss.y.tolist() == curve.loss.tolist()
         assert (accuracy.xaxis, loss.xaxis) == ("x", "x2") and loss.showlegend is False
     guess = next(trace for trace in figure.data if trace.name == "your guess, CoTo")
-    assert (list(guess.x), list(guess.y), guess.marker.color) == ([0.5], [55.0], STYLES["CoTo"]["color"])
+    assert (list(guess.x), list(guess.y), guess.marker.line.color) == ([0.5], [55.0], STYLES["CoTo"]["color"])
     assert not [trace for trace in interpolation_figure(CURVES).data if "guess" in trace.name]
 
 
@@ -157,6 +157,12 @@ def test_pruning_figure_holds_the_tables_and_the_base() -> None:
         assert list(bars[name].y) == (table.accuracy[:2] * 100).tolist()
     (line,) = (trace for trace in figure.data if trace.type == "scatter")
     assert set(line.y) == {47.0} and list(line.x) == ["all", "low third"]
+
+
+def test_pruning_figure_draws_the_guess_at_its_pattern() -> None:
+    figure = pruning_figure(TABLES, {"LoRA": 61.0}, guessed="low third")
+    (guess,) = (trace for trace in figure.data if "guess" in trace.name)
+    assert (guess.name, list(guess.x), list(guess.y)) == ("your guess, LoRA", ["low third"], [61.0])
 
 
 def test_schedule_figure_holds_what_coto_will_do(tiny_task: Task, runs: tuple[Run, Run]) -> None:

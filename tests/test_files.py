@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from coto_lab._files import data_path, disk_errors, new_folder, write_file
+from coto_lab._files import data_path, new_folder, write_file
 
 
 def test_data_lies_where_it_is_said_to() -> None:
@@ -63,6 +64,28 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_text() == "second" and os.listdir(path.parent) == ["file"]
 
 
-def test_disk_errors_name_the_path_and_the_room_left(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=rf"could not write '{tmp_path}/x': .*\d+ MB are free there"), disk_errors(tmp_path / "x"):
-        (tmp_path / "no folder" / "x").write_text("")
+@pytest.mark.parametrize("parent", ["file", "file/folder"])
+def test_errors_of_the_disk_name_the_path_and_the_room_left(tmp_path: Path, parent: str) -> None:
+    (tmp_path / "file").write_text("old")
+    path = tmp_path / parent / "x"
+    message = rf"could not write '{path}': .*\d+ MB are free there.*Nothing was changed"
+    with pytest.raises(OSError, match=message) as caught:
+        write_file(path, lambda fresh: pytest.fail("there is no folder to write to"))
+    assert type(caught.value) is OSError
+    with pytest.raises(OSError, match=message) as caught, new_folder(path):
+        pytest.fail("there is no folder to fill")
+    assert type(caught.value) is OSError
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("failing", ["mkdtemp", "chmod", "rename"])
+def test_errors_in_making_the_folder_itself_are_told_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("not here")
+
+    monkeypatch.setattr(tempfile if failing == "mkdtemp" else Path, failing, refuse)
+    with pytest.raises(OSError, match=r"could not write .*: not here.*Nothing was changed"), new_folder(tmp_path / "x"):
+        pass
+    assert os.listdir(tmp_path) == []

@@ -9,7 +9,7 @@ import torch
 from tiny_models import adapted, config_of, randomise, vit
 from torch import Tensor
 
-from coto_lab import Adapter, merge
+from coto_lab import Adapter, Run, merge
 
 
 def lora(seed: int = 0, r: int = 2, alpha: float = 4, **settings: object) -> Adapter:
@@ -108,6 +108,7 @@ def test_weights_that_do_not_fit_are_refused(how: str, weights: list[float]) -> 
         ({"use_rslora": True}, "but use_rslora is False in adapter 0 and True"),
         ({"alpha_pattern": {"q_proj": 9}}, "but alpha_pattern is {} in adapter 0"),
         ({"rank_pattern": {"q_proj": 3}}, r"q_proj.lora_A.weight is \[3, 16\] in adapter 1 and \[2, 16\] in adapter 0"),
+        ({"init_lora_weights": "pissa"}, "but init_lora_weights is True in adapter 0 and pissa in adapter 1"),
         ({"use_dora": True}, "different methods or modules: not all have .*magnitude"),
         ({"layers_to_transform": [0]}, "different methods or modules"),
     ],
@@ -122,7 +123,8 @@ def test_linear_fusion_of_different_adapters_is_refused(settings: dict, message:
     [
         (lambda: lora(use_dora=True), "this adapter is DoRA"),
         (lambda: Adapter.from_model(adapted("HiRA", vit())), "this adapter is HIRA"),
-        (lambda: lora(rank_pattern={"q_proj": 3}), "rank_pattern={'q_proj': 3}"),
+        (lambda: lora(rank_pattern={"q_proj": 3}), "rank_pattern={'q_proj': 3} and alpha_pattern={}"),
+        (lambda: lora(alpha_pattern={"q_proj": 3}), "rank_pattern={} and alpha_pattern={'q_proj': 3}"),
         pytest.param(
             lambda: lora(lora_bias=True),
             r"lora_B\.bias is no factor of a product BA",
@@ -133,7 +135,7 @@ def test_linear_fusion_of_different_adapters_is_refused(settings: dict, message:
             "classifier",
         ),
     ],
-    ids=["dora", "hira", "rank_pattern", "lora_bias", "modules_to_save"],
+    ids=["dora", "hira", "rank_pattern", "alpha_pattern", "lora_bias", "modules_to_save"],
 )
 def test_an_ensemble_of_what_is_no_product_is_refused(adapter: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -147,3 +149,48 @@ def test_other_bad_input_is_refused() -> None:
         merge([lora()], "average")
     with pytest.raises(ValueError, match="different methods or modules"):
         merge([lora(), replace(lora(), tensors={})])
+
+
+def test_linear_fusion_has_squared_weights_and_cross_terms() -> None:
+    first, second = lora(0, r=2, alpha=4), lora(1, r=2, alpha=4)
+    for name, delta in deltas(merge([first, second], weights=[0.3, 0.7])).items():
+        (a1, b1), (a2, b2) = ([part.tensors[f"{name}.lora_{f}.weight"] for f in "AB"] for part in (first, second))
+        expected = 2 * (0.3**2 * b1 @ a1 + 0.7**2 * b2 @ a2 + 0.3 * 0.7 * (b1 @ a2 + b2 @ a1))
+        torch.testing.assert_close(delta, expected)
+
+
+def test_another_scale_of_another_method_is_refused() -> None:
+    def loha(alpha: int) -> Adapter:
+        config = peft.LoHaConfig(r=2, alpha=alpha, target_modules=["q_proj", "v_proj"], init_weights=False)
+        return Adapter.from_model(peft.get_peft_model(vit(), config))
+
+    with pytest.raises(ValueError, match="but alpha is 4 in adapter 0 and 16 in adapter 1"):
+        merge([loha(4), loha(16)])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lora_dropout": 0.3}, {"init_lora_weights": "gaussian"}, {"target_modules": "layers.*(q_proj|v_proj)"},
+        {"base_model_name_or_path": "elsewhere"}, {"revision": "main"}, {"inference_mode": False}, {"peft_version": "0.1"},
+        {"use_dora": None}, {"a_setting_of_tomorrow": {}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_without_effect_on_the_function_may_differ(settings: dict) -> None:
+    first, second = lora(0), lora(1)
+    merged = merge([first, replace(second, config=second.config | settings)])
+    assert merged.config == first.config
+
+
+def test_runs_stand_for_their_adapters(runs: tuple[Run, Run]) -> None:
+    expected = merge([run.adapter for run in runs], weights=[0.3, 0.7])
+    for parts in (runs, (runs[0], runs[1].adapter)):
+        merged = merge(parts, weights=[0.3, 0.7])
+        assert all(torch.equal(merged.tensors[key], tensor) for key, tensor in expected.tensors.items())
+
+
+@pytest.mark.parametrize("how", ["linear", "ensemble"])
+def test_runs_of_different_bases_are_refused(runs: tuple[Run, Run], how: str) -> None:
+    with pytest.raises(ValueError, match=r"different bases: 'tiny base' \(run 0\), 'other base' \(run 1\)"):
+        merge([runs[0], replace(runs[1], base="other base")], how)

@@ -42,3 +42,10 @@ def test_setup_on_colab_takes_its_renderer_without_the_button_that_uploads(capsy
     assert " in Colab, " in capsys.readouterr().out
     assert pio.renderers.default == "colab"
     assert pio.renderers["colab"].config["showSendToCloud"] is False
+
+
+def test_setup_with_torch_built_for_an_accelerator_that_is_not_there_runs_on_the_cpu(capsys, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    setup()
+    assert ", on CPU (" in capsys.readouterr().out

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import peft
 import pytest
 
@@ -13,8 +14,8 @@ BAD = {
     "r": [0, 2.0, True, "4"],
     "steps": [0, -1, 1.5],
     "batch_size": [0, None],
-    "seed": [-1, 0.5],
-    "alpha": [0, -1.0, float("nan"), float("inf"), "8"],
+    "seed": [-1, 0.5, 2**63],
+    "alpha": [0.0, -1.0, float("nan"), float("inf"), "8"],
     "lr": [0.0, -1e-3, float("nan"), float("inf"), True, None],
     "dropout": [-0.1, 1.0, float("nan"), "0"],
     "weight_decay": [-0.1, float("nan"), float("inf"), "0"],
@@ -51,6 +52,9 @@ def test_json_of_an_earlier_version_takes_the_defaults() -> None:
     [
         ({"temperature": 1}, r"unknown fields \['temperature'\]"),
         ({"schedule": {"name": "Schedule"}}, "schedule 'Schedule'"),
+        ({"schedule": None}, "schedule=None: must be an object"),
+        ({"schedule": "Linear"}, "schedule='Linear': must be an object"),
+        (["r", 2], r"\['r', 2\] is no object"),
         ({"schedule": {"p": 0.5}}, "schedule None"),
         ({"schedule": {"name": "Constant", "ramp": 0.5}}, r"schedule 'Constant' has no \['ramp'\]"),
         ({"schedule": {"name": "Linear", "ramp": 2}}, "ramp=2: must be"),
@@ -70,3 +74,16 @@ def test_peft_config_carries_every_setting(method: str, kind: str) -> None:
         assert (config.lora_alpha, config.lora_dropout, config.use_dora) == (6.0, 0.1, method == "dora")
     else:
         assert config.hira_dropout == 0.1
+
+
+def test_numbers_of_numpy_are_stored_as_those_of_python() -> None:
+    recipe = Recipe(r=np.int32(2), steps=np.uint8(9), seed=np.int64(3), alpha=np.float32(4), lr=np.float64(0.1), dropout=0)
+    assert recipe == Recipe(r=2, steps=9, seed=3, alpha=4.0, lr=0.1)
+    assert all(type(getattr(recipe, name)) is type(getattr(Recipe(), name)) for name in recipe.to_json())
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+def test_the_largest_seed() -> None:
+    assert Recipe(seed=2**63 - 1).seed == 2**63 - 1
+    with pytest.raises(ValueError, match=rf"^seed={2**63}: must be a whole number, from 0 to {2**63 - 1}"):
+        Recipe(seed=2**63)

@@ -119,6 +119,9 @@ def test_a_foreign_folder_is_refused(finished: dict[str, Run], tmp_path: Path) -
     ("change", "message"),
     [
         ({"format": 2}, r"holds no run of format 1: found format 2.*another version"),
+        ({"recipe": {"schedule": None}}, r"run\.json' holds a broken recipe: schedule=None: must be"),
+        ({"recipe": [1]}, r"run\.json' holds a broken recipe: .*\[1\] is no object"),
+        ({"recipe": {"lr": "fast"}}, r"run\.json' holds a broken recipe: lr='fast': must be a number"),
         ({"recipe": {"temperature": 1}}, r"unknown fields \['temperature'\]"),
         ({"recipe": {"schedule": {"name": "Zigzag"}}}, r"schedule 'Zigzag'"),
     ],
@@ -128,3 +131,10 @@ def test_a_run_of_another_version_is_refused(finished: dict[str, Run], tmp_path:
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError, match=message):
         Run.load(tmp_path / "run")
+
+
+def test_a_folder_that_cannot_be_made_is_told_as_any_other_failure(finished: dict[str, Run], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "run"
+    with pytest.raises(OSError, match=rf"could not write '{path}': .*Nothing was changed"):
+        finished["lora"].save(path)

@@ -5,6 +5,7 @@ import doctest
 import itertools
 import math
 
+import numpy as np
 import pytest
 
 from coto_lab import Constant, Exponential, Linear, Sine, schedules
@@ -105,3 +106,12 @@ def test_names_lists_the_schedules():
 def test_the_documented_examples_are_right():
     failed, tried = doctest.testmod(schedules)
     assert (failed, tried) == (0, 4)
+
+
+@every_ramp
+def test_numbers_of_numpy_are_stored_as_those_of_python(shape):
+    schedule = shape(start=np.float32(0.25), end=np.int64(1), ramp=np.float64(0.5))
+    assert schedule == shape(start=0.25, end=1.0, ramp=0.5)
+    assert {type(value) for value in dataclasses.astuple(schedule)} == {float}
+    assert type(schedule(np.float32(0.25))) is float
+    assert type(Constant(np.float32(0.5)).p) is float

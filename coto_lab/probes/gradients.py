@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def gradient_share(grad_norm: Tensor, total_steps: int, bins: int = 40) -> Tensor:
-    """Each block's share of the gradient norm, averaged over bins of steps: float32 ``[n_gates, bins]``.
+    """Each block's share of the gradient norm in bins of steps: float32 ``[n_gates, bins]``.
 
-    In every bin the shares of the blocks add up to 1; bins without a step yet are NaN. Even shares, 1 / n_gates, are the
-    balanced optimisation that CoTo aims at.
+    A block's norms are summed over the steps of a bin and divided by the sum over all blocks, so steps with large gradients
+    weigh more; in every bin the shares add up to 1, and bins without a step yet are NaN. Even shares are 1 / n_gates.
 
     Args:
         grad_norm: gradient norm per gate, ``[T, n_gates]``, T at most ``total_steps`` (`History.grad_norm`).
@@ -20,7 +20,7 @@ def gradient_share(grad_norm: Tensor, total_steps: int, bins: int = 40) -> Tenso
     Raises:
         ValueError: ``bins`` below 1, or more records than ``total_steps``.
 
-    Source: arXiv:2506.05713, balanced optimisation.
+    Source: our own view of what arXiv:2506.05713 calls balanced optimisation; the paper looks at updates and Shapley values.
     """
     steps, n_gates = grad_norm.shape
     if bins < 1 or steps > total_steps:

@@ -36,7 +36,7 @@ class Prediction(widgets.VBox):
             slider.disabled = True
         self.lock.disabled = True
         told = ", ".join(f"{name} {value:.0f}%" for name, value in self.guesses.items())
-        self._text.value = _spoken(f"Your guess is recorded: {told}. It will be drawn onto the figure below.")
+        self._text.value = _spoken(f"Your guess is recorded: {told}. The figure that follows shows it as crosses.")
 
 
 def _spoken(text: str) -> str:
