@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 LAB_ARGS ?=
+TOUR := /lab/tree/notebooks/00_tour.ipynb
 CELL_SECONDS ?= 120
 
 VENV := .venv
@@ -14,9 +15,10 @@ TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 .PHONY: lab test gallery bench clean
 .DELETE_ON_ERROR:
 
-# In a container one is often root, and JupyterLab asks to be told that this is meant.
+# The address that JupyterLab prints leads to the tour too. In a container one is often root, and it asks to be told that this
+# is meant.
 lab: $(VENV)/.lab
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS) notebooks/00_tour.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=$(TOUR) $(LAB_ARGS)
 
 # The quick checks first. Notebooks: our "warnings are errors" is for pytest's own process, so it is off there. nbval interrupts a
 # cell that takes longer than CELL_SECONDS and then expects the later ones to fail; training takes the interrupt as Stop and
