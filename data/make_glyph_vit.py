@@ -62,7 +62,8 @@ scikit-learn's digits, over the ten digit logits):
 | prints of {unseen} fonts it never saw ({unseen_names}) | {unseen_fonts:.1%} |
 | handwritten digits, zero-shot | {handwriting:.1%} |
 
-Some prints cannot be told apart for certain: I and 1, O and 0 are nearly alike in several fonts.
+Some prints cannot be told apart for certain: I and 1, O and 0 are nearly alike in several fonts. The widest capitals are cut
+at the edge of the canvas: W in four bold or italic DejaVu faces, M in one.
 
 **What it is for.** Teaching and experiments with LoRA and CoTo on a laptop. It reads nothing but tiny centred glyphs.
 """
