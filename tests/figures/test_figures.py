@@ -16,10 +16,9 @@ from coto_lab.figures import (
     interpolation_figure,
     pruning_figure,
     schedule_figure,
-    smooth,
-    style,
     training_figure,
 )
+from coto_lab.figures._style import smooth, style
 from coto_lab.history import History
 from coto_lab.probes.gradients import gradient_share
 from coto_lab.probes.interpolation import Curve
@@ -86,9 +85,10 @@ def test_a_method_has_one_colour_everywhere(figures: dict[str, go.Figure]) -> No
 
 
 def test_styles_differ_in_more_than_colour() -> None:
-    looks = [style("LoRA"), style("CoTo"), *(style("another", position) for position in range(3))]
-    for key in ("color", "dash", "symbol", "pattern"):
-        assert len({look[key] for look in looks}) == 5
+    looks = [*STYLES.values(), *(style("another", position) for position in range(3))]
+    for key in ("color", "dash", "symbol"):
+        assert len({look[key] for look in looks}) == len(looks)
+    assert len({look["pattern"] for look in STYLES.values()}) == len(STYLES)  # plotly has no more than eight
 
 
 def test_training_figure_holds_the_records(histories: dict[str, History]) -> None:

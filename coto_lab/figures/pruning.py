@@ -1,0 +1,46 @@
+"""What is left of a run when only some of its adapters are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from coto_lab.figures._style import dress, guess_marker, style
+from coto_lab.probes.pruning import PruningTable
+
+
+def pruning_figure(
+    tables: Mapping[str, PruningTable], guesses: Mapping[str, float] | None = None, guessed: str = "every other"
+) -> go.Figure:
+    """Test accuracy of every pruning pattern, one bar per method side by side; a line marks the base without adapter.
+
+    Args:
+        tables: method name -> table.
+        guesses: what the reader expected of the pattern ``guessed``, in percent, per method; drawn as crosses.
+        guessed: the pattern that the guesses are about.
+    """
+    figure = go.Figure()
+    for position, (name, table) in enumerate(tables.items()):
+        look = style(name, position)
+        shown = [(p, a) for p, a in zip(table.patterns, (table.accuracy * 100).tolist(), strict=True) if p != "none"]
+        bar = go.Bar(
+            name=name,
+            x=[pattern for pattern, _ in shown],
+            y=[accuracy for _, accuracy in shown],
+            marker={"color": look["color"], "pattern": {"shape": look["pattern"], "fgcolor": "white", "size": 6}},
+            hovertemplate="%{x}: %{y:.1f}%<extra></extra>",
+        )
+        figure.add_trace(bar)
+        if "none" in table.patterns and position == len(tables) - 1:  # the last trace is drawn over the bars
+            base = [table.accuracy[table.patterns.index("none")].item() * 100] * len(shown)
+            line = {"dash": "dot", "color": "black", "width": 2}
+            x = [pattern for pattern, _ in shown]
+            figure.add_trace(go.Scatter(name="base model, no adapter", x=x, y=base, mode="lines", line=line))
+    for position, name in enumerate(tables):
+        if guesses and name in guesses:
+            figure.add_trace(guess_marker(name, guessed, guesses[name], style(name, position)))
+    figure.update_xaxes(title="which adapters are kept")
+    figure.update_yaxes(title="test accuracy, %", range=[0, 100])
+    figure.update_layout(barmode="group")
+    return dress(figure, height=400)
