@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral, Real
 
 MAX_SEED = 2**63 - 1  # the largest that every generator in use takes
@@ -29,3 +30,15 @@ def real_number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name}={value!r}: must be a number.")
     return float(value)
+
+
+def finite_number(name: str, value: object) -> float:
+    """``value`` as a float.
+
+    Raises:
+        ValueError: it is no finite number; ``name`` is named.
+    """
+    number = real_number(name, value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name}={value!r}: must be a finite number.")
+    return number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,15 @@ from torch import Tensor
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
+
+# What of a configuration does not decide the adapter's function: where it came from ...
+_ORIGIN = {
+    "base_model_name_or_path", "revision", "task_type", "auto_mapping", "peft_version", "inference_mode", "runtime_config",
+}  # fmt: skip
+_TARGETS = {  # ... what is seen in the names and shapes of its tensors ...
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save", "rank_pattern",
+}  # fmt: skip
+_STARTS = (True, False, "gaussian", "orthogonal")  # ... and initialisations that leave the base weights alone.
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -67,6 +77,35 @@ class Adapter:
             )
         set_peft_model_state_dict(model, self.tensors)
 
+    def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """The update of every module as a product ΔW = B A, the scale in B: name -> (A ``[r, in]``, B ``[out, r]``).
+
+        Names are PEFT's: ``base_model.model.`` and the module's.
+
+        Raises:
+            ValueError: the adapter is more than plain LoRA of one rank (DoRA, HiRA, trained biases, rewritten base, ...).
+        """
+        from peft import LoraConfig
+
+        names = sorted({key.rsplit(".lora_", 1)[0] for key in self.tensors})
+        pairs = {f"{name}.lora_{factor}.weight" for name in names for factor in "AB"}
+        usual = function_of(LoraConfig().to_dict())
+        found = {key: value for key, value in function_of(self.config).items() if usual.get(key) != value}
+        unusual = {key: value for key, value in found.items() if key not in ("peft_type", "r", "lora_alpha", "use_rslora")}
+        if patterns := self.config.get("rank_pattern"):
+            unusual["rank_pattern"] = patterns
+        if self.config.get("peft_type") != "LORA" or unusual or pairs != self.tensors.keys():
+            what = ", ".join([*(f"{key}={value}" for key, value in unusual.items()), *sorted(self.tensors.keys() - pairs)[:2]])
+            raise ValueError(
+                f"the updates of this adapter are not s·BA and nothing else, of one rank: it is {self.config.get('peft_type')}"
+                f"{' with ' + what if what else ''}."
+            )
+        rank = self.config["r"]
+        if strange := [name for name in names if len(self.tensors[f"{name}.lora_A.weight"]) != rank]:
+            raise ValueError(f"the configuration says rank r={rank}, but {strange[0]} has another.")
+        scale = self.config["lora_alpha"] / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
+        return {name: (self.tensors[f"{name}.lora_A.weight"], self.tensors[f"{name}.lora_B.weight"] * scale) for name in names}
+
     def peft_config(self) -> Any:
         """The configuration as PEFT's own object, for whatever base model it is put on."""
         from peft import PeftConfig
@@ -88,6 +127,18 @@ class Adapter:
             ValueError: a file is missing, truncated or not what its name says.
         """
         return cls(read_json(folder / CONFIG), read_tensors(folder / WEIGHTS)[0])
+
+
+def function_of(config: dict[str, Any]) -> dict[str, Any]:
+    """What of a configuration decides the function; what is empty is as good as missing (PEFT's versions differ)."""
+    return {
+        key: value
+        for key, value in config.items()
+        if value
+        and key not in _ORIGIN | _TARGETS
+        and not key.endswith("dropout")
+        and not (key.startswith("init_") and value in _STARTS)
+    }
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -13,29 +13,54 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coto_lab._numbers import MAX_SEED, whole_number
+from coto_lab._numbers import MAX_SEED, finite_number, whole_number
 from coto_lab.gates import Gates
 from coto_lab.schedules import Constant, Schedule
 
 
-def draw_mask(n_gates: int, p: float, seed: int, step: int) -> Tensor:
+def draw_mask(n_gates: int, p: float | np.ndarray, seed: int, step: int) -> Tensor:
     """Draw which gates are open at ``step``: ``BoolTensor [n_gates]``, never all shut.
 
-    The distribution is that of independent Bernoulli(p) gates, redrawn until one is open, so that
+    The distribution is that of independent Bernoulli(p) gates, redrawn until one is open: with one p for all,
     P(a gate is open) = p / (1 - (1-p)^n); at p = 0, exactly one opens, uniformly. No redrawing is needed: going through
-    the gates, the *first* open one is at i with probability q_i = p / (1 - (1-p)^(n-i)), and after it each opens with p.
+    the gates, the *first* open one is at i with probability q_i = p_i / (1 - Π_{j≥i} (1-p_j)); after it each opens with p_j.
 
     Pure: it depends on the arguments alone (Philox, a counter-based generator: the seed is its key, the step its
     counter), so resumed training and every rank of a distributed one see the same gates, and the global RNG is untouched.
+
+    Args:
+        n_gates: how many.
+        p: one probability for all, or ``[n_gates]``.
+        seed, step: which draw.
     """
     uniform = np.random.Generator(np.random.Philox(key=seed, counter=[0, step, 0, 0])).random(n_gates)
+    p = np.broadcast_to(p, n_gates)
+    with np.errstate(divide="ignore", invalid="ignore"):  # log 0 at p = 1; 0 / 0 where p = 0 from i on
+        none_from_here = np.cumsum(np.log1p(-p)[::-1])[::-1]  # log of Π_{j≥i} (1-p_j)
+        first_opens = p / -np.expm1(none_from_here)
     left = np.arange(n_gates, 0, -1)  # gates from i to the last one
-    # q; in the limits, at p = 0 one gate opens, uniformly, and at p = 1 all do
-    first_opens = p / -np.expm1(left * np.log1p(-p)) if 0 < p < 1 else np.maximum(p, 1 / left)
+    first_opens = np.where(p.any(), first_opens, 1 / left)  # in the limit p -> 0, one gate opens, uniformly
     mask = uniform < p
     first_opens[-1] = 1.0  # exactly, not up to rounding
     mask[np.argmax(uniform < first_opens)] = True
     return torch.from_numpy(mask)
+
+
+def tilted(p: float, n_gates: int, tilt: float) -> np.ndarray:
+    """One probability per gate, float64 ``[n_gates]``: p_i = p^(2^(tilt·z_i)), with z from -1 (lowest) to 1 (highest).
+
+    At ``tilt=1`` (CoTo-H) the highest gate opens with p² and the lowest with √p; at -1 (CoTo-L) the other way round; at 0 all
+    open with p. At p = 0 and p = 1 a tilt changes nothing.
+
+    Source: arXiv:2506.05713, ablation of which blocks drop more; it gives no formula, this one is ours.
+    """
+    return p**2.0 ** (tilt * np.linspace(-1, 1, n_gates))
+
+
+def training_masks(n_gates: int, schedule: Schedule, *, total_steps: int, seed: int, tilt: float = 0.0) -> Tensor:
+    """What a whole training will do, known beforehand: ``BoolTensor [total_steps, n_gates]``, True = open."""
+    probabilities = (tilted(schedule(step / total_steps), n_gates, tilt) for step in range(total_steps))
+    return torch.stack([draw_mask(n_gates, p, seed, step) for step, p in enumerate(probabilities)])
 
 
 class CoTo:
@@ -56,17 +81,19 @@ class CoTo:
         schedule: activation probability over progress.
         total_steps: optimiser steps in the whole training, at least 1; progress at step t is t / total_steps.
         seed: non-negative; another seed, other gates.
+        tilt: which gates drop more: above 0 the high ones, below 0 the low ones (`tilted`).
 
     Raises:
-        ValueError: total_steps or seed out of range.
+        ValueError: total_steps, seed or tilt out of range.
 
     Warns:
         UserWarning: there is one gate only, which is then always open.
     """
 
-    def __init__(self, gates: Gates, schedule: Schedule, *, total_steps: int, seed: int = 0):
+    def __init__(self, gates: Gates, schedule: Schedule, *, total_steps: int, seed: int = 0, tilt: float = 0.0):
         self.total_steps = whole_number("total_steps", total_steps, 1)
         self.seed = whole_number("seed", seed, 0, MAX_SEED)
+        self.tilt = finite_number("tilt", tilt)
         self.gates = gates
         self.schedule = schedule
         if len(gates) == 1 and schedule != Constant(1.0):
@@ -84,11 +111,12 @@ class CoTo:
 
     def mask(self, step: int) -> Tensor:
         """The gates open at ``step``: ``BoolTensor [n_gates]``, True = open."""
-        return draw_mask(len(self.gates), self.probability(step), self.seed, step)
+        n_gates = len(self.gates)
+        return draw_mask(n_gates, tilted(self.probability(step), n_gates, self.tilt), self.seed, step)
 
     def masks(self) -> Tensor:
         """What the whole training will do, known beforehand: ``BoolTensor [total_steps, n_gates]``."""
-        return torch.stack([self.mask(step) for step in range(self.total_steps)])
+        return training_masks(len(self.gates), self.schedule, total_steps=self.total_steps, seed=self.seed, tilt=self.tilt)
 
     def step(self) -> Tensor:
         """Move on to the next optimiser step: draw its gates, drop the others, return the mask."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coto_lab._stacked import StackedScorer
 from coto_lab.adapter import Adapter
+from coto_lab.chain import NotAChain
 from coto_lab.gates import Gates, attach_gates
+from coto_lab.rows import Rows
 from coto_lab.tasks import Task
 
 if TYPE_CHECKING:
@@ -76,28 +79,43 @@ def default_device() -> torch.device:
 
 
 class Evaluator:
-    """Scores variants one after another: right for every PEFT method that can be gated.
+    """Scores variants; the only part of the lab that runs a model on them.
 
-    The model of the last adapter configuration is kept, so that a second call does not build it again.
+    Plain LoRA adapters are scored together, as rows of one batch on the shared base, and variants that agree in their
+    lower blocks share the computation of those (`coto_lab._stacked`). Adapters of other methods, and models whose blocks do
+    not form a chain, are scored one after the other; the scores are the same but for rounding.
+
+    The models are kept, so that a second call does not build them again.
 
     Args:
         task: what to score on.
         device: where to run; None takes the accelerator if there is one.
-        batch_size: examples in a forward pass.
+        batch_size: examples of one variant in a forward pass.
+        memory: bytes that the activations of variants scored together may take; None chooses by the device.
+        together: False scores all variants one after the other.
 
     Raises:
-        ValueError: ``batch_size`` below 1.
+        ValueError: ``batch_size`` below 1; later, ``memory`` too small for one variant.
     """
 
-    def __init__(self, task: Task, *, device: torch.device | str | None = None, batch_size: int = 512):
+    def __init__(
+        self,
+        task: Task,
+        *,
+        device: torch.device | str | None = None,
+        batch_size: int = 128,
+        memory: int | None = None,
+        together: bool = True,
+    ):
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be at least 1.")
         self.task = task
         self.device = torch.device(device or default_device())
-        self.batch_size = batch_size
+        self.batch_size, self.memory, self.together = batch_size, memory, together
         self._config = ""
         self._model: PeftModel
         self._gates: Gates
+        self._scorers: dict[frozenset[str], StackedScorer | None] = {}  # by the names of the factors
 
     def gates(self, adapter: Adapter) -> Gates:
         """The gates of the model that carries ``adapter``, one per adapted module; their ``blocks`` give the blocks."""
@@ -112,13 +130,46 @@ class Evaluator:
         """Logits of every variant on the ``"test"`` or ``"train"`` split.
 
         Raises:
-            ValueError: no variants; an unknown split; a mask or an adapter that does not fit the model.
+            ValueError: no variants; an unknown split; a mask or an adapter that does not fit the model; ``memory`` too small.
         """
         if not variants:
             raise ValueError("variants is empty: give at least one.")
         if split not in ("test", "train"):
             raise ValueError(f"split={split!r}: must be 'test' or 'train'.")
         data = self.task.test_batch if split == "test" else self.task.train_batch
+        distinct = {id(variant.adapter): variant.adapter for variant in variants} if self.together else {}
+        scorers = {key: self._scorer(adapter) for key, adapter in distinct.items()}
+        groups: dict[StackedScorer | None, list[int]] = {}
+        for i, variant in enumerate(variants):
+            groups.setdefault(scorers.get(id(variant.adapter)), []).append(i)
+        logits: dict[int, Tensor] = {}
+        for scorer, members in groups.items():
+            chosen = [variants[i] for i in members]
+            if scorer is None:
+                results = self._one_by_one(chosen, data)
+            else:
+                masks = torch.stack([module_mask(scorer.rows, variant.mask) for variant in chosen])
+                results = scorer([variant.adapter for variant in chosen], masks, data)
+            logits |= zip(members, results, strict=True)
+        names = tuple(variant.name for variant in variants)
+        return Scores(names, torch.stack([logits[i] for i in range(len(variants))]), data["labels"])
+
+    def _scorer(self, adapter: Adapter) -> StackedScorer | None:
+        """What scores adapters on these layers together; None where they have to be scored one by one."""
+        try:
+            layers = frozenset(adapter.factors())
+        except ValueError:  # not plain LoRA
+            return None
+        if layers not in self._scorers:
+            try:
+                rows = Rows(self.task.load_base().to(self.device).eval(), adapter)
+                self._scorers[layers] = StackedScorer(self.task, rows, batch_size=self.batch_size, memory=self.memory)
+            except (TypeError, NotAChain):  # layers that are not linear; blocks that do not form a chain
+                self._scorers[layers] = None
+        return self._scorers[layers]
+
+    @torch.inference_mode()
+    def _one_by_one(self, variants: Sequence[Variant], data: dict[str, Tensor]) -> Tensor:
         loaded: Adapter | None = None
         logits = []
         for variant in variants:
@@ -127,19 +178,21 @@ class Evaluator:
                 variant.adapter.copy_to(self._model)
                 loaded = variant.adapter
             with gates.only(module_mask(gates, variant.mask)):
-                logits.append(self._logits(data))
-        return Scores(tuple(variant.name for variant in variants), torch.stack(logits), data["labels"])
-
-    @torch.inference_mode()
-    def _logits(self, data: dict[str, Tensor]) -> Tensor:
-        chunks = []
-        for start in range(0, len(data["labels"]), self.batch_size):
-            batch = {name: column[start : start + self.batch_size].to(self.device) for name, column in data.items()}
-            chunks.append(self.task.logits(self._model, batch).float().cpu())
-        return torch.cat(chunks)
+                for start in range(0, len(data["labels"]), self.batch_size):
+                    batch = {name: column[start : start + self.batch_size].to(self.device) for name, column in data.items()}
+                    logits.append(self.task.logits(self._model, batch).float().cpu())
+        return torch.cat(logits).unflatten(0, (len(variants), -1))
 
 
-def module_mask(gates: Gates, mask: Tensor | None) -> Tensor:
+class Sites(Protocol):
+    """The adapted modules of a model, as far as masks go: `Gates` by module, or `Rows`."""
+
+    blocks: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+
+def module_mask(gates: Sites, mask: Tensor | None) -> Tensor:
     """A mask over modules, from one over modules or over blocks, or None for all open: ``BoolTensor [n_modules]``.
 
     Raises:

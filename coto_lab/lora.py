@@ -17,7 +17,8 @@ class LoRALinear(nn.Module):
     r"""A frozen ``nn.Linear`` with a trainable low-rank update: ``y = W x + b + s B A x``, with ``s = alpha / r``.
 
     Without rows, x is ``[..., in]`` and y is ``[..., out]``. With ``rows=R`` there are R independent adapters:
-    ``lora_A`` is ``[R, r, in]``, ``lora_B`` is ``[R, out, r]``, x is ``[R, ..., in]`` and row i of x meets adapter i.
+    ``lora_A`` is ``[R, r, in]``, ``lora_B`` is ``[R, out, r]``, and x is ``[R·n, ..., in]``: its first n entries meet
+    adapter 0, the next n adapter 1, and so on, while the base sees one large batch.
 
     At the start B is zero, so the layer computes exactly what the base computes; A is drawn as PEFT draws it.
 
@@ -61,7 +62,6 @@ class LoRALinear(nn.Module):
             raise ValueError(f"dropout={dropout}: must be in [0, 1).")
         self.base_layer = base_layer.requires_grad_(False)
         self.scaling = alpha / r
-        self.rows = rows
         self.dropout = dropout
         self.gate: bool | Tensor = True
         lead = () if rows is None else (rows,)
@@ -71,28 +71,33 @@ class LoRALinear(nn.Module):
         for adapter in self.lora_A.unbind() if lead else (self.lora_A,):
             nn.init.kaiming_uniform_(adapter.data, a=math.sqrt(5), generator=generator)
 
+    @property
+    def rows(self) -> int | None:
+        """Number of adapters on the one base; None for a plain layer."""
+        return len(self.lora_A) if self.lora_A.dim() == 3 else None
+
     def forward(self, x: Tensor) -> Tensor:
         y = self.base_layer(x)  # [..., out]
         if self.rows is None:
-            return y + self._update(x, self.lora_A, self.lora_B) if self.gate else y
-        if x.dim() < 3 or len(x) != self.rows:
-            raise ValueError(f"x {list(x.shape)} must be [rows, ..., features] with rows = {self.rows}.")
+            if not self.gate:
+                return y
+            return y + F.linear(F.linear(self._dropped(x), self.lora_A), self.lora_B) * self.scaling
+        if x.dim() < 2 or len(x) % self.rows:
+            raise ValueError(f"x {list(x.shape)} must be [rows · n, ..., features] with rows = {self.rows}.")
         open_rows = self._open_rows()
-        if open_rows.all():
-            return y + self._update(x, self.lora_A, self.lora_B)
         if not open_rows.any():
             return y
-        # Shut rows are left out of the arithmetic; index_add puts the open rows' updates back in their places.
-        at = open_rows.nonzero().flatten().to(x.device)
-        return y.index_add(0, at, self._update(x[at], self.lora_A[at], self.lora_B[at]))
+        x, y_rows = self._dropped(x).reshape(self.rows, -1, x.shape[-1]), y.view(self.rows, -1, y.shape[-1])
+        if open_rows.all():
+            updated = torch.baddbmm(y_rows, x @ self.lora_A.mT, self.lora_B.mT, alpha=self.scaling)
+        else:  # shut rows are left out of the arithmetic; index_add puts the open rows' updates back in their places
+            at = open_rows.nonzero().flatten().to(x.device)
+            update = x[at] @ self.lora_A[at].mT @ self.lora_B[at].mT  # [open, n, out]
+            updated = y_rows.index_add(0, at, update, alpha=self.scaling)
+        return updated.view_as(y)
 
-    def _update(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """s · B A x, for x ``[..., in]``; with rows, x ``[R, ..., in]``, a ``[R, r, in]``, b ``[R, out, r]``."""
-        x = F.dropout(x, self.dropout, self.training)
-        if a.dim() == 2:
-            return F.linear(F.linear(x, a), b) * self.scaling
-        flat = x.flatten(1, -2)  # [R, n, in]
-        return (flat @ a.mT @ b.mT * self.scaling).unflatten(1, x.shape[1:-1])
+    def _dropped(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
 
     def _open_rows(self) -> Tensor:
         if isinstance(self.gate, bool):

@@ -9,17 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coto_lab.adapter import Adapter
+from coto_lab.adapter import Adapter, function_of
 from coto_lab.run import Run
-
-# What may differ between the configurations of adapters whose factors are averaged: the function is the same.
-_ORIGIN = {
-    "base_model_name_or_path", "revision", "task_type", "auto_mapping", "peft_version", "inference_mode", "runtime_config",
-}  # fmt: skip
-_TARGETS = {  # seen in the names and shapes of the tensors
-    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save", "rank_pattern",
-}  # fmt: skip
-_STARTS = (True, False, "gaussian", "orthogonal")  # initialisations that leave the base weights alone
 
 
 def merge(adapters: Sequence[Adapter | Run], how: str = "linear", weights: Sequence[float] | None = None) -> Adapter:
@@ -64,7 +55,7 @@ def merge(adapters: Sequence[Adapter | Run], how: str = "linear", weights: Seque
 def _linear(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     first = adapters[0]
     for i, adapter in enumerate(adapters):
-        ours, theirs = _function(first.config), _function(adapter.config)
+        ours, theirs = function_of(first.config), function_of(adapter.config)
         for key in ours | theirs:
             if ours.get(key) != theirs.get(key):
                 raise ValueError(
@@ -80,45 +71,19 @@ def _linear(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     return Adapter(first.config, {name: _sum(w * a.tensors[name] for a, w in pairs) for name in first.tensors})
 
 
-def _function(config: dict[str, Any]) -> dict[str, Any]:
-    """What of a configuration decides the function; what is empty is as good as missing (PEFT's versions differ)."""
-    return {
-        key: value
-        for key, value in config.items()
-        if value
-        and key not in _ORIGIN | _TARGETS
-        and not key.endswith("dropout")
-        and not (key.startswith("init_") and value in _STARTS)
-    }
-
-
 def _ensemble(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     tensors = {}
-    pairs = list(zip(adapters, weights, strict=True))
-    scales = [_lora_scale(adapter.config) for adapter in adapters]
-    for name in adapters[0].tensors:
-        if name.endswith(".lora_A.weight"):
-            tensors[name] = torch.cat([a.tensors[name] for a in adapters], dim=0)  # [Σ r, in]
-        elif name.endswith(".lora_B.weight"):
-            parts = [w * s * a.tensors[name] for (a, w), s in zip(pairs, scales, strict=True)]
-            tensors[name] = torch.cat(parts, dim=1)  # [out, Σ r], with weight and scale in it
-        else:
-            raise ValueError(f"{name} is no factor of a product BA: use how='linear' for adapters that train more than that.")
+    try:
+        parts = [adapter.factors() for adapter in adapters]
+    except ValueError as error:
+        raise ValueError(f"an ensemble averages the updates: {error} Use how='linear'.") from error
+    for name in parts[0]:
+        tensors[f"{name}.lora_A.weight"] = torch.cat([part[name][0] for part in parts], dim=0)  # [Σ r, in]
+        scaled = [w * part[name][1] for part, w in zip(parts, weights, strict=True)]
+        tensors[f"{name}.lora_B.weight"] = torch.cat(scaled, dim=1)  # [out, Σ r], with weight and scale in it
     rank = sum(adapter.config["r"] for adapter in adapters)
     config = adapters[0].config | {"r": rank, "lora_alpha": rank, "use_rslora": False}  # scale 1
     return Adapter(config, tensors)
-
-
-def _lora_scale(config: dict[str, Any]) -> float:
-    plain = config.get("peft_type") == "LORA" and not config.get("use_dora")
-    if not plain or config.get("rank_pattern") or config.get("alpha_pattern"):
-        method = "DoRA" if config.get("use_dora") else config.get("peft_type")
-        raise ValueError(
-            "an ensemble averages the updates s·BA, which is exact for LoRA of one rank for all modules; this adapter is "
-            f"{method} with rank_pattern={config.get('rank_pattern')} and alpha_pattern={config.get('alpha_pattern')}. "
-            "Use how='linear'."
-        )
-    return config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
 
 
 def _sum(terms: Any) -> Tensor:

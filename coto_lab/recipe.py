@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from coto_lab import schedules
-from coto_lab._numbers import MAX_SEED, real_number, whole_number
+from coto_lab._numbers import MAX_SEED, finite_number, real_number, whole_number
 from coto_lab.schedules import Constant, Schedule
 
 if TYPE_CHECKING:
@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 
 METHODS = ("lora", "dora", "hira")
 DECAYS = ("linear", "cosine", "constant")
+DROPOUT_DECAYS = ("constant", "linear")
+_RAMP = 0.75  # share of the training after which a decaying dropout is 0: where CoTo's ramp ends
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How to adapt a task's base model. The default is plain LoRA; ``Recipe(schedule=Linear())`` is CoTo.
+
+    The paper's other methods: ``dropout=0.25`` (adapter dropout), ``dropout=0.25, dropout_decay="linear"`` (progressive
+    dropout), ``schedule=Constant(0.5)`` (stochastic depth), ``schedule=Sine()``, ``schedule=Exponential()``, and
+    ``schedule=Linear(), tilt=1`` (CoTo-H, high blocks drop more) or ``tilt=-1`` (CoTo-L).
 
     Attributes:
         method: ``"lora"``, ``"dora"`` or ``"hira"``, PEFT's implementations.
@@ -34,6 +40,9 @@ class Recipe:
         batch_size: examples in a step, all processes together.
         weight_decay: AdamW's decoupled decay, per step and learning rate.
         seed: decides initialisation, order of the data, dropout and gates.
+        tilt: which blocks drop more: above 0 the high ones, below 0 the low ones (`coto.tilted`).
+        dropout_decay: ``"constant"``, or ``"linear"``: it falls to 0 over the first 75% of the steps, then stays 0. (The
+            paper names progressive dropout, not its curve; this mirrors CoTo's ramp.)
 
     Raises:
         ValueError: a value out of range, naming it.
@@ -50,9 +59,11 @@ class Recipe:
     batch_size: int = 32
     weight_decay: float = 0.0
     seed: int = 0
+    tilt: float = 0.0
+    dropout_decay: str = "constant"
 
     def __post_init__(self) -> None:
-        for name, choices in (("method", METHODS), ("decay", DECAYS)):
+        for name, choices in (("method", METHODS), ("decay", DECAYS), ("dropout_decay", DROPOUT_DECAYS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(map(repr, choices))}.")
         for name, least, most in (("r", 1, None), ("steps", 1, None), ("batch_size", 1, None), ("seed", 0, MAX_SEED)):
@@ -66,6 +77,7 @@ class Recipe:
             raise ValueError(f"dropout={self.dropout!r}: must be in [0, 1).")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"weight_decay={self.weight_decay!r}: must be a finite number, 0 or above.")
+        object.__setattr__(self, "tilt", finite_number("tilt", self.tilt))
         if not isinstance(self.schedule, Schedule):
             raise ValueError(f"schedule={self.schedule!r}: must be a Schedule, such as Linear() or Constant(1.0).")
 
@@ -77,6 +89,12 @@ class Recipe:
         if self.decay == "cosine":
             return self.lr * (1 + math.cos(math.pi * progress)) / 2
         return self.lr
+
+    def dropout_rate(self, step: int) -> float:
+        """The adapter dropout of the 0-based ``step``."""
+        if self.dropout_decay == "constant":
+            return self.dropout
+        return self.dropout * max(0.0, 1 - step / self.steps / _RAMP)
 
     def peft_config(self, target_modules: Sequence[str]) -> PeftConfig:
         """PEFT's configuration of the adapter, on the layers whose names end with ``target_modules``."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coto_lab import _checkpoint
 from coto_lab.adapter import Adapter
@@ -107,7 +107,8 @@ class Training:
             model = get_peft_model(task.load_base(), recipe.peft_config(task.target_modules))
         self.model = model.train()
         self.gates = attach_gates(model)
-        self.coto = CoTo(self.gates, recipe.schedule, total_steps=recipe.steps, seed=recipe.seed)
+        self.coto = CoTo(self.gates, recipe.schedule, total_steps=recipe.steps, seed=recipe.seed, tilt=recipe.tilt)
+        self._dropouts = [m for layer in self.gates.layers for m in layer.modules() if isinstance(m, nn.Dropout)]
         self._module_parameters = [[p for p in layer.parameters() if p.requires_grad] for layer in self.gates.layers]
         optimizer = torch.optim.AdamW(
             [p for p in model.parameters() if p.requires_grad],
@@ -133,6 +134,8 @@ class Training:
         lr = self.recipe.learning_rate(t)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        for dropout in self._dropouts:
+            dropout.p = self.recipe.dropout_rate(t)
         with self._rng.active():
             loss = self.task.loss(self._forward, self._batch(t))
             self.accelerator.backward(loss)

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from coto_lab import Constant, CoTo, Linear, Sine, attach_gates
-from coto_lab.coto import draw_mask
+from coto_lab.coto import draw_mask, tilted, training_masks
 
 SAMPLES = 20_000
 
@@ -73,6 +73,24 @@ def test_p_one_opens_all_and_a_single_gate_is_always_open():
     assert drawn(12, 1 - 1e-12, samples=200).all()
 
 
+def test_gates_of_different_probabilities_open_as_under_rejection_sampling():
+    p = np.array([0.05, 0.0, 0.3, 1e-3])
+    masks = drawn(4, p).double()
+    assert masks.any(dim=1).all() and not masks[:, 1].any()
+    chances = p / (1 - np.prod(1 - p))
+    assert np.abs(masks.mean(0).numpy() - chances).max() < 4.5 * np.sqrt(0.25 / SAMPLES)
+    assert drawn(3, np.array([0.0, 1.0, 0.0]), samples=50).tolist() == [[False, True, False]] * 50
+
+
+def test_a_tilt_makes_high_gates_drop_more_and_keeps_both_ends():
+    np.testing.assert_allclose(tilted(0.25, 3, 1.0), [0.5, 0.25, 0.0625])
+    np.testing.assert_allclose(tilted(0.25, 3, -1.0), [0.0625, 0.25, 0.5])
+    assert tilted(0.4, 5, 0.0).tolist() == [0.4] * 5
+    assert tilted(0.0, 3, 1.0).tolist() == [0, 0, 0] and tilted(1.0, 3, 1.0).tolist() == [1, 1, 1]
+    share = training_masks(8, Linear(), total_steps=3000, seed=0, tilt=1.0).double().mean(0)
+    assert (share.diff() < 0.02).all() and share[0] - share[-1] > 0.15
+
+
 # --- Purity --------------------------------------------------------------------------------------------------------------
 
 
@@ -128,6 +146,16 @@ def test_masks_tells_beforehand_what_stepping_does(gates):
         done.append(returned)
     assert torch.equal(torch.stack(done), told)
     assert told[9:].all()  # beyond 75% of the training, all are open
+    assert torch.equal(told, training_masks(3, Linear(), total_steps=12, seed=3))  # no model is needed to know
+
+
+def test_stepping_obeys_the_tilt(gates):
+    coto = CoTo(gates, Constant(0.5), total_steps=40, seed=3, tilt=1.0)
+    told = training_masks(3, Constant(0.5), total_steps=40, seed=3, tilt=1.0)
+    assert torch.equal(torch.stack([coto.go_to(step) for step in range(40)]), told)
+    assert not torch.equal(told, training_masks(3, Constant(0.5), total_steps=40, seed=3))
+    with pytest.raises(ValueError, match="tilt=nan: must be a finite number"):
+        CoTo(gates, Linear(), total_steps=40, tilt=float("nan"))
     assert not told.all()
 
 

@@ -168,6 +168,13 @@ def test_rows_equal_separate_layers_in_output_and_gradients(base, shape, pattern
     assert torch.equal(output[~mask], base(x)[~mask])
 
 
+def test_each_row_takes_its_share_of_a_flat_batch(base):
+    layer = rows_layer(base)
+    layer.gate = torch.tensor([True, False, True, True])
+    x = torch.randn(4, 2, 3, IN)
+    torch.testing.assert_close(layer(x.flatten(0, 1)), layer(x).flatten(0, 1))
+
+
 def test_rows_are_drawn_one_after_the_other_as_separate_layers_are(base):
     torch.manual_seed(7)
     layer = LoRALinear(base, R, ALPHA, rows=3)
@@ -217,9 +224,9 @@ def test_a_base_that_is_no_linear_is_refused():
         LoRALinear(nn.Conv2d(1, 1, 1), R, ALPHA)
 
 
-@pytest.mark.parametrize("shape", [(3, 2, IN), (4, IN), (IN,)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 2, IN), (6, IN), (IN,)], ids=str)
 def test_an_input_that_does_not_fit_the_rows_is_refused(base, shape):
-    with pytest.raises(ValueError, match=r"must be \[rows, \.\.\., features\] with rows = 4"):
+    with pytest.raises(ValueError, match=r"must be \[rows · n, \.\.\., features\] with rows = 4"):
         rows_layer(base)(torch.zeros(shape))
 
 

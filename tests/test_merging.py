@@ -121,13 +121,13 @@ def test_linear_fusion_of_different_adapters_is_refused(settings: dict, message:
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [
-        (lambda: lora(use_dora=True), "this adapter is DoRA"),
-        (lambda: Adapter.from_model(adapted("HiRA", vit())), "this adapter is HIRA"),
-        (lambda: lora(rank_pattern={"q_proj": 3}), "rank_pattern={'q_proj': 3} and alpha_pattern={}"),
-        (lambda: lora(alpha_pattern={"q_proj": 3}), "rank_pattern={} and alpha_pattern={'q_proj': 3}"),
+        (lambda: lora(use_dora=True), "it is LORA with use_dora=True"),
+        (lambda: Adapter.from_model(adapted("HiRA", vit())), "it is HIRA"),
+        (lambda: lora(rank_pattern={"q_proj": 3}), "rank_pattern={'q_proj': 3}"),
+        (lambda: lora(alpha_pattern={"q_proj": 3}), "alpha_pattern={'q_proj': 3}"),
         pytest.param(
             lambda: lora(lora_bias=True),
-            r"lora_B\.bias is no factor of a product BA",
+            "lora_bias=True",
             marks=pytest.mark.filterwarnings("ignore:Adapter 'default'"),  # PEFT takes the bias for a damaged factor
         ),
         (

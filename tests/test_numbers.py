@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from coto_lab._numbers import MAX_SEED, real_number, whole_number
+from coto_lab._numbers import MAX_SEED, finite_number, real_number, whole_number
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
@@ -35,6 +35,13 @@ def test_real_numbers_become_float(value: object) -> None:
 def test_what_is_no_real_number_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"^x=.*: must be a number"):
         real_number("x", value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -np.inf, None])
+def test_what_is_not_finite_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^x=.*: must be a (finite )?number"):
+        finite_number("x", value)
+    assert type(finite_number("x", np.float32(2))) is float
 
 
 def test_the_largest_seed_is_one_that_torch_takes() -> None:

@@ -35,8 +35,8 @@ PUBLIC = [
 # From the ground up. A module imports only from those before it; modules of one package may import one another.
 FLOORS = [
     "_numbers", "schedules", "_files", "randomness", "history", "lora", "_gate_checks", "_gated_layer", "gates", "coto",
-    "recipe", "adapter", "run", "_checkpoint",
-    "callback", "tasks", "training", "evaluation", "merging", "gallery", "probes", "figures", "notebook", "widgets",
+    "recipe", "adapter", "run", "_checkpoint", "chain", "rows",
+    "callback", "tasks", "training", "_stacked", "evaluation", "merging", "gallery", "probes", "figures", "notebook", "widgets",
 ]  # fmt: skip
 
 HEAVY = ("peft", "transformers", "datasets", "plotly", "ipywidgets", "pandas", "accelerate")

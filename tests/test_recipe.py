@@ -19,6 +19,8 @@ BAD = {
     "lr": [0.0, -1e-3, float("nan"), float("inf"), True, None],
     "dropout": [-0.1, 1.0, float("nan"), "0"],
     "weight_decay": [-0.1, float("nan"), float("inf"), "0"],
+    "tilt": [float("nan"), float("inf"), "1"],
+    "dropout_decay": ["exponential", None],
     "schedule": [0.5, "Linear", Linear],
 }
 
@@ -39,7 +41,7 @@ def test_a_bad_value_is_refused_by_name(field: str, value: object) -> None:
     ids=repr,
 )  # fmt: skip
 def test_json_round_trip(schedule: Linear) -> None:
-    recipe = Recipe("dora", 3, 1.5, 0.1, schedule, 7, 0.02, "cosine", 5, 0.1, 9)
+    recipe = Recipe("dora", 3, 1.5, 0.1, schedule, 7, 0.02, "cosine", 5, 0.1, 9, -0.5, "linear")
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
@@ -87,3 +89,9 @@ def test_the_largest_seed() -> None:
     assert Recipe(seed=2**63 - 1).seed == 2**63 - 1
     with pytest.raises(ValueError, match=rf"^seed={2**63}: must be a whole number, from 0 to {2**63 - 1}"):
         Recipe(seed=2**63)
+
+
+def test_progressive_dropout_falls_to_0_over_three_quarters_of_the_steps() -> None:
+    progressive = Recipe(dropout=0.2, dropout_decay="linear", steps=8)
+    assert [progressive.dropout_rate(step) for step in (0, 3, 6, 7)] == pytest.approx([0.2, 0.1, 0, 0])
+    assert {Recipe(dropout=0.2, steps=8).dropout_rate(step) for step in range(8)} == {0.2}

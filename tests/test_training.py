@@ -160,6 +160,12 @@ def test_the_optimizer_follows_the_decay(tiny_task: Task, recipe: Recipe, decay:
     assert used == recorded == [training.recipe.learning_rate(t) for t in range(5)]
 
 
+def test_progressive_dropout_is_in_force_step_by_step(tiny_task: Task, recipe: Recipe) -> None:
+    training = Training(tiny_task, replace(recipe, dropout_decay="linear"))
+    layer = training.gates.layers[0]
+    assert [(training.step(), layer.lora_dropout["default"].p)[1] for _ in range(3)] == [0.2 * (1 - t / 12) for t in range(3)]
+
+
 def test_a_loss_that_is_not_finite_names_its_step_and_leaves_the_adapter(tiny_task: Task, recipe: Recipe) -> None:
     spoilt = 17
     failing = next(t for t in range(16) if spoilt in batch_indices(30, recipe.batch_size, recipe.seed, t))

@@ -2,8 +2,103 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
+
+from coto_lab.history import History
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PER = ("step", "open step")
+
+
+@dataclass(frozen=True, eq=False)
+class GradientBalance:
+    """Each block's share of the gradient norm, in bins of steps and over the whole training.
+
+    Attributes:
+        blocks: names of the n blocks (the gates).
+        edges: first step of each bin and, last, the end of training: int64 ``[bins + 1]``.
+        share: float32 ``[n_blocks, bins]``; adds up to 1 in every bin, NaN where it is not known.
+        overall: the share over the whole training, float32 ``[n_blocks]``.
+        per: ``"step"`` or ``"open step"``, see `gradient_balance`.
+    """
+
+    blocks: tuple[str, ...]
+    edges: Tensor
+    share: Tensor
+    overall: Tensor
+    per: str
+
+    @property
+    def entropy(self) -> float:
+        """How even the blocks' shares s over the whole training are: -Σ s log s / log n. 1 = all equal, 0 = all in one block.
+
+        NaN with one block only. Source: Shannon's entropy over its maximum (Pielou's evenness, 1966).
+        """
+        return _entropy(self.overall).item()
+
+    @property
+    def entropy_over_time(self) -> Tensor:
+        """The same in every bin: float32 ``[bins]``; NaN where a block's share is."""
+        return _entropy(self.share)
+
+    def frame(self) -> pd.DataFrame:
+        """One row per block and bin: block, start and end (the steps from start to end - 1), share."""
+        import pandas as pd
+
+        n, bins = self.share.shape
+        return pd.DataFrame(
+            {
+                "block": [block for block in self.blocks for _ in range(bins)],
+                "start": self.edges[:-1].repeat(n).numpy(),
+                "end": self.edges[1:].repeat(n).numpy(),
+                "share": self.share.flatten().numpy(),
+            }
+        )
+
+
+def gradient_balance(history: History, total_steps: int | None = None, bins: int = 40, per: str = "step") -> GradientBalance:
+    """Which blocks the gradient went to, in the course of a training.
+
+    A dropped block has no gradient in that step, so its norm counts as 0. With ``per="step"`` a block's share thus mixes two
+    things: how large its gradient is, and how often it was open. With ``per="open step"`` only the first is left: a block's
+    norms are summed over the steps in which it was open and divided by their number, and the shares are of these means. A
+    bin in which a block was never open then tells nothing about it: the shares of the whole bin are NaN.
+
+    Neither is the size of an update: AdamW divides every entry of the gradient by its own usual size.
+
+    Args:
+        history: of a run, or of the steps so far.
+        total_steps: steps of the whole training, which the bins divide evenly; by default those in ``history``.
+        bins: how many; never more than steps.
+        per: ``"step"`` or ``"open step"``.
+
+    Raises:
+        ValueError: an unknown ``per``, ``bins`` below 1, no steps, or more steps in ``history`` than ``total_steps``.
+
+    Source: our own view of what arXiv:2506.05713 calls balanced optimisation; the paper looks at updates and Shapley values.
+    """
+    if per not in PER:
+        raise ValueError(f"per={per!r}: must be one of {', '.join(map(repr, PER))}.")
+    if not len(history):
+        raise ValueError("history is empty: there is no gradient to share before the first step.")
+    total_steps = len(history) if total_steps is None else total_steps
+    norms, opened = history.grad_norm, history.mask
+    parts = []
+    for n_bins in (bins, 1):
+        sums = _bin_sums(norms, total_steps, n_bins)
+        if per == "open step":
+            sums = sums / _bin_sums(opened, total_steps, n_bins)  # 0 / 0 = NaN where never open
+        parts.append(_shares(sums))
+    n_bins = parts[0].shape[1]
+    edges = -(-torch.arange(n_bins + 1) * total_steps // n_bins)  # the first t with t * bins // total_steps = its bin
+    return GradientBalance(history.gates, edges, parts[0], parts[1][:, 0], per)
 
 
 def gradient_share(grad_norm: Tensor, total_steps: int, bins: int = 40) -> Tensor:
@@ -22,10 +117,23 @@ def gradient_share(grad_norm: Tensor, total_steps: int, bins: int = 40) -> Tenso
 
     Source: our own view of what arXiv:2506.05713 calls balanced optimisation; the paper looks at updates and Shapley values.
     """
-    steps, n_gates = grad_norm.shape
+    return _shares(_bin_sums(grad_norm, total_steps, bins))
+
+
+def _bin_sums(values: Tensor, total_steps: int, bins: int) -> Tensor:
+    """Sums over the steps of each bin: float32 ``[bins, n_gates]`` from ``[T, n_gates]``."""
+    steps, n_gates = values.shape
     if bins < 1 or steps > total_steps:
         raise ValueError(f"bins={bins} must be at least 1, and {steps} records at most total_steps={total_steps}.")
     bins = min(bins, total_steps)
     bin_of_step = torch.arange(steps) * bins // total_steps
-    sums = torch.zeros(bins, n_gates).index_add(0, bin_of_step, grad_norm.float())
+    return torch.zeros(bins, n_gates).index_add(0, bin_of_step, values.float())
+
+
+def _shares(sums: Tensor) -> Tensor:
     return (sums / sums.sum(1, keepdim=True)).T  # 0 / 0 = NaN where nothing was recorded
+
+
+def _entropy(shares: Tensor) -> Tensor:
+    """Over the first dimension, normalised to [0, 1]; 0 · log 0 = 0."""
+    return torch.special.entr(shares).sum(0) / math.log(len(shares)) if len(shares) > 1 else shares.sum(0) * math.nan

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from coto_lab._numbers import whole_number
 from coto_lab.evaluation import Evaluator, Variant
 from coto_lab.merging import merge
 from coto_lab.run import Run
@@ -80,18 +82,17 @@ def interpolate(
         evaluator: one to reuse.
 
     Raises:
-        ValueError: runs of different bases, or of different ranks with ``how="fuse"``; alphas that do not rise from 0 to
-            1; an unknown ``how``.
+        ValueError: a run of another task or base; runs of different ranks with ``how="fuse"``; alphas outside [0, 1], or
+            that do not rise from 0 to 1; an unknown ``how``.
 
     Source: arXiv:2506.05713, linear interpolation of two adapters.
     """
-    if how not in _MERGE:
-        raise ValueError(f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates).")
+    merging = merge_method(how)
     for name, run in (("run_a", run_a), ("run_b", run_b)):
         check_base(task, run, name)
     points = _check_alphas(alphas)
     variants = [
-        Variant(merge([run_a.adapter, run_b.adapter], _MERGE[how], [1 - alpha, alpha]), name=f"{alpha:.3g}")
+        Variant(merge([run_a.adapter, run_b.adapter], merging, [1 - alpha, alpha]), name=f"{alpha:.3g}")
         for alpha in points.tolist()
     ]
     scores = (evaluator or Evaluator(task))(variants)
@@ -99,20 +100,36 @@ def interpolate(
 
 
 def _check_alphas(alphas: int | Sequence[float]) -> Tensor:
-    if isinstance(alphas, int):
-        if alphas < 2:
-            raise ValueError(f"alphas={alphas}: at least 2 points, the two ends.")
-        return torch.linspace(0, 1, alphas, dtype=torch.float64)
+    if isinstance(alphas, Real):
+        return torch.linspace(0, 1, whole_number("alphas", alphas, 2), dtype=torch.float64)
     points = torch.as_tensor(alphas, dtype=torch.float64)
+    if ((points < 0) | (points > 1)).any():
+        raise ValueError(f"alphas={points.tolist()}: all must lie in [0, 1], between the two runs.")
     if len(points) < 2 or points[0] != 0 or points[-1] != 1 or not (points.diff() > 0).all():
-        raise ValueError(f"alphas={list(alphas)}: must rise from 0 to 1 and include both; or give their number.")
+        raise ValueError(f"alphas={points.tolist()}: must rise from 0 to 1 and include both; or give their number.")
     return points
 
 
+def merge_method(how: str) -> str:
+    """What `merge` calls the mixture ``how``: ``"linear"`` for ``"fuse"``, ``"ensemble"`` for itself.
+
+    Raises:
+        ValueError: another ``how``.
+    """
+    if how not in _MERGE:
+        raise ValueError(f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates).")
+    return _MERGE[how]
+
+
 def check_base(task: Task, run: Run, name: str) -> None:
-    """ValueError, naming the argument ``name``, unless ``run`` was trained on the base model of ``task``."""
+    """ValueError, naming the argument ``name``, unless ``run`` was trained on ``task`` and on its base model."""
     if run.base != task.base:
         raise ValueError(
             f"{name} was trained on another base model (task {run.task!r}, base {run.base[:12]}) than task {task.name!r} has "
             f"(base {task.base[:12]}): an adapter means nothing on another base. Load the task that it was trained on."
+        )
+    if run.task != task.name:
+        raise ValueError(
+            f"{name} was trained on task {run.task!r}, not on {task.name!r}: its scores here would say little about it. "
+            f"Load the task that it was trained on; to mix runs of several tasks, use merge()."
         )

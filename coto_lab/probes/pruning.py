@@ -83,7 +83,7 @@ def prune(
         evaluator: one to reuse.
 
     Raises:
-        ValueError: a run of another base; a mask of another length.
+        ValueError: a run of another task or base; a mask of another length.
 
     Source: arXiv:2506.05713, structured pruning.
     """

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,6 +61,13 @@ def test_a_run_of_another_base_is_refused(tiny_task: Task, runs: tuple[Run, Run]
             interpolate(tiny_task, *pair)
 
 
+def test_a_run_of_another_task_is_refused(tiny_task: Task, runs: tuple[Run, Run]) -> None:
+    stranger = replace(runs[1], task="letters")
+    for pair, name in (((stranger, runs[0]), "run_a"), ((runs[0], stranger), "run_b")):
+        with pytest.raises(ValueError, match=rf"{name} was trained on task 'letters', not on 'tiny'"):
+            interpolate(tiny_task, *pair)
+
+
 def test_different_ranks_fuse_not_but_ensemble(tiny_task: Task, runs: tuple[Run, Run], evaluator: Evaluator) -> None:
     other = fit(tiny_task, replace(runs[0].recipe, r=3), progress=False)
     with pytest.raises(ValueError, match="r is 2 in adapter 0 and 3 in adapter 1"):
@@ -68,11 +76,22 @@ def test_different_ranks_fuse_not_but_ensemble(tiny_task: Task, runs: tuple[Run,
     assert line.loss[1].item() == pytest.approx(evaluator([Variant(other.adapter)]).loss.item(), rel=1e-5)
 
 
+def test_numbers_of_numpy_will_do(tiny_task: Task, runs: tuple[Run, Run], evaluator: Evaluator) -> None:
+    for alphas in (np.int64(3), np.linspace(0, 1, 3)):
+        assert interpolate(tiny_task, *runs, alphas=alphas, evaluator=evaluator).alphas.tolist() == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize("alphas", [[-0.5, 0, 1], [0, 1, 1.5], [0, 0.5, 2]])
+def test_alphas_beyond_the_runs_are_refused(tiny_task: Task, runs: tuple[Run, Run], alphas: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"alphas=\[.*must lie in \[0, 1\]"):
+        interpolate(tiny_task, *runs, alphas=alphas)
+
+
 @pytest.mark.parametrize(
-    "alphas", [1, 0, True, [], [0.5], [0, 0.5], [0.1, 1], [0, 0.7, 0.3, 1], [0, 0, 1], [0, float("nan"), 1], [-0.5, 0, 1]]
+    "alphas", [1, 0, True, 0.5, [], [0.5], [0, 0.5], [0.1, 1], [0, 0.7, 0.3, 1], [0, 0, 1], [0, np.nan, 1]]
 )
 def test_bad_alphas_are_refused(tiny_task: Task, runs: tuple[Run, Run], alphas: object) -> None:
-    with pytest.raises(ValueError, match="alphas="):
+    with pytest.raises(ValueError, match=r"alphas=.*must (be a whole number|rise)"):
         interpolate(tiny_task, *runs, alphas=alphas)
 
 

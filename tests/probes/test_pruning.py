@@ -92,3 +92,5 @@ def test_bad_input_is_refused(tiny_task: Task, runs: tuple[Run, Run], evaluator:
         prune(tiny_task, runs[0], {"odd": torch.ones(3, dtype=torch.bool)}, evaluator)
     with pytest.raises(ValueError, match="run was trained on another base model"):
         prune(tiny_task, replace(runs[0], base="another"), evaluator=evaluator)
+    with pytest.raises(ValueError, match="run was trained on task 'another', not on 'tiny'"):
+        prune(tiny_task, replace(runs[0], task="another"), evaluator=evaluator)

@@ -1,0 +1,142 @@
+"""Shapley values: who contributes how much, block by block and module by module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from coto_lab._gate_checks import block_name
+from coto_lab.figures._style import dress, style
+from coto_lab.probes.shapley import ShapleyValues
+
+_KINDS = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "o_proj": "output"}
+# Of a value in the unit that is drawn: factor, axis title, unit, digits after the point.
+_UNITS = {
+    "accuracy": (100, "accuracy, percentage points", "points", 1),
+    "loss": (1, "loss reduction, nats", "nats", 2),
+}  # fmt: skip
+
+
+def shapley_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyValues]]) -> go.Figure:
+    """Shapley values of every block, one bar per method side by side.
+
+    Error bars are the standard deviation over the seeds where there are several, else the standard error of the estimate
+    where there is one; the title of the axis says which.
+
+    Args:
+        records: method name -> record, or the records of several seeds; all in the same game.
+
+    Raises:
+        ValueError: the records have other players or another kind of value.
+    """
+    several = {name: _as_list(record) for name, record in records.items()}
+    players, value = _same_game(several)
+    factor, title, unit, digits = _UNITS[value]
+    labels = _short(players)
+    figure = go.Figure()
+    meanings = []
+    for position, (name, seeds) in enumerate(several.items()):
+        look = style(name, position)
+        mean, error, meaning = _mean_and_error(seeds)
+        meanings.append(meaning)
+        sizes = None if error is None else {"array": (error * factor).numpy(), "thickness": 1.5, "width": 4}
+        bar = go.Bar(
+            name=name if len(seeds) == 1 else f"{name}, {len(seeds)} seeds",
+            x=labels,
+            y=(mean * factor).numpy(),
+            error_y=sizes,
+            marker={"color": look["color"], "pattern": {"shape": look["pattern"], "fgcolor": "white", "size": 6}},
+            hovertemplate=f"%{{x}}: %{{y:.{digits}f}} {unit}",
+        )
+        figure.add_trace(bar)
+    bars = [f"error bars: {meaning}" for meaning in dict.fromkeys(meanings) if meaning]
+    figure.update_xaxes(title="block, from the input up" if _are_blocks(players) else "module", type="category")
+    figure.update_yaxes(title="<br>".join([f"Shapley value of {title}", *bars]), zerolinecolor="black")
+    return dress(figure, height=400).update_layout(barmode="group", margin={"l": 90})
+
+
+def shapley_map_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyValues]]) -> go.Figure:
+    """Shapley values of every module, a heat map block × query/key/value; one panel per method, one colour scale for all.
+
+    Args:
+        records: method name -> record with ``players="module"``, or the records of several seeds, whose mean is drawn.
+
+    Raises:
+        ValueError: the records have other players or another kind of value; the players are blocks.
+
+    Source: arXiv:2506.05713, Shapley values as a heat map (figure r5 of the authors' rebuttal).
+    """
+    several = {name: _as_list(record) for name, record in records.items()}
+    players, value = _same_game(several)
+    if _are_blocks(players):
+        raise ValueError(f"players are {players[0]!r}, ...: blocks have no query, key and value. Use players='module'.")
+    factor, title, unit, digits = _UNITS[value]
+    # A player is named block.rest; one column per rest, as the same layer comes in every block.
+    cells = [(block, player.removeprefix(f"{block}.")) for player in players for block in [block_name(player) or player]]
+    blocks, layers = (tuple(dict.fromkeys(part)) for part in zip(*cells, strict=True))
+    means = {
+        name: dict(zip(cells, (_mean_and_error(seeds)[0] * factor).tolist(), strict=True)) for name, seeds in several.items()
+    }
+    top = max(abs(number) for mean in means.values() for number in mean.values())
+    titles = [name if len(seeds) == 1 else f"{name}, mean of {len(seeds)} seeds" for name, seeds in several.items()]
+    figure = make_subplots(rows=1, cols=len(means), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.04)
+    for column, (name, mean) in enumerate(means.items(), start=1):
+        heat = go.Heatmap(
+            name=name,
+            x=_short(layers),
+            y=_short(blocks),
+            z=[[mean.get((block, layer)) for layer in layers] for block in blocks],  # None: that block has no such module
+            zmin=-top,
+            zmax=top,
+            colorscale="PuOr_r",
+            colorbar={"title": {"text": f"Shapley value of {title}", "side": "right"}},
+            showscale=column == len(means),
+            texttemplate=f"%{{z:.{digits}f}}",
+            hoverongaps=False,
+            hovertemplate=f"block %{{y}}, %{{x}}: %{{z:.{digits + 1}f}} {unit}",
+            xgap=2,
+            ygap=2,
+        )
+        figure.add_trace(heat, row=1, col=column)
+    figure.update_xaxes(title="module", type="category", showgrid=False)
+    figure.update_yaxes(type="category", showgrid=False)
+    figure.update_yaxes(title="block, from the input up", row=1, col=1)
+    return dress(figure, height=180 + 32 * len(blocks)).update_layout(margin={"t": 45})  # there is no legend
+
+
+def _as_list(record: ShapleyValues | Sequence[ShapleyValues]) -> Sequence[ShapleyValues]:
+    return [record] if isinstance(record, ShapleyValues) else record
+
+
+def _same_game(several: Mapping[str, Sequence[ShapleyValues]]) -> tuple[tuple[str, ...], str]:
+    games = {(record.players, record.value) for seeds in several.values() for record in seeds}
+    if len(games) != 1:
+        found = sorted(f"{value} of {len(players)} players from {players[0]!r}" for players, value in games)
+        raise ValueError(f"records must be of one game, with the same players and the same value; got {found}.")
+    return games.pop()
+
+
+def _mean_and_error(seeds: Sequence[ShapleyValues]) -> tuple[Tensor, Tensor | None, str]:
+    """Mean over the seeds ``[n]``, what the error bars show ``[n]``, and what that is called."""
+    values = torch.stack([record.values for record in seeds])
+    if len(seeds) > 1:
+        return values.mean(0), values.std(0), "sd over seeds"
+    error = seeds[0].standard_error
+    return values[0], error, "" if error is None else "standard error"
+
+
+def _are_blocks(players: Iterable[str]) -> bool:
+    return all(block_name(player) in (player, None) for player in players)
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """The parts of the dotted names in which they differ, ``"0 query"`` for ``"vit.layers.0.attention.q_proj"``."""
+    parts = [name.split(".") for name in names]
+    if len({len(own) for own in parts}) != 1:
+        return list(names)
+    varying = [i for i, column in enumerate(zip(*parts, strict=True)) if len(set(column)) > 1] or [-1]
+    return [" ".join(_KINDS.get(own[i], own[i]) for i in varying) for own in parts]

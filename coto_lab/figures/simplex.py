@@ -1,0 +1,80 @@
+"""What lies on the triangle between three runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from coto_lab.figures._style import dress
+from coto_lab.probes.simplex import Simplex
+
+_CORNERS = np.array([[0, 0], [1, 0], [0.5, np.sqrt(0.75)]])  # of a triangle with sides of 1
+_PIXELS = 101  # on a side of the rectangle around it
+
+
+def simplex_figure(simplexes: Mapping[str, Simplex]) -> go.Figure:
+    """Test accuracy of all mixtures of three runs: one triangle per method, the runs at its corners, one colour scale.
+
+    The dots are what was scored, and the colour between them is interpolated linearly. The corners and the 1:1:1 mixture
+    in the centre, where it was scored, have their accuracy written on.
+
+    Args:
+        simplexes: method name -> record.
+    """
+    titles = [f"{name}<br>accuracy barrier {record.accuracy_barrier * 100:.1f} points" for name, record in simplexes.items()]
+    rows = -(-len(titles) // 3)
+    columns = -(-len(titles) // rows)
+    figure = make_subplots(rows=rows, cols=columns, subplot_titles=titles, horizontal_spacing=0.02, vertical_spacing=0.2 / rows)
+    for i, record in enumerate(simplexes.values()):
+        row, column = i // columns + 1, i % columns + 1
+        accuracy = (record.accuracy * 100).numpy()
+        places = record.weights.numpy() @ _CORNERS
+        shares = [f"{name}: %{{customdata[{k}]:.0f}}%" for k, name in enumerate(record.corners)]
+        dots = go.Scatter(
+            x=places[:, 0],
+            y=places[:, 1],
+            mode="markers",
+            marker={"color": accuracy, "coloraxis": "coloraxis", "size": 6, "line": {"color": "white", "width": 0.75}},
+            customdata=np.column_stack([record.weights.numpy() * 100, accuracy]),
+            hovertemplate="<br>".join([*shares, "accuracy: %{customdata[3]:.1f}%<extra></extra>"]),
+            showlegend=False,
+        )
+        figure.add_traces([_surface(places, accuracy), _outline(), dots, _labels(record)], rows=row, cols=column)
+        if record.centre is not None:
+            x, y = places[record.centre]
+            text = f"{accuracy[record.centre]:.1f}%"
+            figure.add_annotation(
+                x=x, y=y, yshift=16, text=text, showarrow=False, bgcolor="rgba(255, 255, 255, 0.85)", row=row, col=column
+            )
+    figure.update_xaxes(visible=False, range=[-0.15, 1.15], constrain="domain")
+    figure.update_yaxes(visible=False, range=[-0.22, 1.12], constrain="domain")
+    for y, x in zip(figure.select_yaxes(), figure.select_xaxes(), strict=True):
+        y.update(scaleanchor=x.plotly_name.replace("axis", ""))
+    figure.update_coloraxes(colorscale="Cividis", colorbar={"title": "test<br>accuracy, %"})
+    height = 60 + rows * (490 - 60 * columns)  # more panels in a row are smaller
+    return dress(figure, height).update_layout(margin={"l": 20, "r": 20, "t": 60, "b": 10})
+
+
+def _surface(places: np.ndarray, values: np.ndarray) -> go.Heatmap:
+    from scipy.interpolate import griddata  # takes a second to load
+
+    x = np.linspace(0, 1, _PIXELS)
+    y = np.linspace(0, _CORNERS[2, 1], _PIXELS)
+    z = griddata(places, values, tuple(np.meshgrid(x, y)))  # NaN outside the triangle, which is not JSON
+    return go.Heatmap(x=x, y=y, z=np.where(np.isnan(z), None, z.round(2)), coloraxis="coloraxis", hoverinfo="skip")
+
+
+def _outline() -> go.Scatter:
+    x, y = _CORNERS[[0, 1, 2, 0]].T
+    return go.Scatter(x=x, y=y, mode="lines", line={"color": "#444444", "width": 2}, hoverinfo="skip", showlegend=False)
+
+
+def _labels(record: Simplex) -> go.Scatter:
+    x, y = (_CORNERS + np.array([[0, -0.03], [0, -0.03], [0, 0.03]])).T
+    accuracy = (record.accuracy[record.weights.argmax(0)] * 100).tolist()
+    text = [f"{name}<br>{value:.1f}%" for name, value in zip(record.corners, accuracy, strict=True)]
+    sides = ["bottom center", "bottom center", "top center"]
+    return go.Scatter(x=x, y=y, mode="text", text=text, textposition=sides, hoverinfo="skip", showlegend=False)

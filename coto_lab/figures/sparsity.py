@@ -1,0 +1,71 @@
+"""What is left of a run when its small entries are set to 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+import torch
+
+from coto_lab.figures._style import dress, style
+from coto_lab.probes.sparsity import SparsityCurve
+
+
+def sparsity_figure(curves: Mapping[str, SparsityCurve | Sequence[SparsityCurve]]) -> go.Figure:
+    """Test accuracy against sparsity: mean over the seeds, and a band of ±1 sample standard deviation.
+
+    Where the curves reach sparsity 1, a line marks the accuracy there: that of the base model, for LoRA and HiRA.
+
+    Args:
+        curves: method name -> curve, or the curves of several seeds, all of the same sparsities.
+
+    Raises:
+        ValueError: a method's curves have different sparsities, or there are none.
+    """
+    figure = go.Figure()
+    lines, ends = [], []
+    for position, (name, value) in enumerate(curves.items()):
+        look = style(name, position)
+        seeds = [value] if isinstance(value, SparsityCurve) else list(value)
+        if len({tuple(curve.sparsity.tolist()) for curve in seeds}) != 1:
+            raise ValueError(f"curves[{name!r}] has {len(seeds)} curves: give at least one, all of the same sparsities.")
+        sparsity = (seeds[0].sparsity * 100).tolist()
+        accuracy = torch.stack([curve.accuracy for curve in seeds]) * 100
+        mean = accuracy.mean(0)
+        spread = accuracy.std(0) if len(seeds) > 1 else torch.zeros_like(mean)
+        if len(seeds) > 1:
+            band = go.Scatter(
+                name=f"{name}, ±1 standard deviation",
+                legendgroup=name,
+                showlegend=False,
+                x=sparsity + sparsity[::-1],
+                y=(mean + spread).tolist() + (mean - spread).tolist()[::-1],
+                fill="toself",
+                fillcolor=look["color"],
+                opacity=0.2,
+                mode="none",
+                hoverinfo="skip",
+            )
+            figure.add_trace(band)
+        line = go.Scatter(
+            name=name if len(seeds) == 1 else f"{name}, {len(seeds)} seeds",
+            legendgroup=name,
+            x=sparsity,
+            y=mean.tolist(),
+            mode="lines+markers",
+            line={"color": look["color"], "dash": look["dash"], "width": 2.5},
+            marker={"symbol": look["symbol"], "size": 8},
+            customdata=spread.tolist(),
+            hovertemplate="%{x:.0f}% set to 0: %{y:.1f} ± %{customdata:.1f}%",
+        )
+        lines.append(line)
+        if seeds[0].sparsity[-1] == 1:
+            ends.append(mean[-1])
+    figure.add_traces(lines)  # over all the bands
+    if ends:
+        base = torch.stack(ends).mean().item()
+        dots = {"dash": "dot", "color": "black", "width": 2}
+        figure.add_trace(go.Scatter(name="all entries 0", x=[0, 100], y=[base, base], mode="lines", line=dots))
+    figure.update_xaxes(title="sparsity: share of the entries of A and B set to 0, %", range=[-2, 102])
+    figure.update_yaxes(title="test accuracy, %<br>(mean; band: ±1 standard deviation)")
+    return dress(figure, height=420)

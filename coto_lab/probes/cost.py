@@ -1,0 +1,215 @@
+"""Cost: what a training step costs with some adapters dropped, predicted from the masks and measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coto_lab._numbers import whole_number
+from coto_lab.coto import CoTo
+from coto_lab.gates import Gates
+from coto_lab.history import History
+from coto_lab.recipe import Recipe
+from coto_lab.schedules import Constant
+from coto_lab.tasks import Task
+from coto_lab.training import Training
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """A model of one optimiser step, in seconds: fixed + backward · (n_blocks - lowest open block) + adapter · (open blocks).
+
+    A dropped block skips its adapter, forward and backward. The backward pass through the frozen base stops at the lowest
+    open block, since nothing below it needs a gradient. All blocks are taken to cost alike.
+
+    Attributes:
+        fixed: what every step costs: forward through the base, loss, data, optimiser.
+        backward: backward through one block of the frozen base.
+        adapter: one block's adapters, forward, backward and update.
+        masks: what was measured, ``BoolTensor [M, n_blocks]``, True = open.
+        seconds: of a step with these masks, float64 ``[M]``.
+
+    Source: the saving that arXiv:2506.05713 reports as training time; the model is ours.
+    """
+
+    fixed: float
+    backward: float
+    adapter: float
+    masks: Tensor
+    seconds: Tensor
+
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks carry adapters."""
+        return self.masks.shape[1]
+
+    def step(self, masks: Tensor) -> Tensor:
+        """Predicted seconds of each step: float64 ``[T]`` from ``BoolTensor [T, n_blocks]`` (`CoTo.masks`, `History.mask`).
+
+        Raises:
+            ValueError: masks of another type or shape.
+        """
+        constants = torch.tensor([self.fixed, self.backward, self.adapter], dtype=torch.float64)
+        return _work(_check_masks(masks, self.n_blocks)) @ constants
+
+    def saving(self, masks: Tensor) -> float:
+        """Predicted share of the time, 0.1 = 10%, that these steps save against as many with every block open.
+
+        Raises:
+            ValueError: masks of another type or shape.
+        """
+        return 1 - (self.step(masks).mean() / self.step(torch.ones(1, self.n_blocks, dtype=torch.bool))[0]).item()
+
+    def frame(self) -> pd.DataFrame:
+        """How well the model fits: one row per measured mask, with the open blocks, those that backward passes, and
+        measured and predicted seconds."""
+        import pandas as pd
+
+        work = _work(self.masks).long().numpy()
+        columns = {"open": work[:, 2], "backward": work[:, 1]}
+        return pd.DataFrame({**columns, "measured": self.seconds.numpy(), "predicted": self.step(self.masks).numpy()})
+
+
+def _work(masks: Tensor) -> Tensor:
+    """What the three constants are multiplied by: float64 ``[T, 3]``."""
+    reached = masks.int().cummax(1).values.sum(1)  # the lowest open block and all above it
+    return torch.stack([torch.ones(len(masks)), reached, masks.sum(1)], dim=1).double()
+
+
+def _check_masks(masks: Tensor, n_blocks: int | None = None) -> Tensor:
+    fits = isinstance(masks, Tensor) and masks.dtype == torch.bool and masks.dim() == 2 and len(masks) > 0
+    if not fits or (n_blocks is not None and masks.shape[1] != n_blocks):
+        found = f"{masks.dtype} {list(masks.shape)}" if isinstance(masks, Tensor) else type(masks).__name__
+        raise ValueError(f"masks must be a BoolTensor [T, {n_blocks or 'n_blocks'}] with a row per step, got {found}.")
+    return masks
+
+
+def fit_cost(masks: Tensor, seconds: Tensor) -> Cost:
+    """The model that fits measured steps best, by non-negative least squares.
+
+    Args:
+        masks: which blocks were open, ``BoolTensor [M, n_blocks]``.
+        seconds: of a step with these masks, ``[M]``.
+
+    Raises:
+        ValueError: masks of another type or shape; not one number of seconds per mask; masks that do not tell the three
+            constants apart.
+    """
+    from sklearn.linear_model import LinearRegression
+
+    work = _work(_check_masks(masks))
+    if seconds.shape != (len(masks),):
+        raise ValueError(f"seconds has shape {list(seconds.shape)}: give one number for each of the {len(masks)} masks.")
+    if torch.linalg.matrix_rank(work) < 3:
+        raise ValueError(
+            "masks do not tell the three constants apart: open different numbers of blocks, and for one number different "
+            "lowest ones, as designed_masks(n_blocks) does. A model with one block has nothing to save."
+        )
+    fitted = LinearRegression(positive=True, fit_intercept=False).fit(work.numpy(), seconds.double().numpy())
+    fixed, backward, adapter = fitted.coef_.tolist()
+    return Cost(fixed, backward, adapter, masks, seconds.double())
+
+
+def designed_masks(n_blocks: int, levels: int = 6) -> Tensor:
+    """Few masks that tell the constants of `Cost` apart: ``BoolTensor [M, n_blocks]``.
+
+    For each of up to ``levels`` blocks, evenly spread from the lowest to the highest: this one alone, and it with all above.
+    """
+    lowest = torch.linspace(0, n_blocks - 1, min(n_blocks, levels)).round().long()
+    block = torch.arange(n_blocks)
+    both = torch.cat([block == lowest[:, None], block >= lowest[:, None]])
+    return torch.unique(both, dim=0)  # the highest block is all that is above itself
+
+
+class _Given(CoTo):
+    """Opens given masks, step by step, instead of drawing them."""
+
+    def __init__(self, gates: Gates, masks: Tensor):
+        self._given = masks
+        super().__init__(gates, Constant(), total_steps=len(masks))
+
+    def mask(self, step: int) -> Tensor:
+        return self._given[step]
+
+
+def measure_cost(task: Task, recipe: Recipe, steps: int = 300, seed: int = 0) -> Cost:
+    """Time real training steps with designed masks, and fit the model to the medians.
+
+    The masks take turns, in a new order every round, so that a noisy machine hits all alike; the first round warms up.
+
+    Args:
+        task: what to train on.
+        recipe: how; its schedule, steps and seed do not matter.
+        steps: optimiser steps to take; as many whole rounds as fit.
+        seed: decides the order and the training.
+
+    Raises:
+        ValueError: fewer ``steps`` than two rounds need; a model with one block only.
+        FloatingPointError: the loss is not finite any more; try a lower learning rate.
+    """
+    training = Training(task, replace(recipe, schedule=Constant(), steps=whole_number("steps", steps, 1), seed=seed))
+    masks = designed_masks(len(training.gates))
+    rounds = steps // len(masks)
+    if rounds < 2:
+        raise ValueError(f"steps={steps}: give at least {2 * len(masks)}, two rounds of the {len(masks)} masks.")
+    rng = np.random.default_rng(seed)
+    order = torch.from_numpy(np.stack([rng.permutation(len(masks)) for _ in range(rounds)]))  # [rounds, M]
+    training.coto = _Given(training.gates, masks[order.flatten()])
+    timed = torch.tensor([_timed_step(training) for _ in range(order.numel())], dtype=torch.float64).reshape(order.shape)
+    of_mask = torch.empty_like(timed).scatter_(1, order, timed)  # column m: the steps with mask m
+    return fit_cost(masks, of_mask[1:].quantile(0.5, dim=0))
+
+
+def _timed_step(training: Training) -> float:
+    started = time.perf_counter()
+    training.step()
+    if training.accelerator.device.type != "cpu":
+        torch.accelerator.synchronize()  # the update is still under way
+    return time.perf_counter() - started
+
+
+def train_in_turns(task: Task, recipes: Mapping[str, Recipe]) -> dict[str, History]:
+    """Train by several recipes, one step each in turn, so that their `History.seconds` met the same noise.
+
+    Args:
+        task: what to train on.
+        recipes: name -> recipe, all of the same number of steps. Who goes first rotates.
+
+    Raises:
+        ValueError: no recipes, or different numbers of steps.
+    """
+    steps = {recipe.steps for recipe in recipes.values()}
+    if len(steps) != 1:
+        raise ValueError(f"recipes must be at least one, and all of the same number of steps, got steps={sorted(steps)}.")
+    trainings = {name: Training(task, recipe) for name, recipe in recipes.items()}
+    names = list(trainings)
+    for step in range(steps.pop()):
+        first = step % len(names)
+        for name in names[first:] + names[:first]:
+            trainings[name].step()
+    return {name: training.history() for name, training in trainings.items()}
+
+
+def saving_from_history(coto_history: History, lora_history: History) -> float:
+    """Measured share of the time that a training saved against another, 0.1 = 10%: 1 - Σ seconds / Σ seconds.
+
+    Only trainings that took turns (`train_in_turns`) can be compared so: between runs at different times, what else the
+    machine does weighs more than the gates.
+
+    Raises:
+        ValueError: histories of different lengths, or empty ones.
+    """
+    if len(coto_history) != len(lora_history) or not len(lora_history):
+        raise ValueError(
+            f"histories of {len(coto_history)} and {len(lora_history)} steps: give two of the same training length."
+        )
+    return 1 - (coto_history.seconds.sum() / lora_history.seconds.sum()).item()

@@ -1,0 +1,122 @@
+"""Owen's formula: Shapley values read off a training with CoTo, which tried coalition after coalition as it went."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from coto_lab._numbers import whole_number
+from coto_lab.history import History
+from coto_lab.probes.shapley import ShapleyValues
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LEAST_RANGE = 0.5  # of p: an integral over [0, 1] is not guessed from less
+
+
+def owen_estimate(history: History, bins: int = 5) -> ShapleyValues:
+    """Estimate Shapley values from the masks and batch losses that a CoTo training recorded; no model is run.
+
+    Owen's formula: φ_i = ∫ c_i(p) dp over [0, 1], where c_i(p) is the expected marginal contribution of player i when every
+    other player is present with probability p. A ramp from 0 to 1 visits every p on its way.
+
+    The steps with p < 1 are put into ``bins`` of equal width in p. In each, the loss is regressed by least squares on the mask,
+    an intercept, and a linear trend in the step, which takes up that the loss falls and p rises. For independent gates the
+    slope of the loss on gate i is Cov(loss, m_i) / Var(m_i) = E[loss | i open] - E[loss | i dropped], because the other
+    gates are distributed alike in both: that is -c_i(p). The mean of the bins stands for the integral.
+
+    What it is: an estimate of each block's share in lowering the loss of the *training batches*, averaged over the *adapters of
+    all those steps*. What it is not: the Shapley values of the finished adapter on the test set; measure with `agreement` how
+    far it is from them. The sum comes out too small, because early on, at small p, the adapter had learned little, and because
+    CoTo never drops all gates: the step from no block to one, often the largest, is not seen. With a tilt, where gates have
+    different probabilities, the formula does not hold.
+
+    Args:
+        history: of a training whose p rises over at least half of [0, 1]; the range that it covers stands for all of it.
+        bins: how many; more follow c_i(p) more closely and have fewer steps each.
+
+    Returns:
+        Values in nats, with the standard errors of the regressions; ``v_empty`` and ``v_full`` are NaN.
+
+    Raises:
+        ValueError: p or the masks do not vary enough (plain LoRA, stochastic depth, a training stopped early); a bin has too
+            few steps for its regression.
+
+    Source: Owen 1972, "Multilinear extensions of games"; arXiv:2506.05713, progressive activation as a cooperative game.
+    """
+    bins = whole_number("bins", bins, 1)
+    moving = history.p < 1
+    p, loss, mask = history.p[moving], history.loss[moving], history.mask[moving].double()
+    covered = (p.max() - p.min()).item() if len(p) else 0.0
+    if covered < _LEAST_RANGE or (mask == mask[0]).all():
+        found = f"p from {p.min():.3g} to {p.max():.3g}" if len(p) else "p = 1, every gate open,"
+        raise ValueError(
+            f"history has {found} at all {len(p) or len(history)} steps that could be used: Owen's formula needs masks that "
+            f"vary and p that rises over at least {_LEAST_RANGE} of [0, 1]. Give the history of a whole training with a ramp, "
+            "Recipe(schedule=Linear())."
+        )
+    step = torch.arange(len(history))[moving].double()
+    bin_of_step = ((p - p.min()) / covered * bins).long().clamp(max=bins - 1)
+    slopes, variances = [], []
+    for index in range(bins):
+        rows = bin_of_step == index
+        trend = step[rows] - step[rows].mean() if rows.any() else step[rows]
+        design = torch.column_stack([torch.ones(len(trend)).double(), trend, mask[rows]])
+        steps, unknowns = design.shape
+        if steps <= unknowns or torch.linalg.matrix_rank(design) < unknowns:
+            raise ValueError(
+                f"bins={bins}: bin {index} has {steps} steps, whose masks do not determine {unknowns} unknowns (one for "
+                "each gate, and two). Use fewer bins, or a longer training."
+            )
+        inverse = torch.linalg.pinv(design)  # [unknowns, steps]
+        fit = inverse @ loss[rows]
+        noise = (loss[rows] - design @ fit).square().sum() / (steps - unknowns)
+        slopes.append(fit[2:])
+        variances.append(noise * inverse.square().sum(1)[2:])  # the diagonal of noise · (XᵀX)⁻¹
+    error = torch.stack(variances).sum(0).sqrt() / bins
+    return ShapleyValues(history.gates, -torch.stack(slopes).mean(0), "loss", "owen", math.nan, math.nan, error)
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How far two attributions to the same players agree; 1 is best, 0 is none, -1 the opposite.
+
+    Attributes:
+        pearson: correlation of the values.
+        spearman: correlation of their ranks.
+    """
+
+    pearson: float
+    spearman: float
+
+    def frame(self) -> pd.DataFrame:
+        """One row: pearson, spearman."""
+        import pandas as pd
+
+        return pd.DataFrame({"pearson": [self.pearson], "spearman": [self.spearman]})
+
+
+def agreement(a: ShapleyValues, b: ShapleyValues) -> Agreement:
+    """Correlations over the players between two estimates, or an estimate and the exact values.
+
+    With few players a correlation says little, and with values that are nearly the same for all players, as CoTo's are, even
+    less: look at several seeds.
+
+    Raises:
+        ValueError: other players; fewer than three of them; values that are all the same.
+
+    Source: ``scipy.stats.pearsonr`` and ``spearmanr``.
+    """
+    from scipy.stats import pearsonr, spearmanr
+
+    if a.players != b.players or len(a.players) < 3:
+        raise ValueError(f"a has the players {a.players} and b {b.players}: they must be the same, three or more.")
+    for name, values in (("a", a.values), ("b", b.values)):
+        if (values == values[0]).all():
+            raise ValueError(f"{name} has the value {values[0]:.3g} for every player: there is nothing to correlate.")
+    x, y = a.values.numpy(), b.values.numpy()
+    return Agreement(float(pearsonr(x, y).statistic), float(spearmanr(x, y).statistic))

@@ -1,0 +1,112 @@
+"""Three runs: what every mixture of them scores, on the triangle that they span."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coto_lab._numbers import whole_number
+from coto_lab.evaluation import Evaluator, Variant
+from coto_lab.merging import merge
+from coto_lab.probes.interpolation import check_base, merge_method
+from coto_lab.run import Run
+from coto_lab.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Simplex:
+    """Scores of P mixtures of three runs.
+
+    Attributes:
+        weights: the share of each run, float64 ``[P, 3]``; rows add up to 1, and the three corners are among them.
+        accuracy: share of right answers on the test set, float64 ``[P]``.
+        loss: mean cross-entropy in nats, float64 ``[P]``.
+        how: ``"fuse"`` or ``"ensemble"``.
+        corners: what figures call the three runs.
+    """
+
+    weights: Tensor
+    accuracy: Tensor
+    loss: Tensor
+    how: str
+    corners: tuple[str, str, str]
+
+    @property
+    def barrier(self) -> float:
+        """How far the loss rises above the plane through the three corners, at worst, in nats; 0 if it never does.
+
+        Source: the error barrier of Frankle et al. 2020 (arXiv:1912.05671), with a third run.
+        """
+        return self._excess(self.loss)
+
+    @property
+    def accuracy_barrier(self) -> float:
+        """How far the accuracy falls below the plane through the three corners, at worst; 0 if it never does."""
+        return self._excess(-self.accuracy)
+
+    @property
+    def centre(self) -> int | None:
+        """The row of the 1:1:1 mixture; None where it is not among the points."""
+        equal = (self.weights == self.weights[:, :1]).all(1)
+        return int(equal.int().argmax()) if equal.any() else None
+
+    def frame(self) -> pd.DataFrame:
+        """One row per mixture: w1, w2, w3 (shares of the three runs), accuracy, loss."""
+        import pandas as pd
+
+        columns = {f"w{i}": column.numpy() for i, column in enumerate(self.weights.T, start=1)}
+        return pd.DataFrame({**columns, "accuracy": self.accuracy.numpy(), "loss": self.loss.numpy()})
+
+    def _excess(self, values: Tensor) -> float:
+        at_corners = values[self.weights.argmax(0)]
+        return (values - self.weights @ at_corners).max().item()  # 0 at the corners, so never below 0
+
+
+def simplex(task: Task, runs: Sequence[Run], steps: int = 9, how: str = "fuse", evaluator: Evaluator | None = None) -> Simplex:
+    """Score the mixtures w₁·a + w₂·b + w₃·c on the task's test set, for all weights that are multiples of 1 / steps.
+
+    There are P = (steps + 1)(steps + 2) / 2 of them; 1:1:1 is one where ``steps`` is a multiple of 3.
+
+    Args:
+        task: the task that the runs were trained on.
+        runs: three runs.
+        steps: into how many parts each edge of the triangle is divided.
+        how: ``"fuse"`` averages the factors A and B, ``"ensemble"`` averages ΔW itself (LoRA only); see `merge`.
+        evaluator: one to reuse.
+
+    Raises:
+        ValueError: not three runs; a run of another task or base; runs of different ranks with ``how="fuse"``; ``steps``
+            below 1; an unknown ``how``.
+
+    Source: arXiv:2506.05713, fusion of three adapters, extended from 1:1:1 to all ratios.
+    """
+    merging = merge_method(how)
+    if len(runs) != 3:
+        raise ValueError(f"runs has {len(runs)} runs: a triangle has exactly 3 corners. Use merge() for other numbers.")
+    for i, run in enumerate(runs):
+        check_base(task, run, f"runs[{i}]")
+    weights = barycentric_grid(steps)
+    variants = [
+        Variant(merge(runs, merging, row), name=":".join(f"{weight:.3g}" for weight in row)) for row in weights.tolist()
+    ]
+    scores = (evaluator or Evaluator(task))(variants)
+    first, second, third = (f"seed {run.recipe.seed}" for run in runs)
+    return Simplex(weights, scores.accuracy, scores.loss, how, (first, second, third))
+
+
+def barycentric_grid(steps: int) -> Tensor:
+    """All triples of multiples of 1 / steps that are 0 or above and add up to 1, the first falling from 1: float64 ``[P, 3]``.
+
+    Raises:
+        ValueError: ``steps`` below 1.
+    """
+    steps = whole_number("steps", steps, 1)
+    counts = [(i, j, steps - i - j) for i in range(steps, -1, -1) for j in range(steps - i, -1, -1)]
+    return torch.tensor(counts, dtype=torch.float64) / steps

@@ -1,0 +1,111 @@
+"""Unstructured pruning: what is left of a run when the small entries of its factors are set to 0."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coto_lab._numbers import real_number
+from coto_lab.adapter import Adapter
+from coto_lab.evaluation import Evaluator, Variant
+from coto_lab.probes.interpolation import check_base
+from coto_lab.run import Run
+from coto_lab.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FACTOR = re.compile(r"\.(lora|hira)_[AB](\.weight)?$")
+_TENTHS = tuple(i / 10 for i in range(11))
+
+
+@dataclass(frozen=True, eq=False)
+class SparsityCurve:
+    """Scores at S sparsities.
+
+    Attributes:
+        sparsity: share of the entries that are set to 0, rising, float64 ``[S]``.
+        accuracy: share of right answers on the test set, float64 ``[S]``.
+        loss: mean cross-entropy in nats, float64 ``[S]``.
+    """
+
+    sparsity: Tensor
+    accuracy: Tensor
+    loss: Tensor
+
+    def frame(self) -> pd.DataFrame:
+        """One row per sparsity: sparsity, accuracy, loss."""
+        import pandas as pd
+
+        return pd.DataFrame({name: getattr(self, name).numpy() for name in ("sparsity", "accuracy", "loss")})
+
+
+def magnitude_prune(adapter: Adapter, sparsity: float, per: str = "adapter") -> Adapter:
+    """The adapter with the smallest of its n entries set to 0: ``round(sparsity * n)`` of them, ranked by magnitude.
+
+    The entries are those of the factors A and B, of LoRA, DoRA or HiRA; whatever else an adapter trains, such as DoRA's
+    magnitudes, is kept. Among equals, those that come first are set to 0.
+
+    Magnitudes of different tensors mean different things: ΔW = s·BA is the same for (cA, B/c), whose ranking is another. B
+    starts at 0 and A does not, so after a short training B is small, goes first, and takes ΔW with it. ``per="tensor"`` is
+    free of that.
+
+    Args:
+        adapter: what to prune; it is not changed.
+        sparsity: the share of the entries to set to 0, in [0, 1]. At 1, ΔW is 0.
+        per: ``"adapter"`` ranks all entries together, so that some tensors lose more than others; ``"tensor"`` takes
+            the same share from each.
+
+    Raises:
+        ValueError: ``sparsity`` outside [0, 1]; an unknown ``per``; an adapter without factors A and B.
+
+    Source: arXiv:2506.05713, unstructured magnitude pruning; ``torch.nn.utils.prune``: ``global_unstructured`` and
+    ``l1_unstructured``, which set the same entries to 0.
+    """
+    if not 0 <= real_number("sparsity", sparsity) <= 1:
+        raise ValueError(f"sparsity={sparsity!r}: must be a share in [0, 1].")
+    if per not in ("adapter", "tensor"):
+        raise ValueError(f"per={per!r}: must be 'adapter' (rank all entries together) or 'tensor' (the same share of each).")
+    names = [name for name in adapter.tensors if _FACTOR.search(name)]
+    if not names:
+        raise ValueError(f"the adapter has no factors A and B to prune; it has {sorted(adapter.tensors)[:2]}.")
+    pruned = dict(adapter.tensors)
+    for group in [names] if per == "adapter" else [[name] for name in names]:
+        entries = torch.cat([adapter.tensors[name].flatten() for name in group])
+        order = entries.abs().argsort(stable=True)
+        entries[order[: round(sparsity * len(entries))]] = 0  # cat has copied them
+        parts = entries.split([adapter.tensors[name].numel() for name in group])
+        pruned |= {name: part.reshape(adapter.tensors[name].shape) for name, part in zip(group, parts, strict=True)}
+    return Adapter(adapter.config, pruned)
+
+
+def sparsity_curve(
+    task: Task, run: Run, sparsities: Sequence[float] = _TENTHS, per: str = "adapter", evaluator: Evaluator | None = None
+) -> SparsityCurve:
+    """Score a run on the task's test set with more and more of its small entries set to 0.
+
+    Args:
+        task: the task that the run was trained on.
+        run: the run.
+        sparsities: shares of the entries, rising, in [0, 1].
+        per: what the entries are ranked within, ``"adapter"`` or ``"tensor"``; see `magnitude_prune`.
+        evaluator: one to reuse.
+
+    Raises:
+        ValueError: sparsities that are none, outside [0, 1] or not rising; a run of another task or base; what
+            `magnitude_prune` refuses.
+
+    Source: arXiv:2506.05713, unstructured pruning over sparsity levels.
+    """
+    check_base(task, run, "run")
+    points = torch.as_tensor(sparsities, dtype=torch.float64)
+    if not len(points) or not ((points >= 0) & (points <= 1)).all() or not (points.diff() > 0).all():
+        raise ValueError(f"sparsities={points.tolist()}: must be shares in [0, 1], at least one, and rise.")
+    variants = [Variant(magnitude_prune(run.adapter, share, per), name=f"{share:.0%}") for share in points.tolist()]
+    scores = (evaluator or Evaluator(task))(variants)
+    return SparsityCurve(points, scores.accuracy, scores.loss)

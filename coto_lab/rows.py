@@ -1,0 +1,83 @@
+"""Many LoRA adapters on one frozen base: each adapted layer becomes a `LoRALinear` with rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from coto_lab._gate_checks import block_name
+from coto_lab.adapter import Adapter
+from coto_lab.lora import LoRALinear
+
+_PREFIX = "base_model.model."  # PEFT's, before the base's own names
+
+Factors = Mapping[str, tuple[Tensor, Tensor]]
+
+
+class Rows:
+    """A base model whose adapted layers hold R plain LoRA adapters at once; a batch holds R shares, one per adapter.
+
+    Args:
+        model: the base; its layers are replaced in place, and its parameters frozen.
+        adapter: one of the adapters, which tells the layers.
+
+    Attributes:
+        model: the base with the layers in it.
+        names: the adapted layers, in the model's order.
+        blocks: the block that each is on (its own name, where it is on none).
+        layers: the layers; their ``lora_A``, ``lora_B`` and ``gate`` say what a forward pass computes.
+
+    Raises:
+        ValueError: the adapter is not plain LoRA.
+        TypeError: it adapts another layer than an ``nn.Linear`` of this model.
+    """
+
+    def __init__(self, model: nn.Module, adapter: Adapter):
+        wanted = {name.removeprefix(_PREFIX) for name in adapter.factors()}
+        found = {name: module for name, module in model.named_modules() if name in wanted}
+        strange = sorted(wanted - found.keys()) + [n for n, m in found.items() if type(m) is not nn.Linear]
+        if strange:
+            raise TypeError(f"the adapter is on {strange[:2]}, which is no nn.Linear of this model.")
+        self.model = model.requires_grad_(False)
+        self.names = tuple(found)
+        self.blocks = tuple(block_name(name) or name for name in found)
+        self.layers = []
+        for name, module in found.items():
+            parent, _, leaf = name.rpartition(".")
+            layer = LoRALinear(module, 1, 1, rows=1)
+            setattr(model.get_submodule(parent), leaf, layer)
+            self.layers.append(layer)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def stack(self, adapters: Sequence[Adapter]) -> list[tuple[Tensor, Tensor]]:
+        """The factors of all adapters, layer by layer: A ``[R, r, in]`` and B ``[R, out, r]``, the scale in B.
+
+        r is the largest rank; smaller ones are filled up with zeros, which changes no product.
+
+        Raises:
+            ValueError: an adapter is not plain LoRA, or on other layers or of other shapes than this model has.
+        """
+        parts = [adapter.factors() for adapter in adapters]
+        stacks = []
+        for name, layer in zip(self.names, self.layers, strict=True):
+            pairs = [part.get(_PREFIX + name) for part in parts]
+            base = layer.base_layer
+            for part, pair in zip(parts, pairs, strict=True):
+                fits = pair is not None and len(part) == len(self.names)
+                if pair is None or not fits or (pair[0].shape[1], pair[1].shape[0]) != (base.in_features, base.out_features):
+                    raise ValueError(f"an adapter does not fit the model: its layers or shapes differ, first at {name}.")
+            rank = max(len(a) for a, _ in filter(None, pairs))
+            a = torch.stack([_filled(a, 0, rank) for a, _ in filter(None, pairs)])
+            b = torch.stack([_filled(b, 1, rank) for _, b in filter(None, pairs)])
+            stacks.append((a.to(base.weight), b.to(base.weight)))
+        return stacks
+
+
+def _filled(factor: Tensor, dim: int, rank: int) -> Tensor:
+    missing = rank - factor.shape[dim]
+    shape = [missing if i == dim else n for i, n in enumerate(factor.shape)]
+    return torch.cat([factor, factor.new_zeros(shape)], dim) if missing else factor
