@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from coto_lab.adapter import Adapter
 from coto_lab.coto import CoTo
 from coto_lab.evaluation import Evaluator, Scores, Variant
+from coto_lab.fleet import fit_many
 from coto_lab.gates import Gates, attach_gates, gates_of
 from coto_lab.lora import LoRALinear
 from coto_lab.merging import merge
 from coto_lab.probes.interpolation import interpolate
 from coto_lab.probes.pruning import prune
+from coto_lab.probes.shapley import shapley
+from coto_lab.probes.stability import stability
 from coto_lab.recipe import Recipe
 from coto_lab.run import Run
 from coto_lab.schedules import Constant, Exponential, Linear, Schedule, Sine
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adapter", "CoTo", "CoToCallback", "Constant", "Evaluator", "Exponential", "Gates", "Linear", "LoRALinear",
-    "Recipe", "Run", "Schedule", "Scores", "Sine", "Task", "Training", "Variant", "attach_gates", "fit", "gates_of",
-    "interpolate", "load_task", "merge", "prune",
+    "Recipe", "Run", "Schedule", "Scores", "Sine", "Task", "Training", "Variant", "attach_gates", "fit", "fit_many",
+    "gates_of", "interpolate", "load_task", "merge", "prune", "shapley", "stability",
 ]  # fmt: skip
 
 

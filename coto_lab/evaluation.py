@@ -103,7 +103,7 @@ class Evaluator:
         task: Task,
         *,
         device: torch.device | str | None = None,
-        batch_size: int = 128,
+        batch_size: int = 64,
         memory: int | None = None,
         together: bool = True,
     ):

@@ -89,7 +89,8 @@ class LoRALinear(nn.Module):
             return y
         x, y_rows = self._dropped(x).reshape(self.rows, -1, x.shape[-1]), y.view(self.rows, -1, y.shape[-1])
         if open_rows.all():
-            updated = torch.baddbmm(y_rows, x @ self.lora_A.mT, self.lora_B.mT, alpha=self.scaling)
+            add = torch.baddbmm if torch.is_grad_enabled() else Tensor.baddbmm_  # in place where autograd does not need y
+            updated = add(y_rows, x @ self.lora_A.mT, self.lora_B.mT, alpha=self.scaling)
         else:  # shut rows are left out of the arithmetic; index_add puts the open rows' updates back in their places
             at = open_rows.nonzero().flatten().to(x.device)
             update = x[at] @ self.lora_A[at].mT @ self.lora_B[at].mT  # [open, n, out]

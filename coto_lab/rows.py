@@ -11,7 +11,7 @@ from coto_lab._gate_checks import block_name
 from coto_lab.adapter import Adapter
 from coto_lab.lora import LoRALinear
 
-_PREFIX = "base_model.model."  # PEFT's, before the base's own names
+PREFIX = "base_model.model."  # PEFT's, before the base's own names
 
 Factors = Mapping[str, tuple[Tensor, Tensor]]
 
@@ -35,7 +35,7 @@ class Rows:
     """
 
     def __init__(self, model: nn.Module, adapter: Adapter):
-        wanted = {name.removeprefix(_PREFIX) for name in adapter.factors()}
+        wanted = {name.removeprefix(PREFIX) for name in adapter.factors()}
         found = {name: module for name, module in model.named_modules() if name in wanted}
         strange = sorted(wanted - found.keys()) + [n for n, m in found.items() if type(m) is not nn.Linear]
         if strange:
@@ -64,7 +64,7 @@ class Rows:
         parts = [adapter.factors() for adapter in adapters]
         stacks = []
         for name, layer in zip(self.names, self.layers, strict=True):
-            pairs = [part.get(_PREFIX + name) for part in parts]
+            pairs = [part.get(PREFIX + name) for part in parts]
             base = layer.base_layer
             for part, pair in zip(parts, pairs, strict=True):
                 fits = pair is not None and len(part) == len(self.names)

@@ -1,7 +1,8 @@
-"""Train five seeds each of LoRA and CoTo on the digits, and print what they score: ``python data/make_gallery.py``.
+"""Train the gallery, and score it: ``python data/make_gallery.py``.
 
-Runs that lie in ``--out`` already are scored, not trained again: another folder (``--out runs/gallery``) makes all ten anew,
-in half a minute to a minute each on two cores. The table is also written to ``scores.json`` beside the runs.
+Five seeds of every method, and of LoRA and CoTo at every learning rate of the sweep (`coto_lab.gallery`). Runs that lie in
+``--out`` already are not trained again: another folder (``--out runs/gallery``) makes all of them anew. ``manifest.json``
+lists every run with its recipe, scores and hashes; ``scores.json`` is the table that the tour and the README quote.
 """
 
 from __future__ import annotations
@@ -9,29 +10,63 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
 
-from coto_lab import Evaluator, Linear, Recipe, Run, Task, Variant, fit, interpolate, load_task, merge, prune
-from coto_lab._files import write_file
+from coto_lab import Adapter, Evaluator, Recipe, Run, Task, Variant, fit_many, interpolate, load_task, merge, prune
+from coto_lab._files import data_path, new_folder, write_file
+from coto_lab.gallery import MANIFEST, SEEDS, SWEPT, planned_runs, run_name, sha256
 from coto_lab.probes.gradients import gradient_share
 
-RECIPES = {"LoRA": Recipe(), "CoTo": Recipe(schedule=Linear())}
-SEEDS = range(5)
+_TOGETHER = 10  # runs trained at once, and lost if this is interrupted
 
 
-def trained(task: Task, recipe: Recipe, path: Path) -> Run:
-    """The run at ``path``, made first where there is none."""
-    if not path.exists():
-        print(f"training {path.name}")
-        fit(task, recipe).save(path)
-    run = Run.load(path)
+def train_missing(task: Task, out: Path) -> None:
+    """Train what is not in ``out`` yet. A run of the sweep is stored as its adapter alone: histories take most of the room."""
+    missing = {name: recipe for name, recipe in planned_runs().items() if not (out / name).exists()}
+    names = sorted(missing, key=lambda name: missing[name].dropout)  # those that can share a base come together
+    for start in range(0, len(names), _TOGETHER):
+        chosen = names[start : start + _TOGETHER]
+        print(f"training {', '.join(chosen)}", flush=True)
+        for name, run in zip(chosen, fit_many(task, [missing[name] for name in chosen]), strict=True):
+            if name.startswith("sweep/"):
+                with new_folder(out / name) as folder:
+                    run.adapter.save(folder)
+            else:
+                run.save(out / name)
+
+
+def loaded(task: Task, name: str, recipe: Recipe, out: Path) -> Adapter:
+    """The adapter of a run in ``out``; SystemExit if it is of another recipe or base."""
+    if name.startswith("sweep/"):
+        return Adapter.load(out / name)
+    run = Run.load(out / name)
     if (run.recipe, run.base) != (recipe, task.base):
-        raise SystemExit(f"{path} was made by another recipe or base model: delete it, or choose another --out.")
-    return run
+        raise SystemExit(f"{out / name} was made by another recipe or base model: delete it, or choose another --out.")
+    return run.adapter
+
+
+def write_manifest(task: Task, evaluator: Evaluator, out: Path) -> None:
+    """Recipe, scores and hashes of every run, and the versions that made them."""
+    recipes = planned_runs()
+    scores = evaluator([Variant(loaded(task, name, recipe, out), name=name) for name, recipe in recipes.items()])
+    runs = {
+        name: {
+            "recipe": recipe.to_json(),
+            "seed": recipe.seed,
+            "accuracy": round(accuracy, 6),
+            "loss": round(loss, 6),
+            "sha256": {path.name: sha256(path) for path in sorted((out / name).iterdir())},
+        }
+        for (name, recipe), accuracy, loss in zip(recipes.items(), scores.accuracy.tolist(), scores.loss.tolist(), strict=True)
+    }
+    versions = {name: version(name) for name in ("coto_lab", "torch", "transformers", "peft")}
+    base = {"glyph-vit/model.safetensors": sha256(data_path("glyph-vit", "model.safetensors"))}
+    content = json.dumps({"format": 1, "task": task.name, "base": base, "versions": versions, "runs": runs}, indent=1) + "\n"
+    write_file(out / MANIFEST, lambda path: path.write_text(content))
 
 
 def score(task: Task, runs: list[Run], evaluator: Evaluator) -> Iterator[tuple[str, float]]:
@@ -62,9 +97,11 @@ def main() -> None:
     out = parser.parse_args().out
     task = load_task("digits")
     evaluator = Evaluator(task)
+    train_missing(task, out)
+    write_manifest(task, evaluator, out)
     rows = []
-    for method, recipe in RECIPES.items():
-        runs = [trained(task, replace(recipe, seed=seed), out / f"{method.lower()}-seed{seed}") for seed in SEEDS]
+    for method in SWEPT:
+        runs = [Run.load(out / run_name(method, seed)) for seed in SEEDS]
         rows += [(name, method, 100 * value) for name, value in score(task, runs, evaluator)]
     scores = pd.DataFrame(rows, columns=["score", "method", "value"])
     table = scores.groupby(["score", "method"], sort=False)["value"].agg(["mean", "std", "min", "max", "count"]).round(2)

@@ -28,18 +28,19 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 PUBLIC = [
     "Adapter", "CoTo", "CoToCallback", "Constant", "Evaluator", "Exponential", "Gates", "Linear", "LoRALinear", "Recipe", "Run",
-    "Schedule", "Scores", "Sine", "Task", "Training", "Variant", "attach_gates", "fit", "gates_of", "interpolate", "load_task",
-    "merge", "prune",
+    "Schedule", "Scores", "Sine", "Task", "Training", "Variant", "attach_gates", "fit", "fit_many", "gates_of", "interpolate",
+    "load_task", "merge", "prune", "shapley", "stability",
 ]  # fmt: skip
 
 # From the ground up. A module imports only from those before it; modules of one package may import one another.
 FLOORS = [
     "_numbers", "schedules", "_files", "randomness", "history", "lora", "_gate_checks", "_gated_layer", "gates", "coto",
     "recipe", "adapter", "run", "_checkpoint", "chain", "rows",
-    "callback", "tasks", "training", "_stacked", "evaluation", "merging", "gallery", "probes", "figures", "notebook", "widgets",
+    "callback", "tasks", "training", "_stacked", "evaluation",
+    "fleet", "merging", "gallery", "probes", "figures", "notebook", "widgets",
 ]  # fmt: skip
 
-HEAVY = ("peft", "transformers", "datasets", "plotly", "ipywidgets", "pandas", "accelerate")
+HEAVY = ("peft", "transformers", "datasets", "plotly", "ipywidgets", "pandas", "accelerate", "captum", "scipy", "sklearn")
 
 
 def read(name: str) -> str:
