@@ -1,9 +1,11 @@
 # make lab    opens the tour in JupyterLab          make gallery  trains the gallery of finished runs
-# make test   runs everything that CI runs          make bench    runs the benchmarks
-# make clean  removes .venv and the caches
+# make test   runs everything that CI runs          make evidence measures the paper's claims on it: EVIDENCE.md
+# make clean  removes .venv and the caches          make bench    runs the benchmarks
 
 PYTHON ?= python3
 LAB_ARGS ?=
+GALLERY_ARGS ?=
+BENCH_ARGS ?=
 TOUR := /lab/tree/notebooks/00_tour.ipynb
 CELL_SECONDS ?= 120
 
@@ -12,7 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 
-.PHONY: lab test gallery bench clean
+.PHONY: lab test gallery evidence bench clean
 .DELETE_ON_ERROR:
 
 # The address that JupyterLab prints leads to the tour too. In a container one is often root, and it asks to be told that this
@@ -33,11 +35,14 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest tests/browser
 
 gallery: $(VENV)/.lab
-	$(BIN)/python data/make_gallery.py
+	$(BIN)/python data/make_gallery.py $(GALLERY_ARGS)
+
+evidence: $(VENV)/.test
+	$(BIN)/python data/make_evidence.py
 
 bench: $(VENV)/.test
 	@test -e benchmarks/bench.py || { echo "there are no benchmarks in this checkout (benchmarks/bench.py)" >&2; exit 1; }
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist test-results

@@ -8,10 +8,15 @@ instead of n. Nodes that are due at the same level go through the block together
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 from coto_lab.adapter import Adapter
 from coto_lab.chain import BlockChain, NotAChain
@@ -47,7 +52,12 @@ class StackedScorer:
         self._modules_of: list[list[int]] = [[] for _ in depth]
         for module, block in enumerate(rows.blocks):
             self._modules_of[depth[block]].append(module)
-        one_row = batch_size * self._check_and_measure()
+        if (config := getattr(rows.model, "config", None)) is not None:
+            config.use_cache = False  # the keys and values of a block computed again would be added to those of before
+        batch = {name: column[:4].to(self.device) for name, column in task.test_batch.items()}
+        if not rows.stay_apart(batch, partial(task.logits, rows.model), self._block_by_block):
+            raise NotAChain("in rows and block by block, the model computes something else.")
+        one_row = batch_size * self._measure()
         if memory is not None and memory < one_row:
             raise ValueError(
                 f"memory={memory}: too small for one variant, which takes about {one_row} bytes at batch_size={batch_size}; "
@@ -62,6 +72,7 @@ class StackedScorer:
         position = {id(adapter): i for i, adapter in enumerate(distinct)}
         self._adapter_of = torch.tensor([position[id(adapter)] for adapter in adapters])
         self._masks, self._factors = masks, self.rows.stack(distinct)
+        self._states = [[self._state(variant, modules) for modules in self._modules_of] for variant in range(len(adapters))]
         chunks = []
         for start in range(0, len(data["labels"]), self.batch_size):
             batch = {name: column[start : start + self.batch_size].to(self.device) for name, column in data.items()}
@@ -81,17 +92,23 @@ class StackedScorer:
         children: dict[tuple[int, tuple[object, ...]], list[int]] = {}
         for row, variants in enumerate(members):
             for variant in variants:
-                children.setdefault((row, self._state(variant, level)), []).append(variant)
+                children.setdefault((row, self._states[variant][level]), []).append(variant)
         nodes = list(children.items())
         for start in range(0, len(nodes), self.max_rows):
             parents = [row for (row, _), _ in nodes[start : start + self.max_rows]]
             below = [variants for _, variants in nodes[start : start + self.max_rows]]
-            state = hidden if parents == list(range(len(hidden))) else hidden[parents]
-            self._descend(level + 1, self._block(level, state, [variants[0] for variants in below], batch), below, batch)
+            same = parents == list(range(len(hidden)))
+            # No name for what the block is given or gives: on the way down only the nodes themselves are kept.
+            self._descend(
+                level + 1,
+                self._block(level, hidden if same else hidden[parents], [variants[0] for variants in below], batch),
+                below,
+                batch,
+            )
 
-    def _state(self, variant: int, level: int) -> tuple[object, ...]:
-        """What decides a variant's computation in one block: its open modules, and whose they are."""
-        is_open = tuple(self._masks[variant, self._modules_of[level]].tolist())
+    def _state(self, variant: int, modules: list[int]) -> tuple[object, ...]:
+        """What decides a variant's computation in the block of these modules: which are open, and whose they are."""
+        is_open = tuple(self._masks[variant, modules].tolist())
         return (is_open, self._adapter_of[variant].item() if any(is_open) else None)
 
     def _block(self, level: int, hidden: Tensor, variants: list[int], batch: Batch) -> Tensor:
@@ -116,34 +133,31 @@ class StackedScorer:
         logits = self._chain.leave(lambda: self.task.logits(self.rows.model, copies), hidden.flatten(0, 1))
         return logits.unflatten(0, (len(hidden), -1)).float().cpu()
 
-    @torch.no_grad()
-    def _check_and_measure(self) -> int:
-        """Bytes that one example of one variant takes; on the way, see that the blocks one by one are the model.
+    def _block_by_block(self, batch: Batch) -> Tensor:
+        """The logits, by one way through the tree that holds and repeats all that a way may hold and repeat."""
 
-        The estimate is an upper one: the states kept on the way down, and a block that frees nothing before its end.
-        """
-        batch = {name: column[:2].to(self.device) for name, column in self.task.test_batch.items()}
-        for layer in self.rows.layers:  # two rows, open and shut
-            layer.lora_A.data = torch.ones_like(layer.lora_A).repeat(2, 1, 1) / layer.base_layer.in_features
-            layer.lora_B.data = torch.ones_like(layer.lora_B).repeat(2, 1, 1)
-            layer.gate = torch.tensor([True, False])
-        copies = _repeated(batch, 2)
-        sizes: list[int] = []
-        first = self._chain.blocks[0]
-        hooks = [m.register_forward_hook(lambda _, __, output: sizes.append(_bytes(output))) for m in first.modules()]
-        try:
-            whole = self.task.logits(self.rows.model, copies)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        hidden = self._enter(batch, 2).flatten(0, 1)
-        kept = _bytes(hidden) * (len(self._chain.blocks) + 1)
+        def run() -> Tensor:
+            return self.task.logits(self.rows.model, batch)
+
+        states = [self._chain.enter(run)]
         for index in range(len(self._chain.blocks)):
-            hidden = self._chain.block(index, hidden)
-        parts = self._chain.leave(lambda: self.task.logits(self.rows.model, copies), hidden)
-        if not torch.allclose(whole, parts, rtol=1e-3, atol=1e-3):
-            raise NotAChain("run block by block, the model computes something else.")
-        return (kept + sum(sizes)) // len(copies["labels"])
+            self._chain.enter(run)
+            self._chain.block(index, states[-1])  # again and again: a block must not remember, or change its input
+            states.append(self._chain.block(index, states[-1].clone()))
+        return self._chain.leave(run, states[-1])
+
+    @torch.no_grad()
+    def _measure(self) -> int:
+        """Bytes that one example of one variant takes, found by running some.
+
+        One row of them is shut, since a layer copies the rows that are open where not all are; it is not counted.
+        """
+        rows = 8
+        self.rows.hold(self.rows.random_factors(rows), torch.arange(rows) > 0)
+        batch = {name: column[:1].to(self.device) for name, column in self.task.test_batch.items()}
+        with _Peak() as peak:
+            self._block_by_block(_repeated(batch, rows))
+        return peak.bytes // (rows - 1)
 
 
 def _stack_of_blocks(rows: Rows) -> str:
@@ -159,7 +173,30 @@ def _repeated(batch: Batch, rows: int) -> Batch:
     return {name: torch.cat([column] * rows) for name, column in batch.items()} if rows > 1 else batch
 
 
-def _bytes(output: object) -> int:
-    if isinstance(output, Tensor):
-        return output.nbytes
-    return sum(map(_bytes, output)) if isinstance(output, (tuple, list)) else 0
+class _Peak(TorchDispatchMode):
+    """Attribute ``bytes``: the most that the tensors made within it took at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = self._now = 0
+        self._alive: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        given = {tensor.untyped_storage()._cdata for tensor in _tensors((args, kwargs))}
+        for tensor in _tensors(output):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in given | self._alive:  # neither a view nor written in place
+                self._alive.add(storage._cdata)
+                self._now += storage.nbytes()
+                self.bytes = max(self.bytes, self._now)
+                weakref.finalize(storage, self._freed, storage._cdata, storage.nbytes())
+        return output
+
+    def _freed(self, key: int, n_bytes: int) -> None:
+        self._alive.remove(key)
+        self._now -= n_bytes
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_iter(tree) if isinstance(leaf, Tensor)]

@@ -26,10 +26,15 @@ class BlockChain:
     Args:
         blocks: the model's stack of blocks, e.g. ``model.vit.layers``.
 
+    Raises:
+        NotAChain: a block stands in the stack twice.
+
     Source: the cut is ours; replacing ``forward`` for the moment is what accelerate's hooks do.
     """
 
     def __init__(self, blocks: nn.ModuleList):
+        if len(set(blocks)) < len(blocks):
+            raise NotAChain("the same block stands in the stack twice.")
         self.blocks = blocks
         self._extras: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
@@ -40,7 +45,8 @@ class BlockChain:
             run: runs the model on a batch.
 
         Raises:
-            NotAChain: a block is not called exactly once and in order, with the hidden state as its first argument.
+            NotAChain: a block is not called exactly once and in order, with the hidden state as its first argument; the
+                model needs more of a block than a hidden state.
         """
         states: list[Tensor] = []
         extras: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
@@ -49,6 +55,8 @@ class BlockChain:
             def forward(*args: Any, **kwargs: Any) -> Tensor:
                 if index != len(extras) or not args or not isinstance(args[0], Tensor):
                     raise NotAChain(f"block {index} was called as number {len(extras)}, or without a hidden state.")
+                if states and args[0].shape != states[0].shape:  # the model takes it for a tuple, and unpacks it
+                    raise NotAChain(f"block {index} was given another shape than block 0.")
                 states.append(args[0])
                 extras.append((args[1:], kwargs))
                 if len(extras) == len(self.blocks):
@@ -63,6 +71,10 @@ class BlockChain:
             except _Entered:
                 self._extras = extras
                 return states[0]
+            except NotAChain:
+                raise
+            except Exception as error:  # such as unpacking a hidden state, where the block would have returned a tuple
+                raise NotAChain(f"the model does not run without its blocks: {error}") from error
         raise NotAChain(f"only {len(extras)} of {len(self.blocks)} blocks were called.")
 
     def block(self, index: int, hidden: Tensor) -> Tensor:
@@ -88,10 +100,14 @@ class BlockChain:
 
     @contextmanager
     def _replaced(self, forward: Callable[[int], Callable[..., Tensor]]) -> Iterator[None]:
+        own = [vars(block).get("forward") for block in self.blocks]  # what accelerate's hooks put there
         for index, block in enumerate(self.blocks):
             block.forward = forward(index)
         try:
             yield
         finally:
-            for block in self.blocks:
-                del block.forward  # the instance's own; the class's is back
+            for block, before in zip(self.blocks, own, strict=True):
+                if before is None:
+                    del block.forward  # the class's is back
+                else:
+                    block.forward = before

@@ -15,6 +15,7 @@ from coto_lab._stacked import StackedScorer
 from coto_lab.adapter import Adapter
 from coto_lab.chain import NotAChain
 from coto_lab.gates import Gates, attach_gates
+from coto_lab.randomness import OwnRandomNumbers
 from coto_lab.rows import Rows
 from coto_lab.tasks import Task
 
@@ -121,7 +122,8 @@ class Evaluator:
         """The gates of the model that carries ``adapter``, one per adapted module; their ``blocks`` give the blocks."""
         config = json.dumps(adapter.config, sort_keys=True)
         if config != self._config:
-            model = adapter.attach(self.task.load_base()).to(self.device)
+            with OwnRandomNumbers(0, self.device).active():  # PEFT draws factors, which those of the adapter replace
+                model = adapter.attach(self.task.load_base()).to(self.device)
             gates = attach_gates(model, by="module")
             self._config, self._model, self._gates = config, model, gates  # at the end: a failed build changes nothing
         return self._gates

@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -75,8 +76,8 @@ def fit_many(
     for run in runs.values():
         if len(run.history) < run.recipe.steps:
             warnings.warn(
-                f"the loss of {run.recipe} is not finite at step {len(run.history)}: the run ends there, the others are "
-                f"complete. Try a learning rate below lr={run.recipe.lr}.",
+                f"the loss of {run.recipe} is not finite at step {len(run.history)}: this run ends there. Try a learning rate "
+                f"below lr={run.recipe.lr}.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -105,14 +106,20 @@ def _train(task: Task, recipe: Recipe) -> Run:
 
 
 def _rows_are_apart(task: Task) -> bool:
-    """Whether the rows of a batch do not meet in the base: linear targets, no dropout of its own, no batch statistics."""
-    base = task.load_base()
-    modules = dict(base.named_modules())
-    targets = [m for name, m in modules.items() if name.rpartition(".")[2] in task.target_modules]
-    config = base.config.to_dict() if hasattr(base, "config") else {}
-    draws = any("drop" in key and isinstance(value, float) and value > 0 for key, value in config.items())
-    mixes = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in modules.values())
-    return all(type(m) is nn.Linear for m in targets) and not draws and not mixes
+    """Whether rows train as they would alone: linear targets, and a base that mixes no rows and draws no random numbers."""
+    device, start = default_device(), _start(task, Recipe())
+    try:
+        rows = Rows(task.load_base().to(device).train(), start)
+    except (TypeError, ValueError):  # targets that are not linear, or that PEFT treats in a way of its own
+        return False
+    if {tensor.dtype for tensor in start.tensors.values()} != {layer.lora_A.dtype for layer in rows.layers}:
+        return False  # PEFT keeps the adapters of a base in half precision in float32
+    batch = {name: column[:4].to(device) for name, column in task.train_batch.items()}
+    rng = OwnRandomNumbers(0, device)
+    before = rng.state
+    with rng.active():
+        apart = rows.stay_apart(batch, partial(task.logits, rows.model))
+    return apart and all(torch.equal(*states) for states in zip(before, rng.state, strict=True))
 
 
 class _Fleet:

@@ -93,10 +93,13 @@ def checked_folder(name: str) -> Path:
     """The folder of a run, after every file in it was compared with the manifest.
 
     Raises:
-        ValueError: a file is missing or is not the one that was made.
+        ValueError: no such run; a file is missing or is not the one that was made.
     """
-    folder = data_path("gallery", name)
-    for file, expected in manifest()["runs"][name]["sha256"].items():
+    runs = manifest()["runs"]
+    if name not in runs:
+        raise ValueError(f"name={name!r}: no such run in the gallery's manifest. Make the missing ones: make gallery.")
+    folder = data_path("gallery") / name
+    for file, expected in runs[name]["sha256"].items():
         found = sha256(folder / file) if (folder / file).exists() else "missing"
         if found != expected:
             raise ValueError(

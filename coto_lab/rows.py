@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from coto_lab.lora import LoRALinear
 
 PREFIX = "base_model.model."  # PEFT's, before the base's own names
 
-Factors = Mapping[str, tuple[Tensor, Tensor]]
+Batch = dict[str, Tensor]
 
 
 class Rows:
@@ -46,7 +46,7 @@ class Rows:
         self.layers = []
         for name, module in found.items():
             parent, _, leaf = name.rpartition(".")
-            layer = LoRALinear(module, 1, 1, rows=1)
+            layer = LoRALinear(module, 1, 1, rows=1, generator=torch.Generator(module.weight.device))
             setattr(model.get_submodule(parent), leaf, layer)
             self.layers.append(layer)
 
@@ -69,12 +69,60 @@ class Rows:
             for part, pair in zip(parts, pairs, strict=True):
                 fits = pair is not None and len(part) == len(self.names)
                 if pair is None or not fits or (pair[0].shape[1], pair[1].shape[0]) != (base.in_features, base.out_features):
-                    raise ValueError(f"an adapter does not fit the model: its layers or shapes differ, first at {name}.")
+                    raise ValueError(
+                        f"an adapter does not fit the model: its layers or shapes differ, first at {name}. Use the base model "
+                        "that it was trained on, and adapters of the same layers."
+                    )
             rank = max(len(a) for a, _ in filter(None, pairs))
             a = torch.stack([_filled(a, 0, rank) for a, _ in filter(None, pairs)])
             b = torch.stack([_filled(b, 1, rank) for _, b in filter(None, pairs)])
             stacks.append((a.to(base.weight), b.to(base.weight)))
         return stacks
+
+    @torch.no_grad()
+    def stay_apart(
+        self, batch: Batch, alone: Callable[[Batch], Tensor], together: Callable[[Batch], Tensor] | None = None
+    ) -> bool:
+        """Whether two rows compute together what each computes by itself; the layers hold other factors afterwards.
+
+        They do not where the model mixes the examples of a batch (batch statistics in training), and where the input of a
+        layer has another leading dimension than theirs.
+
+        Args:
+            batch: a few examples.
+            alone: runs the model on one row's examples.
+            together: the same on two rows; None takes ``alone``.
+        """
+        n = max(1, min(2, len(batch["labels"]) // 2))
+        shares = [{name: column[:n] for name, column in batch.items()}, {name: column[-n:] for name, column in batch.items()}]
+        factors = self.random_factors(2)
+        expected = []
+        for row, share in enumerate(shares):
+            self.hold([(a[row : row + 1], b[row : row + 1]) for a, b in factors])
+            expected.append(alone(share))
+        self.hold(factors)
+        try:
+            found = (together or alone)({name: torch.cat([share[name] for share in shares]) for name in batch})
+        except ValueError:  # LoRALinear: an input whose leading dimension cannot be shared by the rows
+            return False
+        rounding = 4 * torch.finfo(found.dtype).eps ** 0.5
+        return bool((found - torch.cat(expected)).norm() <= rounding * found.norm())
+
+    def random_factors(self, rows: int) -> list[tuple[Tensor, Tensor]]:
+        """Factors of rank 1, layer by layer, whose updates are about as large as what the base computes."""
+        generator = torch.Generator().manual_seed(0)
+        factors = []
+        for layer in self.layers:
+            weight = layer.base_layer.weight
+            n_out, n_in = weight.shape
+            a, b = (torch.randn(rows, *shape, generator=generator).to(weight) for shape in ((1, n_in), (n_out, 1)))
+            factors.append((a / n_in**0.5, b * weight.norm() / n_out**0.5))
+        return factors
+
+    def hold(self, factors: Sequence[tuple[Tensor, Tensor]], gate: bool | Tensor = True) -> None:
+        """Give every layer its factors, A ``[R, r, in]`` and B ``[R, out, r]``, and the same gate."""
+        for layer, (a, b) in zip(self.layers, factors, strict=True):
+            layer.lora_A.data, layer.lora_B.data, layer.gate = a, b, gate
 
 
 def _filled(factor: Tensor, dim: int, rank: int) -> Tensor:

@@ -89,7 +89,7 @@ def interpolate(
     """
     merging = merge_method(how)
     for name, run in (("run_a", run_a), ("run_b", run_b)):
-        check_base(task, run, name)
+        check_run(task, run, name)
     points = _check_alphas(alphas)
     variants = [
         Variant(merge([run_a.adapter, run_b.adapter], merging, [1 - alpha, alpha]), name=f"{alpha:.3g}")
@@ -121,7 +121,7 @@ def merge_method(how: str) -> str:
     return _MERGE[how]
 
 
-def check_base(task: Task, run: Run, name: str) -> None:
+def check_run(task: Task, run: Run, name: str) -> None:
     """ValueError, naming the argument ``name``, unless ``run`` was trained on ``task`` and on its base model."""
     if run.base != task.base:
         raise ValueError(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from coto_lab.evaluation import Evaluator, Variant, module_mask
 from coto_lab.gates import Gates
-from coto_lab.probes.interpolation import check_base
+from coto_lab.probes.interpolation import check_run
 from coto_lab.run import Run
 from coto_lab.tasks import Task
 
@@ -87,7 +87,7 @@ def prune(
 
     Source: arXiv:2506.05713, structured pruning.
     """
-    check_base(task, run, "run")
+    check_run(task, run, "run")
     evaluator = evaluator or Evaluator(task)
     gates = evaluator.gates(run.adapter)
     chosen = dict(patterns) if patterns is not None else paper_patterns(gates)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from coto_lab._numbers import MAX_SEED, whole_number
 from coto_lab.evaluation import Evaluator, Variant
-from coto_lab.probes.interpolation import check_base
+from coto_lab.probes.interpolation import check_run
 from coto_lab.randomness import OwnRandomNumbers
 from coto_lab.run import Run
 from coto_lab.tasks import Task
@@ -96,7 +96,7 @@ def shapley(
     Source: arXiv:2506.05713, Shapley values of adapters; Shapley 1953. Sampling: Castro et al. 2009, captum's
     ``ShapleyValueSampling``.
     """
-    check_base(task, run, "run")
+    check_run(task, run, "run")
     for name, chosen, choices in (
         ("players", players, ("block", "module")),
         ("value", value, ("accuracy", "loss")),

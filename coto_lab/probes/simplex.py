@@ -12,7 +12,7 @@ from torch import Tensor
 from coto_lab._numbers import whole_number
 from coto_lab.evaluation import Evaluator, Variant
 from coto_lab.merging import merge
-from coto_lab.probes.interpolation import check_base, merge_method
+from coto_lab.probes.interpolation import check_run, merge_method
 from coto_lab.run import Run
 from coto_lab.tasks import Task
 
@@ -91,7 +91,7 @@ def simplex(task: Task, runs: Sequence[Run], steps: int = 9, how: str = "fuse", 
     if len(runs) != 3:
         raise ValueError(f"runs has {len(runs)} runs: a triangle has exactly 3 corners. Use merge() for other numbers.")
     for i, run in enumerate(runs):
-        check_base(task, run, f"runs[{i}]")
+        check_run(task, run, f"runs[{i}]")
     weights = barycentric_grid(steps)
     variants = [
         Variant(merge(runs, merging, row), name=":".join(f"{weight:.3g}" for weight in row)) for row in weights.tolist()

@@ -13,7 +13,7 @@ from torch import Tensor
 from coto_lab._numbers import real_number
 from coto_lab.adapter import Adapter
 from coto_lab.evaluation import Evaluator, Variant
-from coto_lab.probes.interpolation import check_base
+from coto_lab.probes.interpolation import check_run
 from coto_lab.run import Run
 from coto_lab.tasks import Task
 
@@ -102,7 +102,7 @@ def sparsity_curve(
 
     Source: arXiv:2506.05713, unstructured pruning over sparsity levels.
     """
-    check_base(task, run, "run")
+    check_run(task, run, "run")
     points = torch.as_tensor(sparsities, dtype=torch.float64)
     if not len(points) or not ((points >= 0) & (points <= 1)).all() or not (points.diff() > 0).all():
         raise ValueError(f"sparsities={points.tolist()}: must be shares in [0, 1], at least one, and rise.")

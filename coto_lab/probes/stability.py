@@ -14,7 +14,7 @@ from torch import Tensor
 
 from coto_lab._numbers import MAX_SEED, whole_number
 from coto_lab.evaluation import Evaluator, Variant
-from coto_lab.probes.interpolation import check_base
+from coto_lab.probes.interpolation import check_run
 from coto_lab.run import Run
 from coto_lab.tasks import Task
 
@@ -93,7 +93,7 @@ def stability(task: Task, run: Run, samples: int = 20, seed: int = 0, evaluator:
     """
     samples = whole_number("samples", samples, 1)
     rng = np.random.default_rng(whole_number("seed", seed, 0, MAX_SEED))
-    check_base(task, run, "run")
+    check_run(task, run, "run")
     evaluator = evaluator or Evaluator(task)
     n_blocks = count_blocks(evaluator, run)
     masks = torch.cat([masks_with(n_blocks, j, samples, rng) for j in range(n_blocks + 1)])

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from coto_lab._numbers import MAX_SEED, whole_number
 from coto_lab.evaluation import Evaluator, Variant
-from coto_lab.probes.interpolation import check_base, interpolate
+from coto_lab.probes.interpolation import check_run, interpolate
 from coto_lab.probes.stability import count_blocks, masks_with
 from coto_lab.run import Run
 from coto_lab.tasks import Task
@@ -108,7 +108,7 @@ def jensen(task: Task, run: Run, ps: int | Sequence[float] = 21, evaluator: Eval
     Source: arXiv:2506.05713, theorem 3.1.
     """
     p = _check_probabilities(ps)
-    check_base(task, run, "run")
+    check_run(task, run, "run")
     evaluator = evaluator or Evaluator(task)
     n_blocks = count_blocks(evaluator, run)
     if n_blocks > _MOST_BLOCKS:
@@ -215,7 +215,7 @@ def barrier_bound(
     if len(runs) < 2:
         raise ValueError(f"runs holds {len(runs)}: a barrier lies between two runs, give at least 2.")
     for i, run in enumerate(runs):
-        check_base(task, run, f"runs[{i}]")
+        check_run(task, run, f"runs[{i}]")
     evaluator = evaluator or Evaluator(task)
     n_blocks = count_blocks(evaluator, runs[0])
     if n_blocks < 2:

@@ -1,0 +1,108 @@
+"""Every figure: its key in the JSON, what it says, its aim where the project has one, and how it was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    label: str
+    aim: str = ""
+    note: str = ""
+
+
+def _saving(method: str, paper: str) -> dict[str, Figure]:
+    name = {"lora": "LoRA", "dora": "DoRA", "hira": "HiRA"}[method]
+    return {
+        f"saving.{method}.measured": Figure(
+            f"CoTo on {name}, time saved over a whole ramp, %", f"paper {paper}", "each step counts the median of its kind"
+        ),
+        f"saving.{method}.predicted": Figure("  predicted from its masks, %", "", "three constants, fitted to designed masks"),
+        f"saving.{method}.difference": Figure("  measured - predicted, points"),
+        f"saving.{method}.plain_sums": Figure("  measured, hiccups included, %", "", "plain sums of the same steps"),
+        f"saving.{method}.step_ms": Figure(f"  {name} step, ms"),
+        f"saving.{method}.fixed_share": Figure("  part of that step: fixed, %", "", "forward, loss, data, optimiser"),
+        f"saving.{method}.backward_share": Figure("  part of that step: backward through the base, %"),
+        f"saving.{method}.adapter_share": Figure("  part of that step: adapters, %"),
+        f"saving.{method}.adapter_share_for_paper": Figure(
+            "  part that adapters need for 24.2%, %", "", "the rest split as it is; above 100: out of reach"
+        ),
+    }
+
+
+def _scored(name: str, what: str, aim: str, loop: str) -> dict[str, Figure]:
+    return {
+        f"{name}.together_s": Figure(f"{what}, s"),
+        f"{name}.loop_s": Figure("  PEFT in a loop, s", "", loop),
+        f"{name}.over_loop": Figure("  loop / together", aim),
+    }
+
+
+def _memory(name: str, what: str, loop: str) -> dict[str, Figure]:
+    return {
+        f"memory.{name}.together_mib": Figure(f"peak memory: {what}, MiB", "", "above what the process held before"),
+        f"memory.{name}.loop_mib": Figure(f"  {loop}, MiB"),
+    }
+
+
+def _bounded(name: str, what: str) -> dict[str, Figure]:
+    return {
+        **_memory(name, what, "PEFT in a loop, batches of 512"),
+        f"memory.{name}.logits_mib": Figure("  of which its results, MiB", "", "logits, held twice at the end"),
+        f"memory.{name}.of_bound": Figure("  the rest, % of the evaluator's bound", "≤ 100"),
+    }
+
+
+FIGURES: dict[str, Figure] = {
+    **_saving("lora", "7.2"),
+    **_saving("dora", "23.7"),
+    **_saving("hira", "24.2"),
+    "saving.adapters_closed": Figure("CoTo ramp: adapters closed, % of all", "", "saving = this x adapters' part ..."),
+    "saving.backward_spared": Figure("CoTo ramp: blocks below the lowest open one, %", "", "... + this x backward's part"),
+    "step.lora_ms": Figure("LoRA step of the lab, ms", "", "with gates and records"),
+    "step.lora_over_peft": Figure("  lab / plain PEFT"),
+    "step.sdpa_over_eager": Figure("  sdpa / eager attention", "", "the base ships with eager"),
+    "fit_many.eager.step_ms": Figure("fit_many, step of 10 LoRA rows, ms", "", "eager attention, as the base ships"),
+    "fit_many.eager.over_fits": Figure("  10 steps of fit / it", "≥ 2"),
+    "fit_many.eager.over_peft": Figure("  10 steps of plain PEFT / it", "≥ 2"),
+    "fit_many.sdpa.step_ms": Figure("fit_many, step of 10 LoRA rows, ms", "", "sdpa attention, transformers' default"),
+    "fit_many.sdpa.over_fits": Figure("  10 steps of fit / it"),
+    "fit_many.sdpa.over_peft": Figure("  10 steps of plain PEFT / it"),
+    "fit_many.coto.over_fits": Figure("  10 CoTo rows: 10 steps of fit / it", "", "sums over a ramp; fit skips whole adapters"),
+    **_scored("interpolation", "interpolation, 21 points together", "≥ 1.2", "weights copied in, batches of 512"),
+    "interpolation.base_s": Figure("  the base alone, 21 times, s", "", "without adapters, at the evaluator's batch size"),
+    "interpolation.share_of_base": Figure("  base / together, %", "", "100: nothing left to gain but in the base"),
+    **_scored("shapley8", "exact Shapley, 8 blocks, 256 coalitions", "≥ 3 (limit 4)", "a random sample, scaled up"),
+    **_scored("shapley12", "exact Shapley, 12 blocks, 4096 coalitions", "≥ 5 (limit 6)", "a random sample, scaled up"),
+    **_memory("fit_many", "fit_many, 10 rows", "one fit"),
+    "memory.bound_mib": Figure("the evaluator's memory bound, MiB", "", "for activations, by default"),
+    **_bounded("interpolation", "interpolation together"),
+    **_bounded("shapley8", "exact Shapley, 8 blocks"),
+    **_bounded("shapley12", "exact Shapley, 12 blocks"),
+}
+for _p in (0.1, 0.5, 0.9):
+    FIGURES[f"gates.ours.p{_p}_us"] = Figure(
+        f"drawing the gates of 32 blocks at p = {_p}, µs", "", "any step at once, no state"
+    )
+    FIGURES[f"gates.redrawn.p{_p}_us"] = Figure(
+        "  torch.rand, redrawn until one opens, µs", "", "as the authors' README has it"
+    )
+FIGURES |= {
+    "gates.set_us": Figure("drawing and setting 8 gates, 24 layers, µs"),
+    "import_s": Figure("importing coto_lab after torch, s"),
+}
+
+# Only where there is an accelerator.
+GPU_FIGURES = {
+    "gpu.llama.parameters_billion": Figure(
+        "Llama shape in bf16, billion parameters", "", "random weights, 4 x 512 tokens, r = 16"
+    ),
+    "gpu.llama.lora_ms": Figure("  LoRA step, ms"),
+    "gpu.llama.coto_ms": Figure("  CoTo step, mean over a ramp, ms"),
+    "gpu.llama.saving": Figure("  time saved over the ramp, %", "paper 7.2"),
+    "gpu.llama.lora_gib": Figure("  peak memory of LoRA, GiB"),
+    "gpu.llama.coto_gib": Figure("  of CoTo, mean over the ramp, GiB", "", "its last quarter is as high as LoRA"),
+    "gpu.fit_many.step_ms": Figure("fit_many, step of 16 LoRA rows on the digits, ms"),
+    "gpu.fit_many.over_fits": Figure("  16 steps of fit / it"),
+}

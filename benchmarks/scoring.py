@@ -1,0 +1,158 @@
+"""Scoring: an interpolation and the coalitions of exact Shapley values, together and in the loop that one would write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from _setup import Scale, random_adapter
+from _timing import medians
+from peft import set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from coto_lab import Adapter, Evaluator, Task, Variant, merge
+from coto_lab.evaluation import default_device
+
+ALPHAS = [i / 20 for i in range(21)]
+_LOOP_BATCH = 512
+
+Scoring = Callable[[], Tensor]  # logits [V, N, classes]
+
+
+@torch.no_grad()
+def logits_of(task: Task, model: nn.Module, batch_size: int) -> Tensor:
+    """The model's logits on the test split, ``[N, classes]``, on the CPU."""
+    device, data = default_device(), task.test_batch
+    batches = (
+        {name: column[start : start + batch_size].to(device) for name, column in data.items()}
+        for start in range(0, len(data["labels"]), batch_size)
+    )
+    return torch.cat([task.logits(model, batch).float().cpu() for batch in batches])
+
+
+def _ready_evaluator(task: Task, adapter: Adapter) -> Evaluator:
+    evaluator = Evaluator(task)
+    evaluator([Variant(adapter)], split="train")  # builds its model, once
+    return evaluator
+
+
+# Interpolation
+
+
+def _pair(scale: Scale) -> tuple[Task, Adapter, Adapter]:
+    task = scale.task(n_images=scale.images[0])
+    return task, random_adapter(task, 0), random_adapter(task, 1)
+
+
+def interpolation_together(scale: Scale) -> Scoring:
+    """21 mixtures of two adapters, by the evaluator."""
+    task, a, b = _pair(scale)
+    evaluator = _ready_evaluator(task, a)
+    return lambda: evaluator([Variant(merge([a, b], "linear", [1 - alpha, alpha])) for alpha in ALPHAS]).logits
+
+
+def interpolation_loop(scale: Scale) -> Scoring:
+    """The same by hand: mix the weights, copy them into one PEFT model, run the test set, 21 times."""
+    task, a, b = _pair(scale)
+    model = a.attach(task.load_base()).to(default_device())
+
+    def mixtures() -> Iterator[Tensor]:
+        for alpha in ALPHAS:
+            set_peft_model_state_dict(model, {name: (1 - alpha) * t + alpha * b.tensors[name] for name, t in a.tensors.items()})
+            yield logits_of(task, model, _LOOP_BATCH)
+
+    return lambda: torch.stack(list(mixtures()))
+
+
+def interpolation_base(scale: Scale) -> Scoring:
+    """The arithmetic that no evaluator gets around: the base alone, 21 times, at the evaluator's batch size."""
+    task = scale.task(n_images=scale.images[0])
+    base = task.load_base().to(default_device()).eval()
+    batch_size = Evaluator(task).batch_size
+    return lambda: torch.stack([logits_of(task, base, batch_size) for _ in ALPHAS])
+
+
+# Coalitions
+
+
+def _game(scale: Scale, which: int) -> tuple[Task, Adapter, Tensor]:
+    n = scale.blocks[which]
+    task = scale.task(n, scale.images[1 + which])
+    return task, random_adapter(task, 0), (torch.arange(2**n)[:, None] >> torch.arange(n) & 1).bool()
+
+
+def _sample(scale: Scale, which: int) -> Tensor:
+    return torch.randperm(2 ** scale.blocks[which], generator=torch.Generator().manual_seed(0))[: scale.sample]
+
+
+def coalitions_together(scale: Scale, which: int) -> Scoring:
+    """All coalitions of the first or the second game, by the evaluator."""
+    task, adapter, masks = _game(scale, which)
+    evaluator = _ready_evaluator(task, adapter)
+    return lambda: evaluator([Variant(adapter, mask) for mask in masks]).logits
+
+
+def coalitions_loop(scale: Scale, which: int) -> Scoring:
+    """A random sample of them by hand: switch PEFT's layers on and off, run the test set."""
+    task, adapter, masks = _game(scale, which)
+    model = adapter.attach(task.load_base()).to(default_device())
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+    block_of = [int(name.split("layers.")[1].split(".")[0]) for name, _ in layers]
+
+    def scores(mask: Tensor) -> Tensor:
+        for (_, layer), block in zip(layers, block_of, strict=True):
+            layer.enable_adapters(bool(mask[block]))
+        return logits_of(task, model, _LOOP_BATCH)
+
+    sample = masks[_sample(scale, which)]
+    return lambda: torch.stack([scores(mask) for mask in sample])
+
+
+# What `memory` runs, too: a scale in, the call out.
+WORKLOADS: dict[str, Callable[[Scale], Scoring]] = {
+    "interpolation.together": interpolation_together,
+    "interpolation.loop": interpolation_loop,
+    "shapley8.together": lambda scale: coalitions_together(scale, 0),
+    "shapley8.loop": lambda scale: coalitions_loop(scale, 0),
+    "shapley12.together": lambda scale: coalitions_together(scale, 1),
+    "shapley12.loop": lambda scale: coalitions_loop(scale, 1),
+}
+
+
+def interpolation(scale: Scale) -> dict[str, float]:
+    """Seconds of the three, taking turns, and how they compare."""
+    calls = {
+        "together": WORKLOADS["interpolation.together"](scale),
+        "loop": WORKLOADS["interpolation.loop"](scale),
+        "base": interpolation_base(scale),
+    }
+    _check_agreement(calls["together"](), calls["loop"]())  # which also warms up
+    taken = medians(calls, scale.repeats)
+    return {
+        **{f"interpolation.{name}_s": value for name, value in taken.items()},
+        "interpolation.over_loop": taken["loop"] / taken["together"],
+        "interpolation.share_of_base": 100 * taken["base"] / taken["together"],
+    }
+
+
+def shapley(scale: Scale) -> dict[str, float]:
+    """Both games: seconds of all coalitions, taking turns; the loop's from its sample."""
+    figures: dict[str, float] = {}
+    for which, name in enumerate(("shapley8", "shapley12")):
+        calls = {side: WORKLOADS[f"{name}.{side}"](scale) for side in ("together", "loop")}
+        sample = _sample(scale, which)
+        _check_agreement(calls["together"]()[sample], calls["loop"]())
+        taken = medians(calls, scale.repeats)
+        loop = taken["loop"] * 2 ** scale.blocks[which] / len(sample)
+        figures |= {
+            f"{name}.together_s": taken["together"],
+            f"{name}.loop_s": loop,
+            f"{name}.over_loop": loop / taken["together"],
+        }
+    return figures
+
+
+def _check_agreement(ours: Tensor, theirs: Tensor) -> None:
+    if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-2):
+        raise SystemExit(f"the two sides score differently, by up to {(ours - theirs).abs().max():.3g}: nothing to compare.")

@@ -1,0 +1,79 @@
+"""What all topics share: the task, the runs of the gallery and the evaluators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from coto_lab import Adapter, Evaluator, Run, Scores, Task, Variant, load_task
+from coto_lab.evaluation import module_mask
+from coto_lab.gallery import METHODS, SEEDS, load_runs, load_sweep, manifest, run_name
+
+PART, SMALL_PART = 4, 8  # every which test image is taken where many coalitions are scored; the first ones are easier
+
+
+class RememberingEvaluator(Evaluator):
+    """An evaluator that scores no variant twice: Shapley values, stability and Jensen's inequality ask for the same masks."""
+
+    def __init__(self, task: Task):
+        super().__init__(task)
+        self._known: dict[tuple[int, tuple[bool, ...]], tuple[Adapter, Tensor]] = {}
+
+    def __call__(self, variants: Sequence[Variant], *, split: str = "test") -> Scores:
+        if split != "test":
+            return super().__call__(variants, split=split)
+        masks = [module_mask(self.gates(variant.adapter), variant.mask).tolist() for variant in variants]
+        keys = [(id(variant.adapter), tuple(mask)) for variant, mask in zip(variants, masks, strict=True)]
+        new = {key: variant for key, variant in zip(keys, variants, strict=True) if key not in self._known}
+        if new:
+            logits = super().__call__(list(new.values())).logits
+            # An adapter is kept with its scores, so that no other one gets its id.
+            self._known |= {key: (variant.adapter, own) for (key, variant), own in zip(new.items(), logits, strict=True)}
+        names = tuple(variant.name for variant in variants)
+        return Scores(names, torch.stack([self._known[key][1] for key in keys]), self.task.test_batch["labels"])
+
+
+class Lab:
+    """The gallery, read once.
+
+    Attributes:
+        task, evaluator: the digits, with all test images.
+        part, part_evaluator: the same with every `PART`-th test image; it remembers what it scored.
+        small_part: with every `SMALL_PART`-th.
+    """
+
+    def __init__(self) -> None:
+        self.task = load_task("digits")
+        self.evaluator = Evaluator(self.task)
+        self.part = self._with_every(PART)
+        self.part_evaluator = RememberingEvaluator(self.part)
+        self.small_part = self._with_every(SMALL_PART)
+        self._runs: dict[str, list[Run]] = {}
+        self._recorded = manifest()["runs"]
+
+    def _with_every(self, step: int) -> Task:
+        return replace(self.task, test=self.task.test.select(range(0, len(self.task.test), step)))
+
+    def runs(self, method: str) -> list[Run]:
+        """All seeds of a method."""
+        if method not in self._runs:
+            self._runs[method] = load_runs(method)
+        return self._runs[method]
+
+    def adapters(self, method: str, lr: float | None = None) -> list[Adapter]:
+        """The adapters of all seeds, at the method's own or another learning rate of the sweep."""
+        if lr is None or lr == METHODS[method].lr:
+            return [run.adapter for run in self.runs(method)]
+        return load_sweep(method, lr)
+
+    def accuracy(self, method: str, lr: float | None = None) -> list[float]:
+        """Test accuracy of all seeds in %, as the gallery's manifest has it."""
+        rate = None if lr == METHODS[method].lr else lr
+        return [100 * self._recorded[run_name(method, seed, rate)]["accuracy"] for seed in SEEDS]
+
+    def score(self, variants: Sequence[Adapter]) -> list[float]:
+        """Test accuracy of adapters in %, on all test images."""
+        return (100 * self.evaluator([Variant(adapter) for adapter in variants]).accuracy).tolist()
