@@ -6,7 +6,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
-from tiny_models import adapted, config_of, vit
+from tiny_models import adapted, config_of, vit, wrap
 from torch import Tensor, nn
 
 from coto_lab import Adapter, Run, Task
@@ -84,3 +84,64 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
             read(path)
         with pytest.raises(ValueError, match=f"{tmp_path}/missing' cannot be read as {kind}"):
             read(tmp_path / "missing")
+
+
+# --- The update as a product -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"r": 3, "lora_alpha": 0.5}, {"r": 4, "use_rslora": True}, {"lora_dropout": 0.3}], ids=str
+)
+def test_factors_multiply_to_the_update_that_peft_merges(settings: dict) -> None:
+    config = peft.LoraConfig(**{"r": 2, "lora_alpha": 5, "target_modules": ["q_proj", "fc1"]} | settings)
+    model = wrap(vit(), config)
+    factors, base = Adapter.from_model(model).factors(), vit().state_dict()
+    merged = model.merge_and_unload().state_dict()
+    names = [f"vit.layers.{i}.{end}" for i in range(3) for end in ("attention.q_proj", "mlp.fc1")]
+    assert sorted(factors) == [f"base_model.model.{name}" for name in sorted(names)]
+    for name in names:
+        a, b = factors[f"base_model.model.{name}"]
+        weight = base[f"{name}.weight"]
+        assert (a.shape, b.shape) == ((config.r, weight.shape[1]), (weight.shape[0], config.r))
+        torch.testing.assert_close(weight + b @ a, merged[f"{name}.weight"])
+        assert (b @ a).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"use_dora": True}, "use_dora=True, .*lora_magnitude_vector"),
+        ({"bias": "lora_only"}, "bias=lora_only"),
+        ({"modules_to_save": ["classifier"]}, ".*classifier"),
+        ({"rank_pattern": {"q_proj": 3}}, r"rank_pattern=\{'q_proj': 3\}"),
+        ({"alpha_pattern": {"q_proj": 3}}, r"alpha_pattern=\{'q_proj': 3\}"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights=pissa"),
+        pytest.param(
+            {"lora_bias": True},
+            "lora_bias=True",
+            marks=pytest.mark.filterwarnings("ignore:.*have invalid shape"),  # PEFT of its own
+        ),
+    ],
+    ids=str,
+)
+def test_updates_that_are_more_than_a_product_of_two_factors_are_refused(settings: dict, message: str) -> None:
+    model = wrap(vit(), peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], **settings))
+    with pytest.raises(ValueError, match=f"not s·BA and nothing else, of one rank: it is LORA with {message}"):
+        Adapter.from_model(model).factors()
+
+
+@pytest.mark.parametrize("method", ["HiRA", "LoHa", "LoKr", "OFT", "VeRA", "IA3"])
+def test_factors_of_another_method_are_refused(method: str) -> None:
+    with pytest.raises(ValueError, match=f"it is {method.upper()}"):
+        Adapter.from_model(adapted(method, vit())).factors()
+
+
+def test_a_rank_that_is_not_that_of_the_configuration_is_refused() -> None:
+    adapter = Adapter.from_model(adapted("LoRA", vit()))
+    with pytest.raises(
+        ValueError, match=r"the configuration says rank r=3, but base_model\.model\.vit\.layers\.0.* has another"
+    ):
+        replace(adapter, config=adapter.config | {"r": 3}).factors()
+    first = next(key for key in adapter.tensors if "lora_B" in key)
+    with pytest.raises(ValueError, match="nothing else"):
+        replace(adapter, tensors={key: tensor for key, tensor in adapter.tensors.items() if key != first}).factors()
