@@ -34,7 +34,8 @@ PUBLIC = [
 
 # From the ground up. A module imports only from those before it; modules of one package may import one another.
 FLOORS = [
-    "_numbers", "statistics", "schedules", "_files", "randomness", "history", "lora", "_gate_checks", "_gated_layer", "gates", "coto",
+    "_numbers", "statistics", "schedules", "_files", "randomness", "history", "lora", "_gate_checks", "_gated_layer", "gates",
+    "coto",
     "recipe", "adapter", "run", "_checkpoint", "chain", "rows",
     "callback", "tasks", "training", "_stacked", "evaluation",
     "fleet", "merging", "gallery", "probes", "figures", "notebook", "widgets",

@@ -43,6 +43,7 @@ class Lab:
         task, evaluator: the digits, with all test images.
         part, part_evaluator: the same with every `PART`-th test image; it remembers what it scored.
         small_part: with every `SMALL_PART`-th.
+        base: test accuracy in % and loss in nats of the base model without an adapter.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,13 @@ class Lab:
         self.small_part = self._with_every(SMALL_PART)
         self._runs: dict[str, list[Run]] = {}
         self._recorded = manifest()["runs"]
+        self.base = self._score_base()
+
+    def _score_base(self) -> tuple[float, float]:
+        adapter = self.adapters("LoRA")[0]
+        none = torch.zeros(len(self.evaluator.gates(adapter)), dtype=torch.bool)
+        scores = self.evaluator([Variant(adapter, none)])
+        return 100 * scores.accuracy.item(), scores.loss.item()
 
     def _with_every(self, step: int) -> Task:
         return replace(self.task, test=self.task.test.select(range(0, len(self.task.test), step)))
@@ -73,6 +81,10 @@ class Lab:
         """Test accuracy of all seeds in %, as the gallery's manifest has it."""
         rate = None if lr == METHODS[method].lr else lr
         return [100 * self._recorded[run_name(method, seed, rate)]["accuracy"] for seed in SEEDS]
+
+    def loss(self, method: str) -> list[float]:
+        """Test loss of all seeds in nats, as the gallery's manifest has it."""
+        return [self._recorded[run_name(method, seed)]["loss"] for seed in SEEDS]
 
     def score(self, variants: Sequence[Adapter]) -> list[float]:
         """Test accuracy of adapters in %, on all test images."""

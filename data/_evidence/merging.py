@@ -61,15 +61,15 @@ def measure(lab: Lab, done: Numbers) -> Section:
 def _curves(lab: Lab, method: str) -> list[Curve]:
     """What all pairs of seeds score on the lines between them."""
     seeds = lab.adapters(method)
-    single = lab.evaluator([Variant(adapter) for adapter in seeds])
+    ends = (torch.tensor(lab.accuracy(method)).double() / 100, torch.tensor(lab.loss(method)).double())
     mixtures = [merge([seeds[i], seeds[j]], weights=[1 - a, a]) for i, j in PAIRS for a in ALPHAS[1:-1]]
     inner = lab.evaluator([Variant(adapter) for adapter in mixtures])
     curves = []
     for position, (i, j) in enumerate(PAIRS):
         rows = slice(position * len(ALPHAS[1:-1]), (position + 1) * len(ALPHAS[1:-1]))
         accuracy, loss = (
-            torch.cat([ends[[i]], between[rows], ends[[j]]])
-            for ends, between in ((single.accuracy, inner.accuracy), (single.loss, inner.loss))
+            torch.cat([end[[i]], between[rows], end[[j]]])
+            for end, between in zip(ends, (inner.accuracy, inner.loss), strict=True)
         )
         curves.append(Curve(torch.tensor(ALPHAS, dtype=torch.float64), accuracy, loss, "fuse"))
     return curves

@@ -23,7 +23,7 @@ SPARSITIES = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
 def measure(lab: Lab, done: Numbers) -> Section:
     masks = paper_patterns(lab.evaluator.gates(lab.adapters("LoRA")[0]))
     patterns = [name for name in masks if name not in ("all", "none")]
-    base = 100 * lab.evaluator([Variant(lab.adapters("LoRA")[0], masks["none"])]).accuracy.item()
+    base = lab.base[0]
     columns: dict[str, dict[str, list[float]]] = {pattern: {} for pattern in patterns}
     for method in METHODS:
         variants = [Variant(adapter, masks[pattern]) for pattern in patterns for adapter in lab.adapters(method)]
@@ -71,7 +71,17 @@ def measure(lab: Lab, done: Numbers) -> Section:
 
 
 def _sparsity_curves(lab: Lab, method: str) -> list[SparsityCurve]:
-    return [sparsity_curve(lab.task, run, SPARSITIES, evaluator=lab.evaluator) for run in lab.runs(method)]
+    """From the whole adapter to the base model, whose scores are known."""
+    curves = []
+    for run, accuracy, loss in zip(lab.runs(method), lab.accuracy(method), lab.loss(method), strict=True):
+        inner = sparsity_curve(lab.task, run, SPARSITIES[1:-1], evaluator=lab.evaluator)
+        ends = [(accuracy / 100, loss), (lab.base[0] / 100, lab.base[1])]
+        values = (
+            torch.tensor([first, *scores.tolist(), last], dtype=torch.float64)
+            for first, scores, last in zip(ends[0], (inner.accuracy, inner.loss), ends[1], strict=True)
+        )
+        curves.append(SparsityCurve(torch.tensor(SPARSITIES, dtype=torch.float64), *values))
+    return curves
 
 
 def _pattern_figure(scores: dict[str, dict[str, Numbers]], base: float) -> go.Figure:
