@@ -36,8 +36,8 @@ def fit_many(
     weight decay may differ. An adapter that a row drops gets no update, no decay and no change of moments, as in `fit`. All
     other recipes are trained by themselves, in processes side by side.
 
-    Rounding: in float64 the two agree to 1e-9. In float32, after 800 steps on the digits, the weights of ten runs (five seeds of
-    LoRA and of CoTo) differed from those of `fit` by at most 7e-6 of their length, and the losses by at most 4e-6 nats.
+    Rounding: in float64 the two agree to 1e-9. In float32, after 800 steps on the digits, the weights of ten runs (five seeds
+    of LoRA and of CoTo) differed from those of `fit` by at most 7e-6 of their length, and the losses by at most 4e-6 nats.
 
     A run whose loss is not finite any more ends there: it is named in a warning, and the others train on. It is returned as it
     was before that step; its history is shorter than its recipe's steps.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from _evidence.records import Numbers
@@ -39,6 +40,13 @@ def method_table(columns: Mapping[str, Mapping[str, Numbers]], digits: int = 1) 
 def _cell(summary: Numbers, digits: int) -> str:
     difference = summary.get("difference")
     return spread(summary, digits) + (f"<br>{interval(difference, digits)}" if difference else "")
+
+
+def wrapped(text: str) -> str:
+    """The page with its paragraphs broken into lines of one length; tables, headings, lists and images are left alone."""
+    parts = text.strip().split("\n\n")
+    fill = textwrap.TextWrapper(width=128, break_long_words=False, break_on_hyphens=False).fill
+    return "\n\n".join(part if part.startswith(("|", "#", "- ", "!")) else fill(part) for part in parts) + "\n"
 
 
 def figure(name: str, text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _evidence import accuracy, geometry, gradients, merging, pruning, schedules, shapley, stability, sweep
-from _evidence.markdown import interval, table
+from _evidence.markdown import interval, table, wrapped
 from _evidence.records import Numbers
 from coto_lab.statistics import FAILS, HOLDS, OPEN
 
@@ -14,8 +14,8 @@ def page(evidence: Numbers) -> str:
     """EVIDENCE.md, from the content of evidence.json."""
     about, claims = evidence["about"], evidence["claims"]
     rows = [[str(c["topic"]), c["text"], c["paper"], here(c), f"**{c['verdict']}**"] for c in claims]
-    sections = "\n".join(topic.text(evidence) for topic in TOPICS)
-    return f"""# Evidence
+    sections = "\n\n".join(topic.text(evidence).strip() for topic in TOPICS)
+    return wrapped(f"""# Evidence
 
 What the paper on CoTo ([arXiv:2506.05713](https://arxiv.org/abs/2506.05713)) reports, beside what this lab measures, claim
 by claim. `make evidence` reads the gallery of finished runs, and writes this page, its figures and
@@ -55,11 +55,12 @@ learn; section 2 has the whole range of rates. Progressive dropout, which the pa
 (`Recipe(dropout_decay="linear")`) and is not in the gallery.
 
 {sections}
+
 ## 11. Cost
 
 The paper reports up to 24% less training time. Time is a matter of `make bench`, which trains both in turns on your
 machine; the gallery cannot tell, as its runs were trained together.
-"""
+""")
 
 
 def here(claim: Numbers) -> str:
