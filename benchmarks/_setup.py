@@ -28,7 +28,7 @@ class Scale:
         rows: runs that share a base.
         turns: of the contenders in the comparison with ``fit_many``.
         images: test images of the interpolation, of the 8-block game, and of the 12-block game.
-        blocks: of the two games.
+        blocks: of the two games; of all else, as of the first.
         sample: coalitions that the naive loop is timed on; scaled up to all.
         repeats: turns of the scoring contenders.
         draws: of gates.
@@ -40,16 +40,17 @@ class Scale:
     cost_steps: int = 330
     rows: int = 10
     turns: int = 40
-    images: tuple[int, int, int] = (1637, 512, 64)
+    images: tuple[int, int, int] = (512, 256, 64)
     blocks: tuple[int, int] = (8, 12)
-    sample: int = 64
+    sample: int = 32
     repeats: int = 3
     draws: int = 2000
     imports: int = 7
 
-    def task(self, n_blocks: int = 8, n_images: int | None = None, attention: str = "eager") -> Task:
+    def task(self, *, blocks: int | None = None, images: int | None = None, attention: str = "eager") -> Task:
         """The digits task, with its own base where the shape is its own, else with a random one of the same kind."""
         digits = load_task("digits")
+        n_blocks = blocks or self.blocks[0]
         own = (self.width, n_blocks) == (64, 8)
         load: Callable[[], PreTrainedModel] = digits.load_base if own else lambda: random_vit(self.width, n_blocks)
 
@@ -58,13 +59,13 @@ class Scale:
             model.set_attn_implementation(attention)
             return model
 
-        test = digits.test if n_images is None else digits.test.select(range(n_images))
+        test = digits.test if images is None else digits.test.select(range(images))
         return replace(digits, load_base=load_base, test=test)
 
 
 FULL = Scale()
 QUICK = Scale(
-    width=16, ramp_steps=12, cost_steps=22, rows=2, turns=2, images=(20, 20, 10), blocks=(3, 4), sample=4, repeats=1, draws=20,
+    width=16, ramp_steps=8, cost_steps=10, rows=2, turns=2, images=(20, 20, 10), blocks=(3, 4), sample=4, repeats=1, draws=20,
     imports=1,
 )  # fmt: skip
 

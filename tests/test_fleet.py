@@ -189,10 +189,11 @@ def test_no_more_rows_than_asked_for(tiny_task: Task, sizes: list[int], max_rows
         (lambda _: language_task(), True),
         (lambda _: bert_task(dropout=0.0), True),
         (lambda _: bert_task(dropout=0.1), False),
+        (lambda _: bert_task(dropout=1e-7), False),  # which it draws random numbers for, though nothing is dropped
         (lambda _: gpt2_task(), False),  # not nn.Linear
         (lambda tiny: replace(tiny, load_base=lambda: tiny.load_base().bfloat16()), False),  # where PEFT's adapters are float32
     ],
-    ids=["vit", "llama", "bert", "bert with dropout", "gpt2", "half precision"],
+    ids=["vit", "llama", "bert", "bert with dropout", "with very little", "gpt2", "half precision"],
 )
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
 def test_bases_whose_rows_would_meet_are_not_shared(

@@ -12,7 +12,7 @@ import peft
 import pytest
 import torch
 from tiny_models import randomise
-from tiny_tasks import gpt2_task, in_place_task, language_task, lora_adapters, swin_task
+from tiny_tasks import caching_task, gpt2_task, in_place_task, language_task, lora_adapters, swin_task
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -250,7 +250,7 @@ def test_a_language_model_scores_as_in_the_loop(padded: bool, use_cache: bool) -
     assert scorer(evaluator).max_rows == 3
 
 
-@pytest.mark.parametrize("make", [gpt2_task, lambda: swin_task((2,)), lambda: swin_task((1, 1)), in_place_task])
+@pytest.mark.parametrize("make", [gpt2_task, lambda: swin_task((2,)), lambda: swin_task((1, 1)), in_place_task, caching_task])
 def test_a_model_that_is_no_chain_of_linear_layers_is_scored_in_the_loop(make: Callable[[], Task]) -> None:
     task = make()
     adapters = lora_adapters(task)

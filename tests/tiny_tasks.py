@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import peft
 import torch
@@ -85,6 +86,18 @@ def in_place_task() -> Task:
     def load() -> nn.Module:
         model = base.load_base()
         model.model.layers[1].register_forward_pre_hook(lambda _, inputs: (inputs[0].mul_(0.5),))
+        return model
+
+    return replace(base, load_base=load)
+
+
+def caching_task() -> Task:
+    """A block adds to the keys and values that it kept when it was computed before."""
+    base = language_task()
+
+    def load() -> nn.Module:
+        model = base.load_base()
+        model.forward = partial(model.forward, use_cache=True)
         return model
 
     return replace(base, load_base=load)
