@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 from tiny_models import llama
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 TRAINER, SCRIPT = re.findall(r"^```python\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -42,3 +44,12 @@ def test_script_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert [run.recipe.seed for run in names["runs"]] == [0, 1]
     assert re.search(r"alphas +accuracy +loss", printed)
     assert "every other" in printed
+
+
+def test_readme_counts_the_verdicts_of_the_evidence() -> None:
+    claims = json.loads((ROOT / "data/evidence/evidence.json").read_text(encoding="utf-8"))["claims"]
+    counts = [sum(claim["verdict"] == verdict for claim in claims) for verdict in ("holds", "does not hold", "cannot be told")]
+    said = re.search(r"Of (\d+) claims (\d+) hold here, (\d+) do not, and (\d+) cannot be told", README)
+    assert said is not None and [int(number) for number in said.groups()] == [len(claims), *counts]
+    for picture in re.findall(r"!\[.+?\]\((.+?)\)", README):
+        assert (ROOT / picture).exists()
