@@ -142,7 +142,8 @@ class StackedScorer:
         states = [self._chain.enter(run)]
         for index in range(len(self._chain.blocks)):
             self._chain.enter(run)
-            self._chain.block(index, states[-1])  # again and again: a block must not remember, or change its input
+            self._chain.block(index, -states[-1])  # a block must not remember one state when it is given another (a cache),
+            self._chain.block(index, states[-1])  # and not change what it is given
             states.append(self._chain.block(index, states[-1].clone()))
         return self._chain.leave(run, states[-1])
 

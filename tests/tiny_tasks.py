@@ -85,7 +85,7 @@ def in_place_task() -> Task:
 
     def load() -> nn.Module:
         model = base.load_base()
-        model.model.layers[1].register_forward_pre_hook(lambda _, inputs: (inputs[0].mul_(0.5),))
+        model.model.layers[1].input_layernorm.register_forward_pre_hook(lambda _, inputs: (inputs[0].mul_(0.5),))
         return model
 
     return replace(base, load_base=load)
