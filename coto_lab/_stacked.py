@@ -73,21 +73,19 @@ class StackedScorer:
         self._adapter_of = torch.tensor([position[id(adapter)] for adapter in adapters])
         self._masks, self._factors = masks, self.rows.stack(distinct)
         self._states = [[self._state(variant, modules) for modules in self._modules_of] for variant in range(len(adapters))]
-        chunks = []
+        logits = torch.empty(len(adapters), len(data["labels"]), len(self.task.classes))
         for start in range(0, len(data["labels"]), self.batch_size):
             batch = {name: column[start : start + self.batch_size].to(self.device) for name, column in data.items()}
-            self._logits: list[Tensor] = [torch.empty(0)] * len(adapters)
+            self._logits = logits[:, start : start + self.batch_size]  # written into: a variant's own would hold all classes
             self._descend(0, self._enter(batch, 1), [list(range(len(adapters)))], batch)
-            chunks.append(torch.stack(self._logits))
         del self._factors, self._logits
-        return torch.cat(chunks, dim=1)
+        return logits
 
     def _descend(self, level: int, hidden: Tensor, members: list[list[int]], batch: Batch) -> None:
         """Score the variants ``members[r]``, whose state before block ``level`` is row r of ``hidden`` ``[R, n, ...]``."""
         if level == len(self._chain.blocks):
             for logits, variants in zip(self._leave(batch, hidden), members, strict=True):
-                for variant in variants:
-                    self._logits[variant] = logits
+                self._logits[variants] = logits
             return
         children: dict[tuple[int, tuple[object, ...]], list[int]] = {}
         for row, variants in enumerate(members):

@@ -1,7 +1,10 @@
-"""The setup cell: what it prints and what it leaves set."""
+"""The setup cell: what it prints, what it leaves set, and what it does where things are missing."""
 
+import os
+import subprocess
 import sys
 import types
+from importlib.metadata import version
 
 import nbformat
 import plotly.io as pio
@@ -9,39 +12,167 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from coto_lab.notebook import setup
+from coto_lab import notebook
+from coto_lab.notebook import doctor, setup, where
 
 
 @pytest.fixture(autouse=True)
 def as_before():
-    renderer, threads = pio.renderers.default, torch.get_num_threads()
+    renderer, threads, state = pio.renderers.default, torch.get_num_threads(), torch.random.get_rng_state()
     yield
     pio.renderers.default = renderer
     torch.set_num_threads(threads)
+    torch.random.set_rng_state(state)
+
+
+@pytest.fixture
+def colab(monkeypatch):
+    """The module that Colab has, as far as the lab uses it; counts how often custom widgets were enabled."""
+    package, output = types.ModuleType("google.colab"), types.ModuleType("google.colab.output")
+    output.enabled = 0
+
+    def enable_custom_widget_manager():
+        output.enabled += 1
+
+    output.enable_custom_widget_manager = enable_custom_widget_manager
+    package.output = output
+    monkeypatch.setitem(sys.modules, "google.colab", package)
+    monkeypatch.setitem(sys.modules, "google.colab.output", output)
+    return output
+
+
+def said_in_a_kernel(**environment):
+    """What the setup cell prints in a real kernel."""
+    cell = nbformat.v4.new_code_cell("from coto_lab.notebook import setup\nhere = setup()\nprint(here.live)")
+    document = nbformat.v4.new_notebook(cells=[cell])
+    NotebookClient(document, timeout=120, kernel_name="python3").execute(env=os.environ | environment)
+    return "".join(output.text for output in document.cells[0].outputs)  # printed in one piece or two
 
 
 def test_setup_prints_one_line_that_says_where_it_runs(capsys):
-    setup(threads=1)
+    here = setup(threads=1)
     line = capsys.readouterr().out
     assert line.count("\n") == 1
     assert "a script" in line and "1 thread)" in line and f"torch {torch.__version__.split('+')[0]}" in line
     assert torch.get_num_threads() == 1
+    assert not here.live and "static figures" in line
 
 
-def test_setup_in_a_real_kernel_shows_figures_by_their_mime_type():
-    cell = nbformat.v4.new_code_cell("from coto_lab.notebook import setup\nsetup()")
-    notebook = nbformat.v4.new_notebook(cells=[cell])
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
-    (output,) = notebook.cells[0].outputs
-    assert " in Jupyter, " in output.text and "figures by plotly_mimetype" in output.text
-
-
-def test_setup_on_colab_takes_its_renderer_without_the_button_that_uploads(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+def test_setup_seeds_what_a_reader_draws_by_hand(capsys):
     setup()
+    first = torch.rand(3)
+    setup()
+    assert torch.equal(first, torch.rand(3))
+
+
+def test_in_a_kernel_without_a_server_nothing_is_live():
+    said = said_in_a_kernel(COTO_LAB_FAST="")
+    assert " in a headless kernel, " in said and "static figures by plotly_mimetype, full scale" in said
+    assert said.endswith("False\n")
+
+
+def test_in_a_kernel_of_a_jupyter_server_widgets_are_live():
+    said = said_in_a_kernel(JPY_SESSION_NAME="x.ipynb", COTO_LAB_FAST="1")
+    assert " in JupyterLab, " in said and "live figures by plotly_mimetype, fast scale" in said
+    assert said.endswith("True\n")
+
+
+def test_vs_code_is_told_by_its_variables(monkeypatch):
+    monkeypatch.setenv("VSCODE_PID", "1")
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)))
+    assert (where().place, where().live) == ("VS Code", True)
+
+
+def test_without_anywidget_figures_are_static(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)))
+    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
+    assert where().live
+    monkeypatch.setattr(notebook, "find_spec", lambda name: None if name == "anywidget" else object())
+    assert not where().live
+
+
+@pytest.mark.parametrize(("value", "fast"), [("1", True), ("0", False), ("", False)])
+def test_the_scale_comes_from_the_environment(monkeypatch, value, fast):
+    monkeypatch.setenv("COTO_LAB_FAST", value)
+    assert where().scale(800, 100) == (100 if fast else 800)
+
+
+def test_setup_on_colab_takes_its_renderer_without_the_button_that_uploads(capsys, colab):
+    assert setup().live
     assert " in Colab, " in capsys.readouterr().out
     assert pio.renderers.default == "colab"
     assert pio.renderers["colab"].config["showSendToCloud"] is False
+    assert colab.enabled == 1
+
+
+def test_on_colab_pip_is_asked_for_what_is_missing_and_torch_is_held(capsys, colab, monkeypatch):
+    """The command is run by the real pip, told to change nothing; what is "missing" here is there, so it needs no network."""
+    asked = []
+    run = subprocess.run
+
+    def dry_run(command, **settings):
+        asked.append((command, notebook.Path(command[command.index("--constraint") + 1]).read_text()))
+        return run([*command, "--dry-run"], **settings)
+
+    monkeypatch.setattr(subprocess, "run", dry_run)
+    monkeypatch.setattr(notebook, "_unmet", lambda: {"jupyter_ui_poll>=1.0": "jupyter_ui_poll is missing"})
+    setup()
+    ((command, held),) = asked
+    assert command[:4] == [sys.executable, "-m", "pip", "install"] and command[-1] == "jupyter_ui_poll>=1.0"
+    assert held == f"torch=={version('torch')}\n"
+    assert "installing jupyter_ui_poll>=1.0" in capsys.readouterr().out
+
+
+def test_on_colab_a_failed_installation_says_what_pip_said(colab, monkeypatch):
+    monkeypatch.setattr(notebook, "_unmet", lambda: {"coto_lab>=9999": "coto_lab is old"})
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(RuntimeError, match=r"could not install coto_lab>=9999:[\s\S]*No matching distribution"):
+        setup()
+
+
+def test_elsewhere_nothing_is_installed(monkeypatch, capsys):
+    monkeypatch.setattr(notebook, "_unmet", lambda: {"plotly>=6.0": "plotly is 5.24.1"})
+    monkeypatch.setattr(notebook, "_install_missing", lambda: pytest.fail("only Colab's environment is ours to change"))
+    setup()
+    assert "doctor: plotly is 5.24.1. Mend: " in capsys.readouterr().out
+
+
+def test_doctor_finds_nothing_wrong_here():
+    assert doctor() == []
+
+
+def test_doctor_names_what_is_old_or_missing_and_the_mend(monkeypatch):
+    found = {"plotly": "5.24.1", "anywidget": None}
+    monkeypatch.setattr(notebook, "_installed", lambda name: found.get(name, "99"))
+    complaints = doctor()
+    assert any(line.startswith("plotly is 5.24.1. Mend: ") and "install 'plotly>=6.0'" in line for line in complaints)
+    assert any(line.startswith("anywidget is missing. Mend: ") for line in complaints)
+
+
+def test_doctor_compares_the_two_halves_of_ipywidgets(monkeypatch):
+    real = notebook._installed
+    monkeypatch.setattr(notebook, "_installed", lambda name: "3.6.0" if name == "widgetsnbextension" else real(name))
+    (complaint,) = doctor()
+    assert "does not go with widgetsnbextension 3.6.0" in complaint
+
+
+def test_doctor_asks_the_environment_of_the_notebook_server(tmp_path, monkeypatch):
+    """A real environment without anywidget, and a real process of it in the part of the server."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "server"], check=True)
+    python = tmp_path / "server/bin/python"
+    server = subprocess.Popen([python, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        monkeypatch.setenv("JPY_PARENT_PID", str(server.pid))
+        complaints = doctor()
+    finally:
+        server.communicate(b"\n")
+    assert [line.split(" is ")[0] for line in complaints] == ["anywidget", "jupyterlab_widgets"]
+    assert "None in the notebook server's environment" in complaints[0]
+
+
+def test_doctor_is_silent_about_a_server_that_is_gone(monkeypatch):
+    monkeypatch.setenv("JPY_PARENT_PID", "999999999")
+    assert doctor() == []
 
 
 def test_setup_with_torch_built_for_an_accelerator_that_is_not_there_runs_on_the_cpu(capsys, monkeypatch):

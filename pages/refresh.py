@@ -1,0 +1,48 @@
+"""Run notebooks and store what is to be stored: ``python pages/refresh.py notebooks/00_tour.ipynb ...``.
+
+A notebook in the repository keeps the outputs of its ``# NBVAL_CHECK_OUTPUT`` cells, which nbval compares, and no others; no
+metadata of widgets, which GitHub refuses without their state; no Python version, as the reader has another.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+from coto_lab._files import write_file
+
+CHECKED = "# NBVAL_CHECK_OUTPUT"
+
+
+def execute(path: Path) -> nbformat.NotebookNode:
+    """The notebook with all its outputs, run where it lies; the file stays as it is."""
+    notebook = nbformat.read(path, as_version=4)
+    place = {"metadata": {"path": path.parent}}
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", store_widget_state=False, resources=place)
+    return client.execute()
+
+
+def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook as it is stored; changed in place and returned."""
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code" and not cell.source.startswith(CHECKED):
+            cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", type=Path, nargs="+")
+    for path in parser.parse_args().notebooks:
+        text = nbformat.writes(clean(execute(path))) + "\n"
+        write_file(path, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
