@@ -1,6 +1,7 @@
 # make lab    opens the tour in JupyterLab          make gallery  trains the gallery of finished runs
 # make test   runs everything that CI runs          make evidence measures the paper's claims on it: EVIDENCE.md
-# make clean  removes .venv and the caches          make bench    runs the benchmarks
+# make site   writes the notebooks as pages: _site  make bench    runs the benchmarks
+# make clean  removes .venv, pages and caches
 
 PYTHON ?= python3
 LAB_ARGS ?=
@@ -19,7 +20,7 @@ TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 export MALLOC_MMAP_THRESHOLD_ := 1073741824
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
-.PHONY: lab test gallery evidence bench clean
+.PHONY: lab test gallery evidence bench site clean
 .DELETE_ON_ERROR:
 
 # The address that JupyterLab prints leads to the tour too. In a container one is often root, and it asks to be told that this
@@ -29,15 +30,16 @@ lab: $(VENV)/.lab
 
 # The quick checks first. Notebooks: our "warnings are errors" is for pytest's own process, so it is off there. nbval interrupts a
 # cell that takes longer than CELL_SECONDS and then expects the later ones to fail; training takes the interrupt as Stop and
-# goes on, so a later cell that passes after a timeout has to count as a failure (xfail_strict).
-test: $(VENV)/.test
+# goes on, so a later cell that passes after a timeout has to count as a failure (xfail_strict). Both ways of running them take
+# the fast scale (shorter trainings), as a setup cell's own output says.
+test: $(VENV)/.test $(VENV)/.colab
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests --ignore=tests/browser
-	$(BIN)/python -m pytest -x -p no:warnings -o xfail_strict=true --nbval-lax --nbval-current-env \
+	COTO_LAB_FAST=1 $(BIN)/python -m pytest -x -p no:warnings -o xfail_strict=true --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=$(CELL_SECONDS) notebooks
-	$(BIN)/python -m pytest tests/browser
+	COTO_LAB_FAST=1 $(BIN)/python -m pytest tests/browser
 
 gallery: $(VENV)/.lab
 	$(BIN)/python data/make_gallery.py $(GALLERY_ARGS)
@@ -49,8 +51,11 @@ bench: $(VENV)/.test
 	@test -e benchmarks/bench.py || { echo "there are no benchmarks in this checkout (benchmarks/bench.py)" >&2; exit 1; }
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
 
+site: $(VENV)/.test
+	$(BIN)/python pages/build.py
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist test-results
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist test-results _site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
 
@@ -68,3 +73,9 @@ $(VENV)/.lab: $(VENV)/.torch pyproject.toml
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	$(PIP) install -c constraints.txt -e ".[test]"
 	touch $@ $(VENV)/.lab
+
+# What Colab runs cells with, in a folder of its own that goes before the rest (tests/test_kernels.py).
+$(VENV)/.colab: $(VENV)/.test tests/colab.txt
+	rm -rf $(VENV)/colab
+	$(PIP) install --no-deps --target $(VENV)/colab -r tests/colab.txt
+	touch $@

@@ -33,6 +33,10 @@ class Scale:
         repeats: turns of the scoring contenders.
         draws: of gates.
         imports: fresh processes that import the package.
+        live_steps: length of the trainings that are watched.
+        live_turns: how often each is run.
+        updates: redraws of the live view, for memory.
+        clicks: on the other views.
     """
 
     width: int = 64
@@ -46,6 +50,10 @@ class Scale:
     repeats: int = 3
     draws: int = 2000
     imports: int = 7
+    live_steps: int = 200
+    live_turns: int = 3
+    updates: int = 2000
+    clicks: int = 24
 
     def task(self, *, blocks: int | None = None, images: int | None = None, attention: str = "eager") -> Task:
         """The digits task, with its own base where the shape is its own, else with a random one of the same kind."""
@@ -66,7 +74,7 @@ class Scale:
 FULL = Scale()
 QUICK = Scale(
     width=16, ramp_steps=8, cost_steps=10, rows=2, turns=2, images=(20, 20, 10), blocks=(3, 4), sample=4, repeats=1, draws=20,
-    imports=1,
+    imports=1, live_steps=4, live_turns=1, updates=20, clicks=3,
 )  # fmt: skip
 
 

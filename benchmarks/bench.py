@@ -27,6 +27,7 @@ import overhead
 import scoring
 import torch
 import training
+import widgets
 from _setup import FULL, QUICK, Scale
 from catalogue import FIGURES, GPU_FIGURES
 
@@ -42,6 +43,7 @@ SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
     training.together,
     scoring.interpolation,
     scoring.shapley,
+    widgets.views,
 ]
 
 

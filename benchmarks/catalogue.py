@@ -91,6 +91,12 @@ for _p in (0.1, 0.5, 0.9):
 FIGURES |= {
     "gates.set_us": Figure("drawing and setting 8 gates, 24 layers, µs"),
     "import_s": Figure("importing coto_lab after torch, s"),
+    "views.live_s": Figure("live training of LoRA and CoTo, s", "", "in a kernel, no browser"),
+    "views.drawing_share": Figure("  of which drawing, %", "< 10", "the same training without it, in turns"),
+    "views.scoring_share": Figure("  of which test accuracy on the way, %"),
+    "views.growth_mib": Figure("kernel growth over 2000 redraws of it, MiB", "flat"),
+    "views.schedule_ms": Figure("schedule explorer, redraw, ms", "< 100"),
+    "views.switchboard_ms": Figure("switchboard, click, ms", "< 300"),
 }
 
 # Only where there is an accelerator.

@@ -15,8 +15,7 @@ from peft import get_peft_model
 from coto_lab import Constant, Linear, Recipe, Training
 from coto_lab.evaluation import default_device
 from coto_lab.fleet import _Fleet
-from coto_lab.history import History
-from coto_lab.probes.cost import measure_cost, saving_from_history, train_in_turns
+from coto_lab.probes.cost import measure_cost, saving_from_history, spared, steady_saving, train_in_turns
 from coto_lab.randomness import batch_indices
 from coto_lab.tasks import Task
 
@@ -32,14 +31,13 @@ def saving(scale: Scale) -> dict[str, float]:
         histories = train_in_turns(task, {"plain": replace(recipe, schedule=Constant()), "CoTo": recipe})
         plain, coto = histories["plain"], histories["CoTo"]
         cost = measure_cost(task, recipe, steps=scale.cost_steps)
-        measured, predicted = _steady_saving(coto, plain), cost.saving(coto.mask)
+        measured, predicted = steady_saving(coto, plain), cost.saving(coto.mask)
 
         all_open = cost.fixed + cost.n_blocks * (cost.backward + cost.adapter)
         adapters, backward = (cost.n_blocks * constant / all_open for constant in (cost.adapter, cost.backward))
-        closed = 1 - coto.mask.double().mean().item()
-        spared = 1 - _reached(coto).double().mean().item() / cost.n_blocks
-        # Were the adapters a larger part of the step, and the rest split as it is: closed·x + spared·b·(1 - x) = 24.2%.
-        rest = spared * backward / (1 - adapters)
+        closed, skipped = spared(coto.mask)
+        # Were the adapters a larger part of the step, and the rest split as it is: closed·x + skipped·b·(1 - x) = 24.2%.
+        rest = skipped * backward / (1 - adapters)
         figures |= {
             f"saving.{method}.measured": 100 * measured,
             f"saving.{method}.predicted": 100 * predicted,
@@ -51,26 +49,9 @@ def saving(scale: Scale) -> dict[str, float]:
             f"saving.{method}.adapter_share": 100 * adapters,
             f"saving.{method}.adapter_share_for_paper": 100 * (_PAPER - rest) / (closed - rest),
             "saving.adapters_closed": 100 * closed,
-            "saving.backward_spared": 100 * spared,
+            "saving.backward_spared": 100 * skipped,
         }
     return figures
-
-
-def _reached(history: History) -> torch.Tensor:
-    """How many blocks the backward pass of each step went through: the lowest open one and all above it."""
-    return history.mask.int().cummax(1).values.sum(1)
-
-
-def _steady_saving(coto: History, plain: History) -> float:
-    """Share of the time saved, with the machine's hiccups left out.
-
-    Every step counts what the median step of the same work took: as many blocks open, as many passed backward. Then
-    the steps are added up. (Plain LoRA's are all of the same work.)
-    """
-    work = torch.stack([coto.mask.sum(1), _reached(coto)], dim=1)
-    kinds, kind, number = work.unique(dim=0, return_inverse=True, return_counts=True)
-    typical = torch.stack([coto.seconds[kind == k].quantile(0.5) for k in range(len(kinds))])
-    return 1 - ((typical * number).sum() / (plain.seconds.quantile(0.5) * len(plain))).item()
 
 
 class PlainPeft:

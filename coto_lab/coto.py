@@ -33,34 +33,66 @@ def draw_mask(n_gates: int, p: float | np.ndarray, seed: int, step: int) -> Tens
         p: one probability for all, or ``[n_gates]``.
         seed, step: which draw.
     """
-    uniform = np.random.Generator(np.random.Philox(key=seed, counter=[0, step, 0, 0])).random(n_gates)
-    p = np.broadcast_to(p, n_gates)
+    return torch.from_numpy(_open(_uniform(n_gates, seed, step), np.broadcast_to(p, n_gates)))
+
+
+def _uniform(n_gates: int, seed: int, step: int) -> np.ndarray:
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, step, 0, 0])).random(n_gates)
+
+
+def _open(uniform: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Which gates these uniform numbers open: bool ``[..., n_gates]``, from two of that shape."""
     with np.errstate(divide="ignore", invalid="ignore"):  # log 0 at p = 1; 0 / 0 where p = 0 from i on
-        none_from_here = np.cumsum(np.log1p(-p)[::-1])[::-1]  # log of Π_{j≥i} (1-p_j)
+        none_from_here = np.cumsum(np.log1p(-p)[..., ::-1], axis=-1)[..., ::-1]  # log of Π_{j≥i} (1-p_j)
         first_opens = p / -np.expm1(none_from_here)
-    left = np.arange(n_gates, 0, -1)  # gates from i to the last one
-    first_opens = np.where(p.any(), first_opens, 1 / left)  # in the limit p -> 0, one gate opens, uniformly
+    left = np.arange(p.shape[-1], 0, -1)  # gates from i to the last one
+    first_opens = np.where(p.any(-1, keepdims=True), first_opens, 1 / left)  # in the limit p -> 0, one gate opens, uniformly
+    first_opens[..., -1] = 1.0  # exactly, not up to rounding
     mask = uniform < p
-    first_opens[-1] = 1.0  # exactly, not up to rounding
-    mask[np.argmax(uniform < first_opens)] = True
-    return torch.from_numpy(mask)
+    np.put_along_axis(mask, (uniform < first_opens).argmax(-1)[..., None], True, axis=-1)
+    return mask
 
 
-def tilted(p: float, n_gates: int, tilt: float) -> np.ndarray:
+def expected_open(n_gates: int, p: float | np.ndarray) -> np.ndarray:
+    """How many gates are open on average, exactly: Σp_i / (1 - Π(1-p_i)), which is n·p / (1 - (1-p)^n) with one p for all.
+
+    It is n·p, the mean of independent gates, divided by the probability that one of them is open, since `draw_mask` never
+    shuts all. In the limit p -> 0 it is 1.
+
+    Args:
+        n_gates: how many there are.
+        p: one probability for all, or ``[..., n_gates]``; ``[T, 1]`` is one for all at each of T steps.
+
+    Returns:
+        float64 ``[...]``, without the last dimension of ``p``.
+    """
+    p = np.broadcast_to(p, (*np.shape(p)[:-1], n_gates))
+    with np.errstate(divide="ignore", invalid="ignore"):  # log 0 at p = 1; 0 / 0 at p = 0
+        expected = p.sum(-1) / -np.expm1(np.log1p(-p).sum(-1))
+    return np.where(p.any(-1), expected, 1.0)
+
+
+def tilted(p: float | np.ndarray, n_gates: int, tilt: float) -> np.ndarray:
     """One probability per gate, float64 ``[n_gates]``: p_i = p^(2^(tilt·z_i)), with z from -1 (lowest) to 1 (highest).
 
     At ``tilt=1`` (CoTo-H) the highest gate opens with p² and the lowest with √p; at -1 (CoTo-L) the other way round; at 0 all
-    open with p. At p = 0 and p = 1 a tilt changes nothing.
+    open with p. At p = 0 and p = 1 a tilt changes nothing. A ``p`` of shape ``[T, 1]`` gives ``[T, n_gates]``.
 
     Source: arXiv:2506.05713, ablation of which blocks drop more; it gives no formula, this one is ours.
     """
     return p**2.0 ** (tilt * np.linspace(-1, 1, n_gates))
 
 
+def probabilities(schedule: Schedule, total_steps: int) -> np.ndarray:
+    """p at every step of a training: float64 ``[total_steps]``."""
+    return np.array([schedule(step / total_steps) for step in range(total_steps)])
+
+
 def training_masks(n_gates: int, schedule: Schedule, *, total_steps: int, seed: int, tilt: float = 0.0) -> Tensor:
     """What a whole training will do, known beforehand: ``BoolTensor [total_steps, n_gates]``, True = open."""
-    probabilities = (tilted(schedule(step / total_steps), n_gates, tilt) for step in range(total_steps))
-    return torch.stack([draw_mask(n_gates, p, seed, step) for step, p in enumerate(probabilities)])
+    p = probabilities(schedule, total_steps)
+    uniform = np.stack([_uniform(n_gates, seed, step) for step in range(total_steps)])
+    return torch.from_numpy(_open(uniform, tilted(p[:, None], n_gates, tilt)))
 
 
 class CoTo:

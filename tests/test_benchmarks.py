@@ -54,21 +54,3 @@ def test_the_shape_for_a_gpu_has_a_billion_parameters(imported: ModuleType) -> N
     shape = imported.Shape()
     with torch.device("meta"):
         assert sum(p.numel() for p in imported.random_llama(shape).parameters()) == pytest.approx(1.1e9, rel=0.05)
-
-
-def test_hiccups_do_not_count(imported: ModuleType) -> None:
-    """Steps of two kinds, 1 s and 2 s, beside LoRA's 2 s: a quarter saved, whatever a busy machine adds to a few of them."""
-    from coto_lab.history import History
-
-    def history(seconds: list[float], lower_open: list[bool]) -> History:
-        n, mask = len(seconds), torch.tensor([[is_open, True] for is_open in lower_open])
-        column = torch.zeros(n, dtype=torch.float64)
-        timed = torch.tensor(seconds, dtype=torch.float64)
-        return History(
-            ("l.0", "l.1"), ("l.0.q", "l.1.q"), torch.arange(2), loss=column, lr=column, p=column, seconds=timed, mask=mask,
-            module_grad_norm=torch.zeros(n, 2),
-        )  # fmt: skip
-
-    coto = history([1, 1, 9, 2, 2, 9], [False] * 3 + [True] * 3)
-    plain = history([2, 2, 2, 8, 8, 2], [True] * 6)
-    assert import_module("training")._steady_saving(coto, plain) == pytest.approx(0.25)

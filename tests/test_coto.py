@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from coto_lab import Constant, CoTo, Linear, Sine, attach_gates
-from coto_lab.coto import draw_mask, tilted, training_masks
+from coto_lab.coto import draw_mask, expected_open, probabilities, tilted, training_masks
 
 SAMPLES = 20_000
 
@@ -89,6 +89,40 @@ def test_a_tilt_makes_high_gates_drop_more_and_keeps_both_ends():
     assert tilted(0.0, 3, 1.0).tolist() == [0, 0, 0] and tilted(1.0, 3, 1.0).tolist() == [1, 1, 1]
     share = training_masks(8, Linear(), total_steps=3000, seed=0, tilt=1.0).double().mean(0)
     assert (share.diff() < 0.02).all() and share[0] - share[-1] > 0.15
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+def test_the_expected_number_of_open_gates_is_that_of_all_patterns(n):
+    patterns = np.array([pattern for pattern in itertools.product([0, 1], repeat=n) if any(pattern)])
+    rng = np.random.default_rng(n)
+    for p in (np.full(n, 0.3), rng.random(n), np.eye(n)[0] * 0.4):  # one for all; each its own; some at 0
+        weights = np.prod(np.where(patterns == 1, p, 1 - p), axis=1)
+        assert expected_open(n, p) == pytest.approx((weights * patterns.sum(1)).sum() / weights.sum())
+    assert expected_open(n, 0.3) == pytest.approx(n * 0.3 / (1 - 0.7**n))
+
+
+def test_the_expected_number_of_open_gates_at_the_ends_and_over_steps():
+    assert expected_open(8, 0.0) == 1 and expected_open(8, 1.0) == 8
+    assert expected_open(8, 1e-300) == pytest.approx(1) and expected_open(8, 1e-12) == pytest.approx(1)
+    p = probabilities(Linear(), 4000)
+    expected = expected_open(8, p[:, None])
+    assert expected.shape == (4000,) and (np.diff(expected) >= 0).all()
+    drawn = training_masks(8, Linear(), total_steps=4000, seed=0).double().sum(1)
+    assert abs(drawn.mean().item() - expected.mean()) < 0.1
+    tilted_p = tilted(p[:, None], 8, 1.0)
+    drawn = training_masks(8, Linear(), total_steps=4000, seed=0, tilt=1.0).double().sum(1)
+    assert abs(drawn.mean().item() - expected_open(8, tilted_p).mean()) < 0.1
+
+
+@pytest.mark.parametrize(
+    "schedule", [Constant(0.0), Constant(1e-13), Constant(0.5), Constant(1.0), Linear(), Sine(0.1, 0.9, 0.3)]
+)
+@pytest.mark.parametrize("tilt", [0.0, 0.7])
+def test_all_steps_at_once_are_what_each_step_draws(schedule, tilt):
+    for n in (1, 5, 8):
+        masks = training_masks(n, schedule, total_steps=60, seed=3, tilt=tilt)
+        steps = [draw_mask(n, tilted(schedule(step / 60), n, tilt), 3, step) for step in range(60)]
+        assert torch.equal(masks, torch.stack(steps))
 
 
 # --- Purity --------------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ FLOORS = [
     "coto",
     "recipe", "adapter", "run", "_checkpoint", "chain", "rows",
     "callback", "tasks", "training", "_stacked", "evaluation",
-    "fleet", "merging", "gallery", "probes", "figures", "notebook", "widgets",
+    "fleet", "merging", "gallery", "probes", "figures", "notebook", "exercises", "widgets",
 ]  # fmt: skip
 
 HEAVY = ("peft", "transformers", "datasets", "plotly", "ipywidgets", "pandas", "accelerate", "captum", "scipy", "sklearn")

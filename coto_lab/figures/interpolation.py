@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
+import torch
 from plotly.subplots import make_subplots
+from torch import Tensor
 
-from coto_lab.figures._style import dress, guess_marker, style
+from coto_lab.figures._flips import FLIPS_TITLE, add_flips
+from coto_lab.figures._redraw import redrawn
+from coto_lab.figures._style import GUESS_COLOR, dress, guess_marker, style
+from coto_lab.probes.flips import Flips
 from coto_lab.probes.interpolation import Curve
+
+_TITLES = ["test accuracy", "test loss"]
 
 
 def interpolation_figure(curves: Mapping[str, Curve], guesses: Mapping[str, float] | None = None) -> go.Figure:
@@ -18,24 +27,96 @@ def interpolation_figure(curves: Mapping[str, Curve], guesses: Mapping[str, floa
         curves: method name -> curve.
         guesses: what the reader expected of the accuracy in the middle, in percent, per method; drawn as crosses.
     """
-    figure = make_subplots(rows=1, cols=2, subplot_titles=["test accuracy", "test loss"], horizontal_spacing=0.12)
+    figure = make_subplots(rows=1, cols=2, subplot_titles=_TITLES, horizontal_spacing=0.12)
     for position, (name, curve) in enumerate(curves.items()):
-        look = style(name, position)
-        for column, values in ((1, curve.accuracy * 100), (2, curve.loss)):
-            trace = go.Scatter(
-                name=name,
-                legendgroup=name,
-                showlegend=column == 1,
-                x=curve.alphas.numpy(),
-                y=values.numpy(),
-                mode="lines+markers",
-                line={"color": look["color"], "dash": look["dash"], "width": 2},
-                marker={"symbol": look["symbol"], "size": 7},
-            )
-            figure.add_trace(trace, row=1, col=column)
+        _add_curve(figure, name, position, curve)
         if guesses and name in guesses:
-            figure.add_trace(guess_marker(name, 0.5, guesses[name], look), row=1, col=1)
-    figure.update_xaxes(title="α: share of the second run", range=[-0.03, 1.03])
-    figure.update_yaxes(title="accuracy, %", row=1, col=1)
-    figure.update_yaxes(title="cross-entropy, nats", rangemode="tozero", row=1, col=2)
+            figure.add_trace(guess_marker(name, 0.5, guesses[name], style(name, position)), row=1, col=1)
+    _name_axes(figure)
+    figure.update_yaxes(rangemode="tozero", row=1, col=2)
     return dress(figure, height=400)
+
+
+def line_explorer_figure(
+    curves: Mapping[str, Curve | None],
+    at: int,
+    flips: Flips | None,
+    images: Tensor,
+    classes: Sequence[str],
+    figure: Any = None,
+) -> Any:
+    """The curves of `interpolation_figure` with a mark on each at one alpha, and below them the digits that flip there.
+
+    Redrawn with other curves, the y axes grow where those need it and never shrink: heights stay comparable.
+
+    Args:
+        curves: method name -> curve, all at the same alphas; None where nothing is scored yet.
+        at: which of the alphas is marked.
+        flips: of one method, at that alpha; None leaves the strip empty.
+        images: of the whole test set, ``[N, 1, height, width]`` in [-1, 1], ink 1.
+        classes: their names.
+        figure: of an earlier call with the same method names, updated in place; None makes one.
+    """
+    fresh = make_subplots(
+        rows=2,
+        cols=2,
+        specs=[[{}, {}], [{"colspan": 2}, None]],
+        row_heights=[0.55, 0.45],
+        subplot_titles=[*_TITLES, FLIPS_TITLE],
+        horizontal_spacing=0.12,
+        vertical_spacing=0.2,
+    )
+    for position, (name, curve) in enumerate(curves.items()):
+        _add_curve(fresh, name, position, curve, at)
+    add_flips(fresh, 2, flips, images, classes)
+    _name_axes(fresh)
+    known = [curve for curve in curves.values() if curve is not None]
+    if known:
+        for column in (1, 2):
+            fresh.add_vline(x=known[0].alphas[at].item(), line={"color": GUESS_COLOR, "dash": "dot"}, row=1, col=column)
+    lows = [10 * math.floor(10 * curve.accuracy.min().item()) for curve in known]
+    highs = [1.05 * curve.loss.max().item() for curve in known]
+    if figure is not None and any(len(trace.x) for trace in figure.select_traces({"mode": "lines"})):
+        lows.append(figure.layout.yaxis.range[0])
+        highs.append(figure.layout.yaxis2.range[1])
+    fresh.update_yaxes(range=[min(lows, default=0), 101], row=1, col=1)
+    fresh.update_yaxes(range=[0, max(highs, default=1)], row=1, col=2)
+    if figure is not None:
+        return redrawn(figure, fresh)
+    return dress(fresh, height=640).update_layout(margin={"b": 20})
+
+
+def _add_curve(figure: go.Figure, name: str, position: int, curve: Curve | None, at: int | None = None) -> None:
+    """Accuracy and loss of one method in row 1; with ``at``, lines with a mark at that alpha."""
+    look = style(name, position)
+    nothing = torch.empty(0)
+    alphas, accuracy, loss = (nothing,) * 3 if curve is None else (curve.alphas, curve.accuracy * 100, curve.loss)
+    for column, y in enumerate((accuracy.numpy(), loss.numpy()), start=1):
+        whole = go.Scatter(
+            name=name,
+            legendgroup=name,
+            showlegend=column == 1,
+            x=alphas.numpy(),
+            y=y,
+            mode="lines+markers" if at is None else "lines",
+            line={"color": look["color"], "dash": look["dash"], "width": 2},
+            marker={"symbol": look["symbol"], "size": 7},
+        )
+        figure.add_trace(whole, row=1, col=column)
+        if at is not None:
+            here = go.Scatter(
+                name=f"{name}, here",
+                legendgroup=name,
+                showlegend=False,
+                x=alphas[at : at + 1].numpy(),
+                y=y[at : at + 1],
+                mode="markers",
+                marker={"symbol": look["symbol"], "size": 14, "color": look["color"], "line": {"color": "white", "width": 2}},
+            )
+            figure.add_trace(here, row=1, col=column)
+
+
+def _name_axes(figure: go.Figure) -> None:
+    figure.update_xaxes(title="α: share of the second run", range=[-0.03, 1.03], row=1)
+    figure.update_yaxes(title="accuracy, %", row=1, col=1)
+    figure.update_yaxes(title="cross-entropy, nats", row=1, col=2)

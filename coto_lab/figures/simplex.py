@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+from torch import Tensor
 
+from coto_lab.figures._flips import FLIPS_TITLE, add_flips
+from coto_lab.figures._redraw import redrawn
 from coto_lab.figures._style import dress
+from coto_lab.probes.flips import Flips
 from coto_lab.probes.simplex import Simplex
 
 _CORNERS = np.array([[0, 0], [1, 0], [0.5, np.sqrt(0.75)]])  # of a triangle with sides of 1
@@ -29,32 +34,102 @@ def simplex_figure(simplexes: Mapping[str, Simplex]) -> go.Figure:
     columns = -(-len(titles) // rows)
     figure = make_subplots(rows=rows, cols=columns, subplot_titles=titles, horizontal_spacing=0.02, vertical_spacing=0.2 / rows)
     for i, record in enumerate(simplexes.values()):
-        row, column = i // columns + 1, i % columns + 1
-        accuracy = (record.accuracy * 100).numpy()
-        places = record.weights.numpy() @ _CORNERS
-        shares = [f"{name}: %{{customdata[{k}]:.0f}}%" for k, name in enumerate(record.corners)]
-        dots = go.Scatter(
-            x=places[:, 0],
-            y=places[:, 1],
-            mode="markers",
-            marker={"color": accuracy, "coloraxis": "coloraxis", "size": 6, "line": {"color": "white", "width": 0.75}},
-            customdata=np.column_stack([record.weights.numpy() * 100, accuracy]),
-            hovertemplate="<br>".join([*shares, "accuracy: %{customdata[3]:.1f}%<extra></extra>"]),
-            showlegend=False,
+        _add_triangle(figure, record, i // columns + 1, i % columns + 1)
+    height = 60 + rows * (490 - 60 * columns)  # more panels in a row are smaller
+    return _dress(figure, height)
+
+
+def simplex_explorer_figure(
+    simplexes: Mapping[str, Simplex | None],
+    at: int,
+    flips: Flips | None,
+    images: Tensor,
+    classes: Sequence[str],
+    figure: Any = None,
+) -> Any:
+    """The triangles of `simplex_figure`, side by side, with a mark in each at one mixture; below, the digits that flip there.
+
+    Redrawn with other records, the colour scale grows where those need it and never shrinks: colours stay comparable.
+
+    Args:
+        simplexes: method name -> record, all of the same mixtures; None where nothing is scored yet.
+        at: which of the mixtures is marked.
+        flips: of one method, at that mixture; None leaves the strip empty.
+        images: of the whole test set, ``[N, 1, height, width]`` in [-1, 1], ink 1.
+        classes: their names.
+        figure: of an earlier call with the same method names, updated in place; None makes one.
+    """
+    n = len(simplexes)
+    fresh = make_subplots(
+        rows=2,
+        cols=n,
+        specs=[[{}] * n, [{"colspan": n}, *[None] * (n - 1)]],
+        row_heights=[0.6, 0.4],
+        subplot_titles=[*(_here(name, record, at) for name, record in simplexes.items()), FLIPS_TITLE],
+        horizontal_spacing=0.02,
+        vertical_spacing=0.12,
+    )
+    for column, record in enumerate(simplexes.values(), start=1):
+        _add_triangle(fresh, record, 1, column)
+        fresh.add_trace(_mark(record, at), row=1, col=column)
+    _dress(fresh, 720)
+    add_flips(fresh, 2, flips, images, classes)
+    known = [record.accuracy * 100 for record in simplexes.values() if record is not None]
+    lows, highs = [accuracy.min().item() for accuracy in known], [accuracy.max().item() for accuracy in known]
+    if figure is not None and figure.layout.coloraxis.cmin is not None:
+        lows.append(figure.layout.coloraxis.cmin)
+        highs.append(figure.layout.coloraxis.cmax)
+    fresh.update_coloraxes(cmin=min(lows, default=None), cmax=max(highs, default=None), colorbar={"len": 0.6, "y": 0.7})
+    return fresh if figure is None else redrawn(figure, fresh)
+
+
+def _here(name: str, record: Simplex | None, at: int) -> str:
+    if record is None:
+        return name
+    accuracy, loss = record.accuracy[at].item(), record.loss[at].item()
+    return f"{name}, accuracy barrier {record.accuracy_barrier * 100:.1f} points<br>here: {accuracy:.1%}, loss {loss:.2f}"
+
+
+def _mark(record: Simplex | None, at: int) -> go.Scatter:
+    """A white dot in a black ring: it shows on every colour of the surface."""
+    x, y = ([], []) if record is None else (record.weights[at : at + 1].numpy() @ _CORNERS).T
+    ring = {"size": 15, "color": "white", "line": {"color": "black", "width": 3}}
+    return go.Scatter(name="here", x=x, y=y, mode="markers", marker=ring, hoverinfo="skip", showlegend=False)
+
+
+def _add_triangle(figure: go.Figure, record: Simplex | None, row: int, column: int) -> None:
+    """Surface, outline, dots and labels of one method; without a record, the outline alone is to be seen."""
+    if record is None:
+        nothing = [go.Heatmap(coloraxis="coloraxis"), _outline(), go.Scatter(mode="markers"), go.Scatter(mode="text")]
+        figure.add_traces(nothing, rows=row, cols=column)
+        return
+    accuracy = (record.accuracy * 100).numpy()
+    places = record.weights.numpy() @ _CORNERS
+    shares = [f"{name}: %{{customdata[{k}]:.0f}}%" for k, name in enumerate(record.corners)]
+    dots = go.Scatter(
+        x=places[:, 0],
+        y=places[:, 1],
+        mode="markers",
+        marker={"color": accuracy, "coloraxis": "coloraxis", "size": 6, "line": {"color": "white", "width": 0.75}},
+        customdata=np.column_stack([record.weights.numpy() * 100, accuracy]),
+        hovertemplate="<br>".join([*shares, "accuracy: %{customdata[3]:.1f}%<extra></extra>"]),
+        showlegend=False,
+    )
+    figure.add_traces([_surface(places, accuracy), _outline(), dots, _labels(record)], rows=row, cols=column)
+    if record.centre is not None:
+        x, y = places[record.centre]
+        text = f"{accuracy[record.centre]:.1f}%"
+        figure.add_annotation(
+            x=x, y=y, yshift=16, text=text, showarrow=False, bgcolor="rgba(255, 255, 255, 0.85)", row=row, col=column
         )
-        figure.add_traces([_surface(places, accuracy), _outline(), dots, _labels(record)], rows=row, cols=column)
-        if record.centre is not None:
-            x, y = places[record.centre]
-            text = f"{accuracy[record.centre]:.1f}%"
-            figure.add_annotation(
-                x=x, y=y, yshift=16, text=text, showarrow=False, bgcolor="rgba(255, 255, 255, 0.85)", row=row, col=column
-            )
+
+
+def _dress(figure: go.Figure, height: int) -> go.Figure:
     figure.update_xaxes(visible=False, range=[-0.15, 1.15], constrain="domain")
     figure.update_yaxes(visible=False, range=[-0.22, 1.12], constrain="domain")
     for y, x in zip(figure.select_yaxes(), figure.select_xaxes(), strict=True):
         y.update(scaleanchor=x.plotly_name.replace("axis", ""))
     figure.update_coloraxes(colorscale="Cividis", colorbar={"title": "test<br>accuracy, %"})
-    height = 60 + rows * (490 - 60 * columns)  # more panels in a row are smaller
     return dress(figure, height).update_layout(margin={"l": 20, "r": 20, "t": 60, "b": 10})
 
 

@@ -1,10 +1,11 @@
-"""A training as it goes: loss and gradient balance."""
+"""A training as it goes: loss, accuracy, p(t), gates and gradient balance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
@@ -13,63 +14,154 @@ from coto_lab.figures._style import dress, smooth, style
 from coto_lab.history import History
 from coto_lab.probes.gradients import gradient_share
 
+LOSS, ACCURACY, P, OPEN, GATES, BALANCE = "loss", "accuracy", "p", "open blocks", "gates", "gradient balance"
+_POINTS = 400  # of a curve at most
+_SHUT = "#F2F2F2"
 
-def training_figure(histories: Mapping[str, History], total_steps: int, figure: Any = None) -> Any:
-    """Training loss of all runs on top; below, each run's gradient balance: a heat map block × step.
+Accuracy = Mapping[str, Mapping[int, float]]
+
+
+def training_figure(
+    histories: Mapping[str, History], total_steps: int, accuracy: Accuracy | None = None, figure: Any = None
+) -> Any:
+    """Above: training loss, test accuracy, p(t) with the share of open blocks. Below: the gates of the last step; each
+    method's gradient balance, a heat map block × step.
+
+    What a trace shows is in its ``meta``, whose it is in its ``name``.
 
     Args:
         histories: method name -> history; they have the same gates.
         total_steps: steps of the whole training, the fixed width of the axes.
+        accuracy: method name -> {number of steps done: share of test examples read right}.
         figure: a figure from an earlier call, updated in place (a ``FigureWidget`` redraws); None makes one.
     """
     if figure is None:
-        figure = _empty_training_figure(histories, total_steps)
+        figure = _empty_figure(histories, total_steps)
+    curves = {name: _curves(history, (accuracy or {}).get(name, {})) for name, history in histories.items()}
     with figure.batch_update():
         for trace in figure.data:
-            history = histories[trace.name]
-            if trace.type == "scatter":
-                kept = slice(None, None, max(1, total_steps // 400))  # at most 400 points a trace
-                trace.update(x=torch.arange(len(history)).numpy()[kept], y=smooth(history.loss).numpy()[kept])
+            if trace.meta == GATES:
+                _show_gates(trace, histories)
+            elif trace.meta == BALANCE:
+                _show_balance(trace, histories[trace.name], total_steps)
             else:
-                share = gradient_share(history.grad_norm, total_steps)
-                recorded = share.isfinite().all(0)  # the map grows; NaN is not JSON, and browsers get no reliable one
-                centres = (torch.arange(len(recorded)) + 0.5) * total_steps / len(recorded)
-                trace.update(x=centres[recorded].numpy(), z=share[:, recorded].numpy())
+                x, y = curves[trace.name][trace.meta]
+                trace.update(x=x, y=y.astype(np.float32))
     return figure
 
 
-def _empty_training_figure(histories: Mapping[str, History], total_steps: int) -> go.Figure:
+def _curves(history: History, accuracy: Mapping[int, float]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    n = len(history)
+    shown = np.unique(np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int))  # the first and the last among them
+    return {
+        LOSS: (shown, smooth(history.loss).numpy()[shown]),
+        P: (shown, history.p.numpy()[shown]),
+        OPEN: (shown, smooth(history.mask.double().mean(1)).numpy()[shown]),
+        ACCURACY: (np.array([*accuracy]), 100 * np.array([*accuracy.values()])),
+    }
+
+
+def _show_gates(trace: Any, histories: Mapping[str, History]) -> None:
+    """One row per method that took a step: 0 where shut, the method's place among the colours where open."""
+    masks = {name: history.mask[-1].numpy() for name, history in histories.items() if len(history)}
+    places = np.array([1 + list(histories).index(name) for name in masks], dtype=np.float32)[:, None]
+    trace.update(
+        y=list(masks),
+        z=np.stack([*masks.values()]) * places / len(histories) if masks else [],
+        text=[["open" if is_open else "" for is_open in mask] for mask in masks.values()],
+    )
+
+
+def _show_balance(trace: Any, history: History, total_steps: int) -> None:
+    share = gradient_share(history.grad_norm, total_steps)
+    recorded = share.isfinite().all(0)  # the map grows; NaN is not JSON, and browsers get no reliable one
+    centres = (torch.arange(len(recorded)) + 0.5) * total_steps / len(recorded)
+    trace.update(x=centres[recorded].numpy(), z=share[:, recorded].numpy())
+
+
+def _empty_figure(histories: Mapping[str, History], total_steps: int) -> go.Figure:
     names = list(histories)
-    gates = next(iter(histories.values())).gates
+    blocks = [gate.rsplit(".", 1)[-1] for gate in next(iter(histories.values())).gates]
+    below = len(names) + 1  # panels in the lower row; three above
     figure = make_subplots(
         rows=2,
-        cols=len(names),
-        specs=[[{"colspan": len(names)}, *[None] * (len(names) - 1)], [{}] * len(names)],
-        subplot_titles=["", *[f"{name}: share of the gradient norm" for name in names]],
-        shared_yaxes=True,
-        row_heights=[0.5, 0.5],
-        vertical_spacing=0.2,
+        cols=3 * below,
+        specs=[[{"colspan": below}, *[None] * (below - 1)] * 3, [{"colspan": 3}, None, None] * below],
+        subplot_titles=[
+            "training loss, mean of 20 steps",
+            "test accuracy",
+            "p(t); thin: share of open blocks",
+            "gates of the last step",
+            *(f"{name}: share of the gradient norm" for name in names),
+        ],
+        horizontal_spacing=0.07,
+        vertical_spacing=0.24,
     )
-    blocks = [name.rsplit(".", 1)[-1] for name in gates]
-    for column, name in enumerate(names, start=1):
-        look = style(name, column - 1)  # as in the other figures, which count from 0
+    for position, name in enumerate(names):
+        look = style(name, position)
         line = {"color": look["color"], "dash": look["dash"], "width": 2}
-        figure.add_trace(go.Scatter(name=name, mode="lines", line=line, x=[], y=[]), row=1, col=1)
+        thin = {"color": look["color"], "width": 1}
+        panels = (
+            (LOSS, line, "%{y:.3g} nats"),
+            (ACCURACY, line, "%{y:.1f}%"),
+            (P, line, "p = %{y:.2f}"),
+            (OPEN, thin, "%{y:.0%}"),
+        )
+        for kind, drawn, hover in panels:
+            curve = go.Scatter(
+                name=name,
+                meta=kind,
+                legendgroup=name,
+                showlegend=kind == LOSS,
+                mode="lines+markers" if kind == ACCURACY else "lines",
+                line=drawn,
+                marker={"symbol": look["symbol"]},
+                hovertemplate=f"step %{{x}}, %{{meta}}: {hover}<extra>{name}</extra>",
+            )
+            panel = (LOSS, ACCURACY, P).index(P if kind == OPEN else kind)
+            figure.add_trace(curve, row=1, col=1 + panel * below)
         heat = go.Heatmap(
             name=name,
-            x=[],
+            meta=BALANCE,
             y=blocks,
-            z=[],
-            zmin=0,
-            zmax=min(1.0, 3 / len(gates)),
-            colorscale="Cividis",
-            colorbar={"title": "share", "len": 0.42, "y": 0.2},
-            showscale=column == len(names),
-            hovertemplate="step %{x:.0f}, block %{y}: %{z:.2f}<extra></extra>",
+            coloraxis="coloraxis",
+            hovertemplate=f"step %{{x:.0f}}, block %{{y}}: %{{z:.2f}}<extra>{name}</extra>",
         )
-        figure.add_trace(heat, row=2, col=column)
-        figure.update_xaxes(title="optimiser step", range=[0, total_steps], row=2, col=column)
-    figure.update_yaxes(title="block", type="category", row=2, col=1)
-    figure.update_xaxes(range=[0, total_steps], row=1, col=1)
-    figure.update_yaxes(title="training loss, nats<br>(mean of 20 steps)", type="log", dtick=1, row=1, col=1)
-    return dress(figure, height=560)
+        figure.add_trace(heat, row=2, col=4 + 3 * position)
+    colours = [_SHUT, *(style(name, position)["color"] for position, name in enumerate(names))]
+    gates = go.Heatmap(
+        name=GATES,
+        meta=GATES,
+        x=blocks,
+        zmin=0,
+        zmax=1,
+        colorscale=[[place / len(names), colour] for place, colour in enumerate(colours)],
+        showscale=False,
+        xgap=3,
+        ygap=3,
+        texttemplate="%{text}",
+        textfont={"color": "white", "size": 9},
+        hovertemplate="%{y}, block %{x}: %{text}<extra></extra>",
+    )
+    figure.add_trace(gates, row=2, col=1)
+    _label(figure, below, total_steps)
+    scale = {"colorscale": "Cividis", "cmin": 0, "cmax": min(1.0, 3 / len(blocks))}
+    scale["colorbar"] = {"title": "share", "len": 0.42, "y": 0.18, "thickness": 14}
+    return dress(figure, height=540).update_layout(coloraxis=scale)
+
+
+def _label(figure: go.Figure, below: int, total_steps: int) -> None:
+    figure.update_annotations(font_size=13)  # the panels' titles
+    steps = {"title": {"text": "optimiser step", "standoff": 6}, "range": [0, total_steps]}
+    figure.update_xaxes(steps)
+    figure.update_xaxes(title_text="block", range=None, type="category", row=2, col=1)
+    units: dict[str, dict[str, Any]] = {
+        "nats": {"type": "log", "range": [-4, 1], "dtick": 1, "tickformat": "~g"},
+        "%": {"range": [0, 100], "dtick": 20},
+        "probability, share": {"range": [0, 1.05]},
+    }
+    for panel, (unit, axis) in enumerate(units.items()):
+        figure.update_yaxes(axis, title={"text": unit, "standoff": 4}, row=1, col=1 + panel * below)
+    figure.update_yaxes(type="category", row=2)
+    figure.update_yaxes(autorange="reversed", row=2, col=1)  # the first method on top
+    figure.update_yaxes(title={"text": "block", "standoff": 4}, row=2, col=4)

@@ -58,8 +58,16 @@ class Cost:
         Raises:
             ValueError: masks of another type or shape.
         """
+        return self.parts(masks).sum(1)
+
+    def parts(self, masks: Tensor) -> Tensor:
+        """What the seconds of each step are spent on: float64 ``[T, 3]``, columns fixed, backward, adapters.
+
+        Raises:
+            ValueError: masks of another type or shape.
+        """
         constants = torch.tensor([self.fixed, self.backward, self.adapter], dtype=torch.float64)
-        return _work(_check_masks(masks, self.n_blocks)) @ constants
+        return _work(_check_masks(masks, self.n_blocks)) * constants
 
     def saving(self, masks: Tensor) -> float:
         """Predicted share of the time, 0.1 = 10%, that these steps save against as many with every block open.
@@ -83,6 +91,22 @@ def _work(masks: Tensor) -> Tensor:
     """What the three constants are multiplied by: float64 ``[T, 3]``."""
     reached = masks.int().cummax(1).values.sum(1)  # the lowest open block and all above it
     return torch.stack([torch.ones(len(masks)), reached, masks.sum(1)], dim=1).double()
+
+
+def spared(masks: Tensor) -> tuple[float, float]:
+    """Which shares of the work these steps spare against as many with every block open, exactly; 0.1 = 10%.
+
+    Args:
+        masks: ``BoolTensor [T, n_blocks]``, True = open.
+
+    Returns:
+        Of the adapters' work, and of the backward passes through blocks of the base: those below the lowest open one.
+
+    Raises:
+        ValueError: masks of another type or shape.
+    """
+    _, backward, adapter = (_work(_check_masks(masks)).mean(0) / masks.shape[1]).tolist()
+    return 1 - adapter, 1 - backward
 
 
 def _check_masks(masks: Tensor, n_blocks: int | None = None) -> Tensor:
@@ -141,7 +165,7 @@ class _Given(CoTo):
         return self._given[step]
 
 
-def measure_cost(task: Task, recipe: Recipe, steps: int = 300, seed: int = 0) -> Cost:
+def measure_cost(task: Task, recipe: Recipe, steps: int = 300, seed: int = 0, *, progress: bool = False) -> Cost:
     """Time real training steps with designed masks, and fit the model to the medians.
 
     The masks take turns, in a new order every round, so that a noisy machine hits all alike; the first round warms up.
@@ -151,11 +175,14 @@ def measure_cost(task: Task, recipe: Recipe, steps: int = 300, seed: int = 0) ->
         recipe: how; its schedule, steps and seed do not matter.
         steps: optimiser steps to take; as many whole rounds as fit.
         seed: decides the order and the training.
+        progress: show a bar.
 
     Raises:
         ValueError: fewer ``steps`` than two rounds need; a model with one block only.
         FloatingPointError: the loss is not finite any more; try a lower learning rate.
     """
+    from tqdm.auto import trange
+
     training = Training(task, replace(recipe, schedule=Constant(), steps=whole_number("steps", steps, 1), seed=seed))
     masks = designed_masks(len(training.gates))
     rounds = steps // len(masks)
@@ -164,7 +191,8 @@ def measure_cost(task: Task, recipe: Recipe, steps: int = 300, seed: int = 0) ->
     rng = np.random.default_rng(seed)
     order = torch.from_numpy(np.stack([rng.permutation(len(masks)) for _ in range(rounds)]))  # [rounds, M]
     training.coto = _Given(training.gates, masks[order.flatten()])
-    timed = torch.tensor([_timed_step(training) for _ in range(order.numel())], dtype=torch.float64).reshape(order.shape)
+    turns = trange(order.numel(), disable=not progress, unit="step")
+    timed = torch.tensor([_timed_step(training) for _ in turns], dtype=torch.float64).reshape(order.shape)
     of_mask = torch.empty_like(timed).scatter_(1, order, timed)  # column m: the steps with mask m
     return fit_cost(masks, of_mask[1:].quantile(0.5, dim=0))
 
@@ -177,22 +205,25 @@ def _timed_step(training: Training) -> float:
     return time.perf_counter() - started
 
 
-def train_in_turns(task: Task, recipes: Mapping[str, Recipe]) -> dict[str, History]:
+def train_in_turns(task: Task, recipes: Mapping[str, Recipe], *, progress: bool = False) -> dict[str, History]:
     """Train by several recipes, one step each in turn, so that their `History.seconds` met the same noise.
 
     Args:
         task: what to train on.
         recipes: name -> recipe, all of the same number of steps. Who goes first rotates.
+        progress: show a bar.
 
     Raises:
         ValueError: no recipes, or different numbers of steps.
     """
+    from tqdm.auto import trange
+
     steps = {recipe.steps for recipe in recipes.values()}
     if len(steps) != 1:
         raise ValueError(f"recipes must be at least one, and all of the same number of steps, got steps={sorted(steps)}.")
     trainings = {name: Training(task, recipe) for name, recipe in recipes.items()}
     names = list(trainings)
-    for step in range(steps.pop()):
+    for step in trange(steps.pop(), disable=not progress, unit="step of each"):
         first = step % len(names)
         for name in names[first:] + names[:first]:
             trainings[name].step()
@@ -203,13 +234,39 @@ def saving_from_history(coto_history: History, lora_history: History) -> float:
     """Measured share of the time that a training saved against another, 0.1 = 10%: 1 - Σ seconds / Σ seconds.
 
     Only trainings that took turns (`train_in_turns`) can be compared so: between runs at different times, what else the
-    machine does weighs more than the gates.
+    machine does weighs more than the gates. What it does now and then still counts; `steady_saving` leaves it out.
 
     Raises:
         ValueError: histories of different lengths, or empty ones.
     """
+    _check_lengths(coto_history, lora_history)
+    return 1 - (coto_history.seconds.sum() / lora_history.seconds.sum()).item()
+
+
+def steady_saving(coto_history: History, lora_history: History) -> float:
+    """As `saving_from_history`, with the machine's hiccups and its changes of pace left out.
+
+    Every step counts as a share of the LoRA step that was taken in the same turn, so a machine that grows slower changes
+    nothing; and of all steps of the same work (as many blocks open, as many passed backward) the median counts.
+
+    Args:
+        coto_history: of the training that drops adapters.
+        lora_history: of the one that took turns with it (`train_in_turns`), every block open in every step.
+
+    Raises:
+        ValueError: histories of different lengths, or empty ones; ``lora_history`` has dropped blocks.
+    """
+    _check_lengths(coto_history, lora_history)
+    if not lora_history.mask.all():
+        raise ValueError("lora_history has dropped blocks: give the history of a training with every block open, plain LoRA.")
+    share = coto_history.seconds / lora_history.seconds
+    kinds, kind, count = _work(coto_history.mask).unique(dim=0, return_inverse=True, return_counts=True)
+    typical = torch.stack([share[kind == k].quantile(0.5) for k in range(len(kinds))])
+    return 1 - (typical * count).sum().item() / len(share)
+
+
+def _check_lengths(coto_history: History, lora_history: History) -> None:
     if len(coto_history) != len(lora_history) or not len(lora_history):
         raise ValueError(
             f"histories of {len(coto_history)} and {len(lora_history)} steps: give two of the same training length."
         )
-    return 1 - (coto_history.seconds.sum() / lora_history.seconds.sum()).item()

@@ -59,8 +59,8 @@ class Curve:
 
 
 def _excess(alphas: Tensor, values: Tensor) -> float:
-    line = (1 - alphas) * values[0] + alphas * values[-1]
-    return (values - line).max().item()  # 0 at both ends, so never below 0
+    straight = (1 - alphas) * values[0] + alphas * values[-1]
+    return (values - straight).max().item()  # 0 at both ends, so never below 0
 
 
 def interpolate(
@@ -87,16 +87,32 @@ def interpolate(
 
     Source: arXiv:2506.05713, linear interpolation of two adapters.
     """
-    merging = merge_method(how)
     for name, run in (("run_a", run_a), ("run_b", run_b)):
         check_run(task, run, name)
     points = _check_alphas(alphas)
-    variants = [
-        Variant(merge([run_a.adapter, run_b.adapter], merging, [1 - alpha, alpha]), name=f"{alpha:.3g}")
-        for alpha in points.tolist()
-    ]
-    scores = (evaluator or Evaluator(task))(variants)
+    scores = (evaluator or Evaluator(task))(mixtures([run_a, run_b], line(points), how))
     return Curve(points, scores.accuracy, scores.loss, how)
+
+
+def mixtures(runs: Sequence[Run], weights: Tensor, how: str = "fuse") -> list[Variant]:
+    """P mixtures of n runs of one base model, all gates open; each is named by its weights, such as ``"0.25:0.75"``.
+
+    Args:
+        runs: n runs.
+        weights: the share of each run, ``[P, n]``.
+        how: ``"fuse"`` averages the factors A and B, ``"ensemble"`` averages ΔW itself (LoRA only); see `merge`.
+
+    Raises:
+        ValueError: an unknown ``how``; runs that do not merge.
+    """
+    if how not in _MERGE:
+        raise ValueError(f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates).")
+    return [Variant(merge(runs, _MERGE[how], row), name=":".join(f"{w:.3g}" for w in row)) for row in weights.tolist()]
+
+
+def line(alphas: Tensor) -> Tensor:
+    """The weights of two runs at these shares of the second: ``[n, 2]`` from ``[n]``."""
+    return torch.stack([1 - alphas, alphas], dim=1)
 
 
 def _check_alphas(alphas: int | Sequence[float]) -> Tensor:
@@ -108,17 +124,6 @@ def _check_alphas(alphas: int | Sequence[float]) -> Tensor:
     if len(points) < 2 or points[0] != 0 or points[-1] != 1 or not (points.diff() > 0).all():
         raise ValueError(f"alphas={points.tolist()}: must rise from 0 to 1 and include both; or give their number.")
     return points
-
-
-def merge_method(how: str) -> str:
-    """What `merge` calls the mixture ``how``: ``"linear"`` for ``"fuse"``, ``"ensemble"`` for itself.
-
-    Raises:
-        ValueError: another ``how``.
-    """
-    if how not in _MERGE:
-        raise ValueError(f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates).")
-    return _MERGE[how]
 
 
 def check_run(task: Task, run: Run, name: str) -> None:

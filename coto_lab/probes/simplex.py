@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from coto_lab._numbers import whole_number
-from coto_lab.evaluation import Evaluator, Variant
-from coto_lab.merging import merge
-from coto_lab.probes.interpolation import check_run, merge_method
+from coto_lab.evaluation import Evaluator
+from coto_lab.probes.interpolation import check_run, mixtures
 from coto_lab.run import Run
 from coto_lab.tasks import Task
 
@@ -87,18 +86,19 @@ def simplex(task: Task, runs: Sequence[Run], steps: int = 9, how: str = "fuse", 
 
     Source: arXiv:2506.05713, fusion of three adapters, extended from 1:1:1 to all ratios.
     """
-    merging = merge_method(how)
     if len(runs) != 3:
         raise ValueError(f"runs has {len(runs)} runs: a triangle has exactly 3 corners. Use merge() for other numbers.")
     for i, run in enumerate(runs):
         check_run(task, run, f"runs[{i}]")
     weights = barycentric_grid(steps)
-    variants = [
-        Variant(merge(runs, merging, row), name=":".join(f"{weight:.3g}" for weight in row)) for row in weights.tolist()
-    ]
-    scores = (evaluator or Evaluator(task))(variants)
+    scores = (evaluator or Evaluator(task))(mixtures(runs, weights, how))
+    return Simplex(weights, scores.accuracy, scores.loss, how, corner_names(runs))
+
+
+def corner_names(runs: Sequence[Run]) -> tuple[str, str, str]:
+    """What figures call the three runs: their seeds."""
     first, second, third = (f"seed {run.recipe.seed}" for run in runs)
-    return Simplex(weights, scores.accuracy, scores.loss, how, (first, second, third))
+    return first, second, third
 
 
 def barycentric_grid(steps: int) -> Tensor:

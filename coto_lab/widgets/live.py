@@ -3,40 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
 
 import ipywidgets as widgets
-import plotly.graph_objects as go
 
-from coto_lab.figures import CONFIG, training_figure
+from coto_lab.evaluation import Evaluator
+from coto_lab.figures import training_figure
+from coto_lab.notebook import HEADLESS, SCRIPT, where
 from coto_lab.recipe import Recipe
 from coto_lab.run import Run
 from coto_lab.tasks import Task
-from coto_lab.training import Training
+from coto_lab.widgets._kernel import interrupt_means, listen
+from coto_lab.widgets._race import Race
+from coto_lab.widgets._settings import Settings
+from coto_lab.widgets._view import View
 
 _DRAW_EVERY = 0.25  # seconds: a browser falls behind above 4 to 5 drawings a second, and nothing tells the kernel
 _LISTEN_EVERY = 0.05
+_PART = 4  # of the test images, one in so many is scored
 
 
-class LiveTraining(widgets.VBox):
-    """Trains one adapter per recipe, alternating step by step, and draws loss and gradient balance as they go.
+class TakesRuns(Protocol):
+    """A view of finished runs."""
 
-    Show it in one cell and train in the next::
+    def take(self, runs: Mapping[str, Run]) -> None:
+        """Show these runs, method name -> run."""
+
+
+class LiveTraining(View):
+    """Trains one adapter per recipe, step by step in turns, and draws what happens.
+
+    Show it in one cell; then press Start, or train in the next cell, which waits for the runs::
 
         live = LiveTraining(task, {"LoRA": Recipe(), "CoTo": Recipe(schedule=Linear())})
         live
         runs = await live.train()
 
-    Stop, or the kernel's interrupt button, ends the training after the step under way; the runs so far are returned.
+    Stop ends a training after the step under way, and what was learned until then is kept; so does the kernel's interrupt
+    button while a cell waits. A kernel has one training at a time: another one, of this view or of any, ends it, and so does
+    `close`. A script that wants the records alone iterates over a `Training`.
 
     Args:
         task: what to train on.
         recipes: name -> recipe; all of the same number of steps.
+
+    Attributes:
+        settings: controls that set the next training: learning rate, schedule.
+        runs: name -> run of the last training; empty before.
+        start, pause, stop: buttons.
 
     Raises:
         ValueError: no recipes, or different numbers of steps.
@@ -46,85 +63,134 @@ class LiveTraining(widgets.VBox):
         steps = {recipe.steps for recipe in recipes.values()}
         if len(steps) != 1:
             raise ValueError(f"recipes: give at least one, all with the same number of steps; got steps {sorted(steps)}.")
-        self.task, self.recipes, self.steps = task, dict(recipes), steps.pop()
-        self._trainings = self._new_trainings()
-        histories = {name: training.history() for name, training in self._trainings.items()}
-        self.figure = go.FigureWidget(training_figure(histories, self.steps))
-        self.figure._config = self.figure._config | CONFIG
-        self.figure.layout.autosize = True  # as wide as the notebook
-        self.stop = widgets.Button(description="Stop", icon="stop", disabled=True, tooltip="End the training after this step")
-        self.stop.on_click(lambda _: self._ask_to_stop())
-        self.text = widgets.HTML()
-        self._say("Nothing trained yet: run the next cell.")
-        self._stopping = False
-        super().__init__([self.stop, self.figure, self.text])
-        self.add_class("coto-live")
+        self.task, self.steps = task, steps.pop()
+        self.runs: dict[str, Run] = {}
+        self.settings = Settings(recipes)
+        self.start = _button("Start", "play", "Train with the settings below")
+        self.pause = _button("Pause", "pause", "Wait after this step; press again to go on")
+        self.stop = _button("Stop", "stop", "End the training after this step, and keep what was learned")
+        self._evaluator = Evaluator(replace(task, test=task.test.select(range(0, len(task.test), _PART))))
+        self._views: dict[type, TakesRuns] = {}
+        self._task: asyncio.Task[Any] | None = None  # a loop does not keep its tasks
+        self._race = self._new_race()
+        figure = training_figure(self._race.histories, self.steps)
+        super().__init__(figure, [widgets.HBox([self.start, self.pause, self.stop]), self.settings], "coto-live")
+        self._enable(training=False)
+        self.start.on_click(lambda _: self._start())
+        self.pause.on_click(lambda _: self._pause())
+        self.stop.on_click(lambda _: self._stop())
+        self.settings.observe(lambda _: self.say(f"Press Start to train {self.settings}."), "recipes")
+        self.say(f"Nothing trained yet. Press Start, or run the next cell, to train {self.settings}.")
 
     async def train(self) -> dict[str, Run]:
-        """Train all recipes from the start; return name -> run. The kernel hears Stop meanwhile."""
-        self._trainings = self._new_trainings()
-        self._stopping = False
-        self.stop.disabled = False
+        """Train all recipes from the start; return name -> run. The kernel hears the buttons meanwhile.
+
+        A training whose loss is not finite any more ends and has no run; the sentence says so.
+        """
+        place = where().place
+        with interrupt_means(self._stop):
+            runs = await self._train(self._begin(), in_cell=place != SCRIPT)
+        if place == HEADLESS:
+            from IPython.display import display
+
+            display(self)
+        return runs
+
+    def feed(self, view: TakesRuns) -> None:
+        """Hand the runs to ``view.take`` after every training, and now if there are any; of views of one kind, to the last."""
+        self._views[type(view)] = view
+        if self.runs:
+            view.take(self.runs)
+
+    def close(self) -> None:
+        """Close the view; a training under way ends after the step that it is at."""
+        if hasattr(self, "_race"):  # else it was never finished; Python closes that too
+            self._stop()
+        super().close()
+
+    def _begin(self) -> Race:
+        self._race = self._new_race()
+        self._enable(training=True)
+        return self._race
+
+    async def _train(self, race: Race, in_cell: bool) -> dict[str, Run]:
         drawn = heard = time.monotonic()
-        with self._interrupt_means_stop():
-            try:
-                for _ in range(self.steps):
-                    for training in self._trainings.values():
-                        training.step()
-                    if time.monotonic() - heard > _LISTEN_EVERY:
-                        await _let_kernel_listen()
-                        heard = time.monotonic()
-                    if self._stopping:
-                        break
-                    if time.monotonic() - drawn > _DRAW_EVERY:
-                        self._draw()
-                        drawn = time.monotonic()
-            finally:
-                self.stop.disabled = True
-                self._draw()
-        return {name: training.run() for name, training in self._trainings.items()}
-
-    def _new_trainings(self) -> dict[str, Training]:
-        return {name: Training(self.task, recipe) for name, recipe in self.recipes.items()}
-
-    def _ask_to_stop(self) -> None:
-        self._stopping = True  # only the flag: training and drawing belong to the cell that awaits them
-
-    @contextmanager
-    def _interrupt_means_stop(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGINT, lambda *_: self._ask_to_stop())
         try:
-            yield
+            while not (race.over or race.stopping):
+                race.step()
+                if time.monotonic() - heard > _LISTEN_EVERY:
+                    await listen(in_cell)
+                    heard = time.monotonic()
+                if time.monotonic() - drawn > _DRAW_EVERY or race.paused:
+                    self._draw(race)
+                    drawn = time.monotonic()
+                while race.paused and not race.stopping:
+                    await asyncio.sleep(_LISTEN_EVERY)
+                    await listen(in_cell)
         finally:
-            signal.signal(signal.SIGINT, before)
+            if race is self._race:  # else another training has the view by now
+                self._enable(training=False)
+                self._draw(race, ended=True)
+        race.finish()
+        runs = race.runs
+        if race is self._race:
+            self._draw(race, ended=True)  # with the last scores, for which a click on Stop does not wait
+            self.runs = runs
+            for view in self._views.values() if runs else ():
+                view.take(runs)
+        return runs
 
-    def _draw(self) -> None:
-        histories = {name: training.history() for name, training in self._trainings.items()}
-        training_figure(histories, self.steps, self.figure)
-        done = min(len(history) for history in histories.values())
-        state = "Stopped" if self._stopping else "Finished" if done == self.steps else "Training"
-        parts = []
-        for name, training in self._trainings.items():
-            if training.records:
-                last = training.records[-1]
-                parts.append(
-                    f"{name} has loss {last.loss:.3f} and trained {int(last.mask.sum())} of {len(last.mask)} blocks in the "
-                    f"last step (p = {last.p:.2f})"
-                )
-        self._say(f"{state}: step {done} of {self.steps}. " + "; ".join(parts) + ".")
+    def _new_race(self) -> Race:
+        return Race(self.task, self.settings.recipes, self._evaluator)
 
-    def _say(self, text: str) -> None:
-        self.text.value = f'<span aria-live="polite">{text}</span>'
+    # What the buttons do. Training and drawing belong to the coroutine; here, flags are set.
+
+    def _start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._train(self._begin(), in_cell=False))
+        self._task.add_done_callback(self._report)
+
+    def _report(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()):  # no cell waits for it, so it has to be said here
+            self.say(f"The training ended with an error: {error!r}")
+
+    def _pause(self) -> None:
+        self._race.paused = not self._race.paused
+        self._show_pause()
+
+    def _stop(self) -> None:
+        self._race.stopping = True
+
+    def _enable(self, training: bool) -> None:
+        self.start.disabled = self.settings.disabled = training
+        self.pause.disabled = self.stop.disabled = not training
+        self._show_pause()
+
+    def _show_pause(self) -> None:
+        self.pause.description, self.pause.icon = ("Resume", "play") if self._race.paused else ("Pause", "pause")
+
+    # What is shown.
+
+    def _draw(self, race: Race, ended: bool = False) -> None:
+        training_figure(race.histories, self.steps, race.accuracy, self.figure)
+        state = "Stopped" if ended and race.stopping else "Finished" if ended else "Paused" if race.paused else "Training"
+        left = "" if ended else f", about {race.seconds_left:.0f} s left"
+        images = f"(of {len(self._evaluator.task.test)} test images, one in {_PART})"
+        standings = " ".join(_standing(race, name, images) for name in race.trainings)
+        self.say(f"{state}: step {race.done} of {self.steps}{left}. {standings}")
 
 
-async def _let_kernel_listen() -> None:
-    """Let the kernel handle what the browser sent. Below version 7, ipykernel does so only when it is polled."""
-    await asyncio.sleep(0)
-    if int(version("ipykernel").split(".")[0]) < 7:
-        from jupyter_ui_poll import ui_events
+def _standing(race: Race, name: str, images: str) -> str:
+    if name in race.failed:
+        return f"<b>{name} ended: {race.failed[name]}</b>"
+    if not (records := race.trainings[name].records):
+        return ""
+    last = records[-1]
+    step, accuracy = list(race.accuracy[name].items())[-1]
+    return (
+        f"{name}: loss {last.loss:.2g} nats; reads {accuracy:.1%} after step {step} {images}; p = {last.p:.2f}, "
+        f"{int(last.mask.sum())} of {len(last.mask)} blocks open."
+    )
 
-        with ui_events() as poll:
-            poll(10)
+
+def _button(name: str, icon: str, tooltip: str) -> widgets.Button:
+    return widgets.Button(description=name, icon=icon, tooltip=tooltip)

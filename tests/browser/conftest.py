@@ -170,6 +170,35 @@ def run_all(lab: str) -> Callable[..., list[dict[str, Any]]]:
     return run
 
 
+# For each plotly figure in the page, how many values each of its traces shows.
+_TRACE_SIZES = """() => Array.from(document.querySelectorAll('.js-plotly-plot')).map(figure =>
+    figure._fullData.map(trace => (trace.y ?? trace.z ?? trace.x ?? trace.values ?? trace.a ?? []).length))"""
+
+# What is wrong with the toolbars: buttons that would send a chart somewhere, by what they say or by how they are set up.
+_UPLOADS = """() => Array.from(document.querySelectorAll('.js-plotly-plot')).flatMap(figure => {
+    const said = Array.from(figure.querySelectorAll('.modebar-btn'))
+        .map(button => button.getAttribute('data-title') ?? button.getAttribute('aria-label') ?? '')
+        .filter(title => /cloud|studio|upload|share/i.test(title));
+    const {showSendToCloud, showEditInChartStudio} = figure._context;
+    return [...said, ...(showSendToCloud || showEditInChartStudio ? ['a setting that allows it'] : [])];
+})"""
+
+
+@pytest.fixture
+def assert_healthy() -> Callable[[Page], None]:
+    """``assert_healthy(page)``: every figure is there and has data, none can be uploaded, and no request left this machine."""
+
+    def check(page: Page) -> None:
+        page.wait_for_selector(".js-plotly-plot .main-svg", timeout=30_000)
+        page.wait_for_function(f"({_TRACE_SIZES})().every(sizes => Math.max(0, ...sizes) > 0)", timeout=30_000)
+        drawn = page.evaluate("() => Array.from(document.querySelectorAll('.js-plotly-plot')).map(f => f.clientHeight)")
+        assert drawn and min(drawn) > 50, f"figures of heights {drawn} in the page"
+        assert page.evaluate(_UPLOADS) == []
+        assert page.left_home == []  # type: ignore[attr-defined]
+
+    return check
+
+
 _KERNEL_IDLE = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 
 _CELLS = """() => {

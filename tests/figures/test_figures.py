@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import pairwise
-
-import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
@@ -20,7 +16,6 @@ from coto_lab.figures import (
 )
 from coto_lab.figures._style import smooth, style
 from coto_lab.history import History
-from coto_lab.probes.gradients import gradient_share
 from coto_lab.probes.interpolation import Curve
 from coto_lab.probes.pruning import PruningTable
 
@@ -55,11 +50,6 @@ def figures(histories: dict[str, History], tiny_task: Task, runs: tuple[Run, Run
     }
 
 
-def first(history: History, steps: int) -> History:
-    columns = {name: getattr(history, name)[:steps] for name in ("loss", "lr", "p", "seconds", "mask", "module_grad_norm")}
-    return replace(history, **columns)
-
-
 def test_the_toolbar_has_no_button_that_uploads() -> None:
     assert CONFIG["showSendToCloud"] is False
     assert "plotlyServerURL" not in CONFIG
@@ -89,44 +79,6 @@ def test_styles_differ_in_more_than_colour() -> None:
     for key in ("color", "dash", "symbol"):
         assert len({look[key] for look in looks}) == len(looks)
     assert len({look["pattern"] for look in STYLES.values()}) == len(STYLES)  # plotly has no more than eight
-
-
-def test_training_figure_holds_the_records(histories: dict[str, History]) -> None:
-    figure = training_figure(histories, 16)
-    for trace in figure.data:
-        history = histories[trace.name]
-        if trace.type == "scatter":
-            assert trace.x.tolist() == list(range(16))
-            np.testing.assert_allclose(trace.y, smooth(history.loss).numpy())
-        else:
-            np.testing.assert_allclose(trace.z, gradient_share(history.grad_norm, 16).numpy())
-            assert list(trace.y) == ["0", "1", "2", "3"]
-    assert sorted(trace.type for trace in figure.data) == ["heatmap"] * 3 + ["scatter"] * 3
-
-
-def test_training_figure_is_updated_in_place(histories: dict[str, History]) -> None:
-    started = {name: first(history, 0) for name, history in histories.items()}
-    figure = training_figure(started, 16)
-    traces, width = figure.data, figure.layout.xaxis.range
-    for steps in (0, 1, 9, 16):
-        now = {name: first(history, steps) for name, history in histories.items()}
-        assert training_figure(now, 16, figure) is figure
-        assert all(before is after for before, after in zip(traces, figure.data, strict=True))
-        lines = [trace for trace in figure.data if trace.type == "scatter"]
-        assert [len(line.x) for line in lines] == [steps] * 3
-    assert figure.layout.xaxis.range == width == (0, 16)
-    assert figure.to_dict()["layout"] == training_figure(histories, 16).to_dict()["layout"]
-    for trace, other in zip(figure.data, training_figure(histories, 16).data, strict=True):
-        np.testing.assert_array_equal(trace.y, other.y)
-
-
-def test_training_figure_draws_at_most_400_points(runs: tuple[Run, Run]) -> None:
-    history = runs[0].history
-    columns = {name: getattr(history, name).repeat(100, *[1] * (getattr(history, name).dim() - 1)) for name in ("loss", "mask")}
-    long = replace(history, **columns, module_grad_norm=history.module_grad_norm.repeat(100, 1))
-    line = training_figure({"LoRA": long}, 1600).data[0]
-    assert len(line.x) == len(line.y) == 400 and line.x[-1] == 1596
-    assert line.y[-1] == pytest.approx(smooth(long.loss)[1596].item())
 
 
 def test_smooth_is_the_mean_of_the_last_values() -> None:
@@ -163,15 +115,6 @@ def test_pruning_figure_draws_the_guess_at_its_pattern() -> None:
     figure = pruning_figure(TABLES, {"LoRA": 61.0}, guessed="low third")
     (guess,) = (trace for trace in figure.data if "guess" in trace.name)
     assert (guess.name, list(guess.x), list(guess.y)) == ("your guess, LoRA", ["low third"], [61.0])
-
-
-def test_schedule_figure_holds_what_coto_will_do(tiny_task: Task, runs: tuple[Run, Run]) -> None:
-    coto = Training(tiny_task, runs[0].recipe).coto
-    share, p, raster = schedule_figure(coto).data
-    assert list(p.y) == [coto.probability(step) for step in range(16)]
-    np.testing.assert_array_equal(raster.z, coto.masks().T.int().numpy())
-    np.testing.assert_allclose(share.y, smooth(coto.masks().float().mean(1)).numpy())
-    assert all(before <= after for before, after in pairwise(p.y))
 
 
 def test_image_figure_shows_every_image_upright() -> None:

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import torch
 
-from coto_lab.figures.simplex import simplex_figure
+from coto_lab.figures.simplex import simplex_explorer_figure, simplex_figure
+from coto_lab.probes.flips import Flips
 from coto_lab.probes.simplex import Simplex, barycentric_grid
 
 
@@ -80,3 +82,35 @@ def test_figure_is_plain_json() -> None:
     json.loads(simplex_figure({"LoRA": record()}).to_json(), parse_constant=refuse)
     surface = panel(simplex_figure({"LoRA": record()}), 0)[0]
     assert None in np.ravel(surface.z).tolist()  # no NaN, which plotly would send as bytes
+
+
+def explorer(records: dict[str, Simplex | None], at: int = 0, figure: go.Figure | None = None) -> go.Figure:
+    flips = Flips(*(torch.tensor([i]) for i in (2, 0, 0, 1)))
+    return simplex_explorer_figure(records, at, flips, torch.rand(3, 1, 8, 8), ("a", "b"), figure)
+
+
+def test_the_explorer_marks_one_mixture_in_every_triangle() -> None:
+    one = record()
+    figure = explorer({"LoRA": one, "CoTo": record(depth=1)}, at=4)
+    for first in (0, 5):
+        *triangle, mark = figure.data[first : first + 5]
+        assert [trace.type for trace in triangle] == ["heatmap", "scatter", "scatter", "scatter"]
+        assert (mark.x[0], mark.y[0]) == (triangle[2].x[4], triangle[2].y[4]) and len(mark.x) == 1
+    assert "CoTo, accuracy barrier 3.7 points<br>here: 86.3%, loss 0.14" in [a.text for a in figure.layout.annotations]
+    assert list(figure.data[-1].text) == ["a: a→b"]
+
+
+@pytest.mark.parametrize("kind", [go.Figure, go.FigureWidget])
+def test_the_explorer_is_redrawn_in_place(kind: type[go.Figure]) -> None:
+    figure = kind(explorer({"LoRA": None, "CoTo": None}))
+    traces = figure.data
+    assert figure.layout.coloraxis.cmin is None
+    explorer({"LoRA": record(), "CoTo": record(depth=1)}, figure=figure)
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == pytest.approx((71.48, 90), abs=0.01)
+    assert explorer({"LoRA": None, "CoTo": record(depth=1)}, 4, figure) is figure
+    assert all(before is after for before, after in zip(traces, figure.data, strict=True))
+    assert figure.data[0].z is figure.data[2].x is figure.data[3].text is None, "what is no longer there is not shown"
+    fresh = explorer({"LoRA": None, "CoTo": record(depth=1)}, 4)
+    np.testing.assert_array_equal(figure.data[5].z, fresh.data[5].z)
+    assert figure.layout.annotations == fresh.layout.annotations
+    assert figure.layout.coloraxis.cmin == pytest.approx(71.48, abs=0.01), "the scale grows and never shrinks"

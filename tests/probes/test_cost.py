@@ -9,8 +9,17 @@ import torch
 from scipy.optimize import nnls
 
 from coto_lab import Constant, Linear, Recipe, Run, Task, Training, fit
-from coto_lab.history import Step
-from coto_lab.probes.cost import Cost, designed_masks, fit_cost, measure_cost, saving_from_history, train_in_turns
+from coto_lab.history import History, Step
+from coto_lab.probes.cost import (
+    Cost,
+    designed_masks,
+    fit_cost,
+    measure_cost,
+    saving_from_history,
+    spared,
+    steady_saving,
+    train_in_turns,
+)
 
 
 def masks_of(*rows: str) -> torch.Tensor:
@@ -36,6 +45,18 @@ def cost(fixed: float, backward: float, adapter: float, n_blocks: int = 3) -> Co
 def test_a_step_costs_its_open_blocks_and_those_above_the_lowest(mask: str, seconds: float) -> None:
     predicted = cost(1, 10, 100).step(masks_of(mask))
     assert predicted.tolist() == [seconds] and predicted.dtype == torch.float64
+
+
+def test_the_parts_of_a_step() -> None:
+    masks = masks_of("xxx", "..x", ".x.")
+    assert cost(1, 10, 100).parts(masks).tolist() == [[1, 30, 300], [1, 10, 100], [1, 20, 100]]
+
+
+def test_spared_work_is_that_of_dropped_adapters_and_of_blocks_below_the_lowest_open_one() -> None:
+    masks = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 1, 1]]).bool()
+    assert spared(masks) == (1 - 9 / 16, 1 - (4 + 2 + 4 + 3) / 16)
+    with pytest.raises(ValueError, match="masks must be a BoolTensor"):
+        spared(masks.float())
 
 
 def test_saving_is_a_share_of_the_all_open_time() -> None:
@@ -127,6 +148,21 @@ def test_the_measured_saving_is_that_of_the_sums(runs: tuple[Run, Run]) -> None:
     assert saving_from_history(slow, quick) == pytest.approx(-1 / 3)
 
 
+def test_hiccups_and_changes_of_pace_do_not_count_in_the_steady_saving(runs: tuple[Run, Run]) -> None:
+    """Steps of two kinds, 1 s and 2 s, beside 2 s: a quarter saved, though the machine halts twice and slows down midway."""
+
+    def history(seconds: list[float], *masks: str) -> History:
+        return replace(
+            runs[0].history, seconds=torch.tensor(seconds, dtype=torch.float64), mask=masks_of(*masks), loss=torch.zeros(6)
+        )
+
+    coto = history([1, 1, 9, 4, 4, 4], *[".x"] * 3, *["xx"] * 3)
+    plain = history([2, 2, 2, 4, 4, 30], *["xx"] * 6)
+    assert steady_saving(coto, plain) == pytest.approx(0.25)
+    with pytest.raises(ValueError, match="lora_history has dropped blocks"):
+        steady_saving(plain, coto)
+
+
 def test_bad_input_is_refused(tiny_task: Task, recipe: Recipe, runs: tuple[Run, Run]) -> None:
     model = cost(1, 10, 100)
     for masks in (torch.ones(2, 3), torch.ones(3, dtype=torch.bool), masks_of("xx"), torch.ones(0, 3, dtype=torch.bool), "xxx"):
@@ -143,5 +179,6 @@ def test_bad_input_is_refused(tiny_task: Task, recipe: Recipe, runs: tuple[Run, 
     with pytest.raises(ValueError, match=r"recipes must be .* got steps=\[\]"):
         train_in_turns(tiny_task, {})
     shorter = train_in_turns(tiny_task, {"a": replace(recipe, steps=1)})["a"]
-    with pytest.raises(ValueError, match="histories of 16 and 1 steps"):
-        saving_from_history(runs[0].history, shorter)
+    for saving in (saving_from_history, steady_saving):
+        with pytest.raises(ValueError, match="histories of 16 and 1 steps"):
+            saving(runs[0].history, shorter)

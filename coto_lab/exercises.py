@@ -1,0 +1,128 @@
+"""Checks of what a reader writes in the notebooks: they say what is wrong, not only that something is."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coto_lab.lora import LoRALinear
+
+LayerMaker = Callable[[nn.Linear, int, float], Any]  # Any: mypy takes the attributes of an nn.Module for tensors or modules
+
+_IN, _OUT, _R, _ALPHA = 64, 48, 4, 12.0  # all different, so that a transposed factor does not fit
+
+
+def check_lora(make: LayerMaker) -> list[str]:
+    """What is wrong with a LoRA layer written by hand; an empty list if nothing is.
+
+    Args:
+        make: the layer's class, called as ``make(base_layer, r, alpha)``; the layer has ``lora_A`` ``[r, in]`` and ``lora_B``
+            ``[out, r]``, and computes W x + b + s B A x with s = alpha / r.
+    """
+    base, x = _base_and_input()
+    layer = make(copy.deepcopy(base), _R, _ALPHA)
+    if complaints := _check_factors(layer):
+        return complaints
+    a, b = layer.lora_A, layer.lora_B
+    bound = 1 / math.sqrt(_IN)
+    if not 0.9 * bound < a.abs().max() <= bound:
+        complaints.append(
+            f"lora_A starts with entries up to {a.abs().max():.3f}, not {bound:.3f}: draw it by "
+            "nn.init.kaiming_uniform_(lora_A, a=math.sqrt(5))"
+        )
+    if b.any():
+        complaints.append("lora_B does not start at 0, so the adapter does not start as nothing")
+    adapter = {"lora_A", "lora_B"}
+    if unfrozen := [name for name, p in layer.named_parameters() if p.requires_grad and name not in adapter]:
+        complaints.append(f"{', '.join(unfrozen)} would train too: freeze it with base_layer.requires_grad_(False)")
+    _move_off_the_start(layer)
+    y = layer(x)
+    if wrong := _check_output(y, x, base, layer):
+        return [*complaints, wrong]
+    y.sum().backward()
+    lost = [name for name in sorted(adapter) if getattr(layer, name).grad is None]
+    return complaints + [f"{name} gets no gradient: does forward take its .data, or detach it?" for name in lost]
+
+
+def check_gate(make: LayerMaker) -> list[str]:
+    """What is wrong with the gate of a LoRA layer written by hand; an empty list if nothing is.
+
+    Args:
+        make: as in `check_lora`; the layer has an attribute ``gate``, True (open) or False (shut).
+    """
+    base, x = _base_and_input()
+    layer = make(copy.deepcopy(base), _R, _ALPHA)
+    if complaints := _check_factors(layer):
+        return complaints
+    _move_off_the_start(layer)
+    if getattr(layer, "gate", None) is not True:
+        return ["the layer needs an attribute gate that is True at the start: self.gate = True in __init__"]
+    layer.gate = False
+    y = layer(x.requires_grad_())
+    if not torch.equal(y, base(x)):
+        complaints.append("shut, the layer must return base_layer(x), to the last bit, and it does not")
+    y.sum().backward()
+    if any(factor.grad is not None for factor in (layer.lora_A, layer.lora_B)):
+        complaints.append("shut, the factors still get a gradient: do not multiply by the gate, return before the product")
+    layer.gate = True
+    if wrong := _check_output(layer(x), x, base, layer):
+        complaints.append(f"open again: {wrong}")
+    return complaints
+
+
+def _base_and_input() -> tuple[nn.Linear, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    base = nn.utils.skip_init(nn.Linear, _IN, _OUT)
+    with torch.no_grad():
+        for parameter in base.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 8)
+    return base, torch.randn(3, _IN, generator=generator)
+
+
+def _check_factors(layer: Any) -> list[str]:
+    parameters = dict(layer.named_parameters())
+    complaints = []
+    for name, shape in (("lora_A", (_R, _IN)), ("lora_B", (_OUT, _R))):
+        if name not in parameters:
+            complaints.append(f"{name} is not among the layer's parameters: self.{name} = nn.Parameter(...)")
+        elif parameters[name].shape != shape:
+            found, wanted = list(parameters[name].shape), "[r, in]" if name == "lora_A" else "[out, r]"
+            complaints.append(f"{name} has shape {found} where r = {_R}, in = {_IN}, out = {_OUT}; it should be {wanted}")
+    return complaints
+
+
+def _move_off_the_start(layer: Any) -> None:
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():  # at B = 0 one could not tell what forward does with the factors
+        for factor in (layer.lora_A, layer.lora_B):
+            factor.copy_(torch.randn(factor.shape, generator=generator) / 4)
+
+
+def _check_output(y: Tensor, x: Tensor, base: nn.Linear, layer: Any) -> str:
+    """One sentence on how y differs from W x + b + s B A x; empty if it does not."""
+    oracle = LoRALinear(copy.deepcopy(base), _R, _ALPHA, generator=torch.Generator().manual_seed(0))
+    oracle.lora_A, oracle.lora_B = layer.lora_A, layer.lora_B
+    with torch.no_grad():
+        right, alone = oracle(x), base(x)
+        update = right - alone
+        likely = {
+            "forward returns what the base layer returns: add s B A x": alone,
+            "forward returns s B A x alone: add what the base layer returns": update,
+            "the scale s = alpha / r is missing": alone + update / oracle.scaling,
+            "the scale is alpha: divide it by r": alone + update * _R,
+            "the scale is upside down: it is alpha / r": alone + update / oracle.scaling**2,
+            "the bias of the base layer is missing: call base_layer, not its weight alone": right - base.bias,
+        }
+        if y.shape != right.shape:
+            return f"forward returns shape {list(y.shape)} for x {list(x.shape)}; it should be {list(right.shape)}"
+        if torch.allclose(y, right, rtol=1e-4, atol=1e-5):
+            return ""
+        for sentence, wrong in likely.items():
+            if torch.allclose(y, wrong, rtol=1e-4, atol=1e-5):
+                return sentence
+        return f"forward differs from W x + b + s B A x by up to {(y - right).abs().max():.3g}"

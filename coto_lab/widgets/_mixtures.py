@@ -1,0 +1,180 @@
+"""What both explorers of mixtures share: all mixtures are scored once, and moving a slider only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+from torch import Tensor
+
+from coto_lab._numbers import whole_number
+from coto_lab.evaluation import Evaluator, Scores
+from coto_lab.figures._flips import SHOWN
+from coto_lab.probes.flips import Flips, flips
+from coto_lab.probes.interpolation import check_run, mixtures
+from coto_lab.run import Run
+from coto_lab.tasks import Task
+from coto_lab.widgets._view import View
+
+Job = tuple[str, Tensor]
+Bar = Callable[[Sequence[Job]], Iterable[Job]]
+
+_TOGETHER = 7  # mixtures scored between two moves of the progress bar: about a second
+_HOW = {"fuse": "average the factors A and B", "ensemble": "average the updates ΔW"}
+
+
+class MixtureView(View):
+    """Mixtures of a first run, which `take` brings, with partners of the same method; several methods side by side.
+
+    A subclass adds the controls that choose a mixture and connects them to `show`, and says by `_position`, `_place` and
+    `_figure` which one they choose, how to call it, and how to draw it.
+
+    Args:
+        task: a task of grey images, the one that the runs were trained on.
+        partners: method name -> the other runs.
+        weights: all mixtures that can be chosen, ``[P, 1 + partners]``; the first one is the first run alone.
+        controls: choose one of them.
+        css_class: as in `View`.
+        images: how many test images at most are read; they are evenly spaced over the test set.
+
+    Attributes:
+        how: the choice between ``"fuse"`` and ``"ensemble"``.
+        method: whose flips are shown.
+        progress: a bar that is seen while a choice of `how` is scored for the first time.
+
+    Raises:
+        ValueError: no partners; a partner of another task or base; ``images`` below 1.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        partners: Mapping[str, Sequence[Run]],
+        weights: Tensor,
+        controls: Sequence[widgets.Widget],
+        css_class: str,
+        images: int,
+    ):
+        if not partners:
+            raise ValueError("partners is empty: give a second run for at least one method.")
+        for name, others in partners.items():
+            for run in others:
+                check_run(task, run, f"partners[{name!r}]")
+        every = -(-len(task.test) // whole_number("images", images, 1))
+        self.task = replace(task, test=task.test.select(range(0, len(task.test), every)))
+        self._part = f"{len(self.task.test)} test images" + (f" (one in {every} of the test set)" if every > 1 else "")
+        self._evaluator = Evaluator(self.task)
+        self._partners, self._weights = {name: list(others) for name, others in partners.items()}, weights
+        self._runs: dict[str, Run] = {}
+        self._scores: dict[str, dict[str, Scores]] = {}  # by how
+        tips = [f"{how}: {words}" for how, words in _HOW.items()]
+        self.how = widgets.ToggleButtons(options=list(_HOW), description="mixture", tooltips=tips)
+        self.method = widgets.ToggleButtons(options=list(partners), description="digits of")
+        self.progress = widgets.IntProgress(description="scoring", layout={"display": "none"})
+        self._controls = [self.how, self.method, *controls]
+        choices = widgets.HBox([self.how, self.method, self.progress], layout={"flex_flow": "row wrap"})
+        super().__init__(self._figure({}, None), [choices, *controls], css_class)
+        self.how.observe(self._mix, "value")
+        self.method.observe(self.show, "value")
+        self._enable(False)
+        self.say("No first run yet. Run the cell that trains first, or hand finished runs to <code>take</code>.")
+
+    @property
+    def scores(self) -> dict[str, Scores] | None:
+        """Of what is shown, method name -> P variants; None before there are runs."""
+        return self._scores.get(self.how.value)
+
+    def take(self, runs: Mapping[str, Run]) -> None:
+        """Mix these finished runs, method name -> run, with their partners from now on; it takes seconds.
+
+        Raises:
+            ValueError: no runs; a method without a partner; a run of another task or base, or one that does not merge with its
+                partners. The view is as before.
+        """
+        if not runs or not runs.keys() <= self._partners.keys():
+            raise ValueError(
+                f"runs has {list(runs)}: give at least one, of methods that have a partner: {list(self._partners)}."
+            )
+        for name, run in runs.items():
+            check_run(self.task, run, f"runs[{name!r}]")
+        from tqdm.auto import tqdm
+
+        scores = self._score(runs, self.how.value, partial(tqdm, desc="mixtures", leave=False))
+        self._runs, self._scores = dict(runs), {self.how.value: scores}
+        if self.method.options != tuple(runs):
+            self.method.options = list(runs)
+        self._enable(True)
+        self.show()
+
+    def show(self, _: Any = None) -> None:
+        """Draw the mixture that is chosen, and say what it reads."""
+        if self.scores is None:
+            return
+        place = self._position()
+        scores, method = self.scores, self.method.value
+        changed = flips(scores[method], 0, place)
+        self._figure(scores, changed)
+        told = ", ".join(
+            f"{name} <b>{own.accuracy[place].item():.1%}</b> (loss {own.loss[place].item():.2f})"
+            for name, own in scores.items()
+        )
+        first = f"; the first {SHOWN} are shown" if len(changed) > SHOWN else ""
+        self.say(
+            f"{self._place(place)}, {self.how.value} ({_HOW[self.how.value]}), accuracy on {self._part}: {told}. "
+            f"{method} reads {len(changed)} of them differently than its first run alone: {changed.spoiled} were right there "
+            f"and are wrong here, {changed.mended} the other way round{first}."
+        )
+
+    def _position(self) -> int:
+        """Which of the mixtures the controls choose."""
+        raise NotImplementedError
+
+    def _place(self, position: int) -> str:
+        """What the sentence calls that mixture."""
+        raise NotImplementedError
+
+    def _figure(self, scores: Mapping[str, Scores], changed: Flips | None) -> Any:
+        """The figure, drawn anew in place; without scores, an empty one."""
+        raise NotImplementedError
+
+    def _mix(self, change: dict[str, Any]) -> None:
+        how = change["new"]
+        if self._runs and how not in self._scores:
+            try:
+                self._scores[how] = self._score(self._runs, how, self._bar)
+            except BaseException:  # the kernel's stop button, or adapters without a ΔW to average
+                self.how.value = change["old"]
+                raise
+        self.show()
+
+    def _score(self, runs: Mapping[str, Run], how: str, bar: Bar) -> dict[str, Scores]:
+        jobs = [(name, weights) for name in runs for weights in self._weights.split(_TOGETHER)]
+        parts: dict[str, list[Scores]] = {name: [] for name in runs}
+        for name, weights in bar(jobs):
+            parts[name].append(self._evaluator(mixtures([runs[name], *self._partners[name]], weights, how)))
+        return {name: _joined(own) for name, own in parts.items()}
+
+    def _bar(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """Like tqdm, for callbacks, whose output nobody sees."""
+        self._enable(False)
+        self.progress.max, self.progress.value, self.progress.layout.display = len(jobs), 0, ""
+        try:
+            for job in jobs:
+                yield job
+                self.progress.value += 1
+        finally:
+            self.progress.layout.display = "none"
+            self._enable(True)
+
+    def _enable(self, enabled: bool) -> None:
+        for control in self._controls:
+            control.disabled = not enabled
+
+
+def _joined(parts: Sequence[Scores]) -> Scores:
+    names = tuple(name for part in parts for name in part.names)
+    return Scores(names, torch.cat([part.logits for part in parts]), parts[0].labels)

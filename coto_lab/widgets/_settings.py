@@ -1,0 +1,85 @@
+"""What the next training will be: learning rate and schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import ipywidgets as widgets
+import traitlets
+
+from coto_lab import schedules
+from coto_lab.recipe import Recipe
+from coto_lab.schedules import Constant, Schedule
+from coto_lab.widgets._field import NumberField
+
+_RATES = (1e-4, 1e-1)
+
+
+class Settings(widgets.VBox):
+    """Controls that change recipes; observe ``recipes``.
+
+    A recipe is as it was given until a control is moved.
+
+    Args:
+        recipes: name -> recipe, at least one.
+
+    Attributes:
+        recipes: name -> recipe, as the controls have it.
+        lr: `NumberField`: learning rate of all recipes.
+        shape, start, ramp: schedule of the first recipe that drops blocks (``start`` is p itself if it is constant); not
+            shown where none does.
+        disabled: whether the controls are.
+    """
+
+    recipes = traitlets.Dict()
+    disabled = traitlets.Bool(False)
+
+    def __init__(self, recipes: Mapping[str, Recipe]):
+        first = next(iter(recipes.values()))
+        dropping = [name for name, recipe in recipes.items() if recipe.schedule != Constant()]
+        schedule = recipes[dropping[0]].schedule if dropping else Constant()
+        self.lr = NumberField("learning rate", first.lr, min(_RATES[0], first.lr), max(_RATES[1], first.lr), 0.05, log=True)
+        self.shape = widgets.Dropdown(
+            description="p(t)",
+            options=schedules.NAMES,
+            value=type(schedule).__name__,
+            style={"description_width": "5.5em"},
+            layout={"width": "17em"},
+        )
+        start = schedule.p if isinstance(schedule, Constant) else getattr(schedule, "start", 0.0)
+        self.start = NumberField("starts at", start, 0, 1, 0.05)
+        self.ramp = NumberField("is 1 after", getattr(schedule, "ramp", 0.75), 0, 1, 0.05, unit="of the steps")
+        rows = [widgets.HBox([self.lr, self.shape]), widgets.HBox([self.start, self.ramp])]
+        super().__init__(rows if dropping else [self.lr])
+        self.recipes = dict(recipes)
+        self.lr.observe(self._set_rate, "value")
+        for control in (self.shape, self.start, self.ramp):
+            control.observe(lambda _: self._set_schedule(dropping[0]), "value")
+        self.observe(self._enable, "disabled")
+        self._enable()
+
+    def __str__(self) -> str:
+        """What trains next, in words."""
+        return "; ".join(
+            f"{name} at learning rate {recipe.lr:g}" + (f", {recipe.schedule}" if recipe.schedule != Constant() else "")
+            for name, recipe in self.recipes.items()
+        )
+
+    def _set_rate(self, _: Any) -> None:
+        self.recipes = {name: replace(recipe, lr=self.lr.value) for name, recipe in self.recipes.items()}
+
+    def _set_schedule(self, name: str) -> None:
+        self._enable()
+        self.recipes = self.recipes | {name: replace(self.recipes[name], schedule=self._schedule())}
+
+    def _schedule(self) -> Schedule:
+        if self.shape.value == "Constant":
+            return Constant(self.start.value)
+        return getattr(schedules, self.shape.value)(self.start.value, 1.0, self.ramp.value)
+
+    def _enable(self, _: Any = None) -> None:
+        for control in (self.lr, self.shape, self.start, self.ramp):
+            control.disabled = self.disabled
+        self.ramp.disabled = self.disabled or self.shape.value == "Constant"

@@ -1,0 +1,67 @@
+"""What all views share: one figure, one sentence that says what it shows, and a way to be seen where nothing moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets as widgets
+import plotly.graph_objects as go
+
+from coto_lab.figures import CONFIG
+from coto_lab.notebook import where
+
+
+class View(widgets.VBox):
+    """Controls above, a figure in the middle, a sentence below that says in words what the figure shows.
+
+    Where widgets cannot live (a headless kernel, a page being built) the figure is shown as it stands, and the sentence.
+
+    Args:
+        figure: drawn once; views change it in place.
+        controls: what stands above it.
+        css_class: ``"coto-..."``, by which tests and style sheets find the view.
+
+    Attributes:
+        figure: a ``FigureWidget``. Each one sends its own copy of plotly's JavaScript to the browser, so a view has one.
+        text: the sentence.
+    """
+
+    def __init__(self, figure: go.Figure, controls: Sequence[widgets.Widget], css_class: str):
+        self.figure = go.FigureWidget(figure)
+        self.figure._config = self.figure._config | CONFIG
+        # As wide as the notebook; set once it is seen, since plotly draws before the element has a width.
+        self.figure.observe(lambda _: self.figure.update_layout(autosize=True), "_view_count")
+        self.text = widgets.HTML()
+        super().__init__([*controls, self.figure, self.text])
+        self.add_class("coto-view")
+        self.add_class(css_class)
+
+    def say(self, sentence: str) -> None:
+        """Change the sentence; screen readers read it out."""
+        self.text.value = spoken(sentence)
+
+    def still(self) -> go.Figure:
+        """The figure as it stands, apart from the widget."""
+        return go.Figure(self.figure.to_dict())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        if where().live:
+            # What was drawn in a batch before the figure is on the screen reaches the browser in parts only. Shown by itself a
+            # figure is sent whole; within a box nobody asks it to.
+            self.figure._repr_mimebundle_()
+            return super()._repr_mimebundle_(**kwargs)
+        from IPython.display import display
+
+        display(self.still())
+        return {"text/plain": plain(self.text.value)}
+
+
+def spoken(sentence: str) -> str:
+    """HTML of a sentence that screen readers read out when it changes."""
+    return f'<span aria-live="polite">{sentence}</span>'
+
+
+def plain(html: str) -> str:
+    """The words of what `spoken` made."""
+    return html.removeprefix('<span aria-live="polite">').removesuffix("</span>")

@@ -1,0 +1,93 @@
+"""Sliders over the triangle between three runs: what does a mixture of them read?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+
+from coto_lab.evaluation import Scores
+from coto_lab.figures.simplex import simplex_explorer_figure
+from coto_lab.probes.flips import Flips
+from coto_lab.probes.simplex import Simplex, barycentric_grid, corner_names
+from coto_lab.run import Run
+from coto_lab.tasks import Task
+from coto_lab.widgets._mixtures import MixtureView
+
+_PARTS = 6  # halves, thirds and 1:1:1 are among the mixtures
+_GRID = barycentric_grid(_PARTS)
+
+
+class SimplexExplorer(MixtureView):
+    """Mix three runs of each method: accuracy and loss at every mixture on a triangle, and the digits that flip.
+
+    The weights are sixths. Two sliders set how many of them the first and the second run get, the third gets the rest; where
+    both ask for more than there is, the other slider gives way.
+
+    Args:
+        task: a task of grey images, the one that the runs were trained on.
+        partners: method name -> second and third run.
+        runs: method name -> first run; None waits for `take`.
+        images: how many test images at most are read; they are evenly spaced over the test set.
+
+    Attributes:
+        parts: the two sliders, and a third that follows them.
+        how, method, progress, scores: as in `MixtureView`.
+
+    Raises:
+        ValueError: no partners, or not two of a method; a partner of another task or base; ``images`` below 1; what `take`
+            refuses.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        partners: Mapping[str, Sequence[Run]],
+        runs: Mapping[str, Run] | None = None,
+        images: int = 410,
+    ):
+        for name, others in partners.items():
+            if len(others) != 2:
+                raise ValueError(f"partners[{name!r}] has {len(others)} runs: a triangle needs 2 besides the first run.")
+        look = {"min": 0, "max": _PARTS, "style": {"description_width": "11em"}, "layout": {"width": "30em"}}
+        self.parts = [
+            widgets.IntSlider(value=_PARTS // 3, description=f"{which} run, sixths", **look)
+            for which in ("first", "second", "third")
+        ]
+        super().__init__(task, partners, _GRID, self.parts, "coto-simplex", images)
+        for slider in self.parts[:2]:
+            slider.observe(self._moved, "value")
+        if runs is not None:
+            self.take(runs)
+
+    def _moved(self, change: dict[str, Any]) -> None:
+        first, second, third = self.parts
+        if first.value + second.value > _PARTS:
+            other = second if change["owner"] is first else first
+            other.value = _PARTS - change["new"]  # which is a move, too, and draws
+            return
+        third.value = _PARTS - first.value - second.value
+        self.show()
+
+    def _enable(self, enabled: bool) -> None:
+        super()._enable(enabled)
+        self.parts[2].disabled = True  # it follows
+
+    def _position(self) -> int:
+        first, second, _ = self.parts
+        left = _PARTS - first.value  # the grid: the first weight falls from 1, and the second from what is left
+        return left * (left + 1) // 2 + left - second.value
+
+    def _place(self, position: int) -> str:
+        return "At {} : {} : {} sixths of the three runs".format(*(slider.value for slider in self.parts))
+
+    def _figure(self, scores: Mapping[str, Scores], changed: Flips | None) -> Any:
+        records = {name: self._record(name, scores[name]) if name in scores else None for name in self._partners}
+        images = self.task.test_batch["pixel_values"]
+        figure = getattr(self, "figure", None)
+        return simplex_explorer_figure(records, self._position(), changed, images, self.task.classes, figure)
+
+    def _record(self, name: str, scores: Scores) -> Simplex:
+        corners = corner_names([self._runs[name], *self._partners[name]])
+        return Simplex(_GRID, scores.accuracy, scores.loss, self.how.value, corners)

@@ -1,0 +1,62 @@
+"""The notebook on interpolation in a real browser: the explorers are moved by keyboard, and what the page shows follows."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Locator, Page, expect
+
+NOTEBOOK = "04_interpolation.ipynb"
+
+# Accuracy along the line, and where its mark stands, as the figure in the page has them.
+SHOWN = """plot => {
+    const trace = name => plot._fullData.find(trace => trace.name === name);
+    return {curve: Array.from(trace('LoRA').y), x: trace('LoRA, here').x[0], y: trace('LoRA, here').y[0],
+            line: plot.layout.shapes[0].x0, strip: Array.from(trace('what was read').text ?? [])};
+}"""
+
+
+def wait_for(view: Locator, words: str) -> Locator:
+    """Until the sentence below the figure says so."""
+    sentence = view.locator("[aria-live]")
+    expect(sentence).to_contain_text(words, timeout=60_000)
+    return sentence
+
+
+def test_the_explorers_follow_the_keyboard_and_change_with_the_kind_of_mixture(page: Page, run_all, assert_healthy) -> None:
+    assert run_all(page, NOTEBOOK, timeout=300) == []
+    assert_healthy(page)
+
+    view = page.locator(".coto-interpolation")
+    plot = view.locator(".js-plotly-plot")
+    wait_for(view, "At α = 0.50, fuse")
+    middle = plot.evaluate(SHOWN)
+    assert middle["x"] == middle["line"] == 0.5 and len(middle["curve"]) == 21 and middle["y"] == middle["curve"][10]
+    view.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowLeft")
+    sentence = wait_for(view, "At α = 0.45, fuse")
+    moved = plot.evaluate(SHOWN)
+    assert moved["x"] == moved["line"] == 0.45 and moved["y"] == moved["curve"][9]
+    assert f"LoRA {moved['y']:.1f}%" in sentence.inner_text()
+    page.keyboard.press("Home")
+    wait_for(view, "LoRA reads 0 of them differently")
+    assert plot.evaluate(SHOWN)["strip"] == [] and len(middle["strip"]) > 0
+
+    view.get_by_role("button", name="ensemble").focus()
+    page.keyboard.press("Space")
+    expect(view.locator(".progress-bar")).to_be_visible()
+    wait_for(view, "At α = 0.00, ensemble")
+    expect(view.locator(".progress-bar")).to_be_hidden()
+    averaged = plot.evaluate(SHOWN)["curve"]
+    assert averaged[0] == middle["curve"][0] and averaged[10] > middle["curve"][10] + 5, "the valley is gone"
+    view.get_by_role("button", name="fuse").click()
+    wait_for(view, "At α = 0.00, fuse")
+    assert plot.evaluate(SHOWN)["curve"] == middle["curve"]
+
+    triangle = page.locator(".coto-simplex")
+    wait_for(triangle, "At 2 : 2 : 2 sixths")
+    triangle.locator(".noUi-handle").first.focus()
+    page.keyboard.press("End")
+    wait_for(triangle, "At 6 : 0 : 0 sixths")  # the second slider gave way
+    triangle.locator(".noUi-handle").nth(1).focus()
+    page.keyboard.press("ArrowRight")
+    wait_for(triangle, "At 5 : 1 : 0 sixths")
+    assert page.left_home == []  # type: ignore[attr-defined]

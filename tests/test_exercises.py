@@ -1,0 +1,124 @@
+"""The checks find what readers do wrong, and let through what is right."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from coto_lab import LoRALinear
+from coto_lab.exercises import LayerMaker, check_gate, check_lora
+
+
+class Right(nn.Module):
+    """What the notebook's solution does; the wrong ones below change one thing each."""
+
+    def __init__(self, base_layer: nn.Linear, r: int, alpha: float):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / r
+        self.lora_A = nn.Parameter(torch.empty(r, base_layer.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(base_layer.out_features, r))
+        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
+        self.gate = True
+
+    def update(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(F.linear(x, self.lora_A), self.lora_B) * self.scaling
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base_layer(x) + self.update(x) if self.gate else self.base_layer(x)
+
+
+def built(change: object, at: str) -> LayerMaker:
+    """The right layer with one thing changed after it is built."""
+
+    def make(base_layer: nn.Linear, r: int, alpha: float) -> nn.Module:
+        layer = Right(base_layer, r, alpha)
+        setattr(layer, at, change(layer) if callable(change) else change)
+        return layer
+
+    return make
+
+
+def forwards(forward: object) -> type[Right]:
+    return type("Wrong", (Right,), {"forward": forward})
+
+
+def transposed(base_layer: nn.Linear, r: int, alpha: float) -> nn.Module:
+    layer = Right(base_layer, r, alpha)
+    layer.lora_A = nn.Parameter(layer.lora_A.data.T.clone())
+    return layer
+
+
+def trains_the_base(base_layer: nn.Linear, r: int, alpha: float) -> nn.Module:
+    layer = Right(base_layer, r, alpha)
+    layer.base_layer.requires_grad_(True)
+    return layer
+
+
+def plain_tensors(base_layer: nn.Linear, r: int, alpha: float) -> nn.Module:
+    layer = Right(base_layer, r, alpha)
+    del layer.lora_A
+    layer.lora_A = torch.zeros(r, base_layer.in_features)
+    return layer
+
+
+@pytest.mark.parametrize("make", [Right, LoRALinear])
+def test_right_layers_pass(make: LayerMaker) -> None:
+    assert check_gate(make) == []
+    assert check_lora(make) == []
+
+
+WRONG = {
+    "returns what the base layer returns": forwards(lambda self, x: self.base_layer(x)),
+    "returns s B A x alone": forwards(lambda self, x: self.update(x)),
+    "the scale s = alpha / r is missing": built(1.0, "scaling"),
+    "the scale is alpha": built(lambda layer: layer.scaling * layer.lora_A.shape[0], "scaling"),
+    "upside down": built(lambda layer: 1 / layer.scaling, "scaling"),
+    "the bias of the base layer is missing": forwards(lambda self, x: F.linear(x, self.base_layer.weight) + self.update(x)),
+    "differs from W x + b + s B A x by up to": built(7.0, "scaling"),
+    "returns shape [3, 3]": forwards(lambda self, x: self.base_layer(x) @ self.base_layer(x).T),
+    "lora_A has shape [64, 4]": transposed,
+    "lora_A is not among the layer's parameters": plain_tensors,
+    "lora_A starts with entries up to 0.000": built(lambda layer: nn.Parameter(torch.zeros_like(layer.lora_A)), "lora_A"),
+    "lora_B does not start at 0": built(lambda layer: nn.Parameter(torch.ones_like(layer.lora_B)), "lora_B"),
+    "base_layer.weight, base_layer.bias would train too": trains_the_base,
+    "lora_B gets no gradient": forwards(
+        lambda self, x: self.base_layer(x) + F.linear(F.linear(x, self.lora_A), self.lora_B.data) * self.scaling
+    ),
+}
+
+
+@pytest.mark.parametrize("complaint", WRONG)
+def test_what_is_wrong_is_named(complaint: str) -> None:
+    (found,) = check_lora(WRONG[complaint])
+    assert complaint in found
+
+
+def test_two_faults_are_two_complaints() -> None:
+    def make(base_layer: nn.Linear, r: int, alpha: float) -> nn.Module:
+        layer = built(1.0, "scaling")(base_layer, r, alpha)
+        nn.init.ones_(layer.lora_B)
+        return layer
+
+    start, scale = check_lora(make)
+    assert "lora_B does not start at 0" in start and "scale" in scale
+
+
+WRONG_GATES = {
+    "needs an attribute gate": built(None, "gate"),
+    "multiply": forwards(lambda self, x: self.base_layer(x) + self.update(x) * self.gate),
+    "to the last bit": forwards(
+        lambda self, x: self.base_layer(x) * (1 if self.gate else 1 + 1e-6) + self.update(x) * self.gate
+    ),
+    "open again: forward returns what the base layer returns": forwards(lambda self, x: self.base_layer(x)),
+    "lora_A has shape [64, 4]": transposed,
+}
+
+
+@pytest.mark.parametrize("complaint", WRONG_GATES)
+def test_what_is_wrong_with_a_gate_is_named(complaint: str) -> None:
+    assert any(complaint in found for found in check_gate(WRONG_GATES[complaint]))

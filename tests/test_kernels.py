@@ -1,0 +1,177 @@
+"""The live training in real kernels: the newest ipykernel, and what Colab has (``tests/colab.txt``)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Empty
+
+import nbformat
+import pytest
+from jupyter_client import KernelManager
+from jupyter_client.blocking import BlockingKernelClient
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+COLAB = ROOT / ".venv/colab"
+STEPS = 100_000
+START, PAUSE, STOP = range(3)
+
+SETUP = f"""
+from coto_lab import Linear, Recipe, load_task
+from coto_lab.notebook import setup
+from coto_lab.widgets import LiveTraining
+setup(threads=1)
+recipes = {{"LoRA": Recipe(steps={STEPS}), "CoTo": Recipe(schedule=Linear(), steps={STEPS})}}
+live = LiveTraining(load_task("digits"), recipes)
+print(*(button.comm.comm_id for button in (live.start, live.pause, live.stop)))
+"""
+
+
+def colab_environment() -> dict[str, str]:
+    """Variables under which Python finds Colab's ipykernel, IPython and ipywidgets first."""
+    if not COLAB.exists():
+        pytest.fail(
+            f"{COLAB} is missing: it holds what Colab runs its cells with. Make it: {sys.executable} -m pip install --no-deps "
+            f"--target {COLAB} -r {ROOT / 'tests/colab.txt'}",
+            pytrace=False,
+        )
+    return {"PYTHONPATH": str(COLAB), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+
+
+@pytest.fixture(params=["newest", "colab"])
+def environment(request: pytest.FixtureRequest) -> dict[str, str]:
+    return os.environ | (colab_environment() if request.param == "colab" else {}) | {"COTO_LAB_FAST": "1"}
+
+
+class Kernel:
+    """A kernel that is told to run cells, and gets clicks as a browser sends them."""
+
+    def __init__(self, manager: KernelManager, client: BlockingKernelClient):
+        self.manager, self.client = manager, client
+        self.said: dict[str, str] = {}  # by the message that asked
+        self.replied: list[str] = []
+
+    def send(self, code: str) -> str:
+        """Ask to run a cell, and do not wait."""
+        return self.client.execute(code)
+
+    def run(self, code: str) -> str:
+        """Run a cell; what it printed."""
+        return self.wait(self.send(code))
+
+    def wait(self, message: str, seconds: float = 60) -> str:
+        """What a cell printed, once the kernel has replied to it."""
+        end = time.monotonic() + seconds
+        while message not in self.replied:
+            assert time.monotonic() < end, f"no reply after {seconds} s; printed so far: {self.said}"
+            try:
+                reply = self.client.get_shell_msg(timeout=0.1)
+            except Empty:
+                pass
+            else:
+                assert reply["content"].get("status") == "ok", reply["content"]
+                self.replied.append(reply["parent_header"]["msg_id"])
+        time.sleep(0.2)  # what was printed comes another way
+        while True:
+            try:
+                output = self.client.get_iopub_msg(timeout=0.1)
+            except Empty:
+                return self.said.get(message, "")
+            if output["msg_type"] == "stream":
+                asked = output["parent_header"]["msg_id"]
+                self.said[asked] = self.said.get(asked, "") + output["content"]["text"]
+
+    def click(self, button: str) -> None:
+        data = {"method": "custom", "content": {"event": "click"}}
+        self.client.shell_channel.send(self.client.session.msg("comm_msg", {"comm_id": button, "data": data}))
+
+
+@pytest.fixture
+def kernel(environment: dict[str, str]) -> Iterator[Kernel]:
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(env=environment, stderr=subprocess.DEVNULL)
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        yield Kernel(manager, client)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def test_the_live_notebook_runs_headless(environment: dict[str, str]) -> None:
+    notebook = nbformat.read(ROOT / "notebooks/03_training_live.ipynb", as_version=4)
+    versions = "import ipykernel, ipywidgets; print(ipykernel.__version__, ipywidgets.__version__)"
+    notebook.cells.append(nbformat.v4.new_code_cell(versions))
+    client = NotebookClient(
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        resources={"metadata": {"path": ROOT / "notebooks"}},
+        store_widget_state=False,
+    )
+    client.execute(env=environment)
+    found = notebook.cells[-1].outputs[0].text.split()
+    assert found == ["6.17.1", "7.7.1"] if "PYTHONPATH" in environment else int(found[0].split(".")[0]) >= 7
+
+
+def test_a_cell_that_trains_hears_pause_stop_and_interrupt_and_the_next_cell_waits(kernel: Kernel) -> None:
+    buttons = kernel.run(SETUP).splitlines()[-1].split()
+    training = kernel.send("runs = await live.train()\nprint('trained', len(runs['LoRA'].history), live.text.value)")
+    after = kernel.send("print('after', len(runs['CoTo'].history))")
+    time.sleep(3)
+    kernel.click(buttons[PAUSE])
+    time.sleep(1)
+    kernel.click(buttons[STOP])
+    trained, then = kernel.wait(training), kernel.wait(after)
+    assert trained.startswith("trained ") and "Stopped:" in trained
+    steps = trained.split()[1]
+    assert 0 < int(steps) < STEPS and then.split() == ["after", steps]
+
+    training = kernel.send("runs = await live.train()\nprint(len(runs['LoRA'].history))")
+    time.sleep(3)
+    kernel.manager.interrupt_kernel()
+    assert 0 < int(kernel.wait(training)) < STEPS
+
+
+def test_start_trains_while_the_kernel_is_free_and_pause_and_stop_work(kernel: Kernel) -> None:
+    buttons = kernel.run(SETUP).splitlines()[-1].split()
+
+    def says(state: str, beyond: int = 0) -> int:
+        """The number of steps, once the view says that state, and more steps than ``beyond``."""
+        end = time.monotonic() + 30
+        while True:
+            said, steps = kernel.run("print(live.text.value.split('>')[1].split(':')[0], live._race.done)").rsplit(maxsplit=1)
+            if said == state and int(steps) > beyond:
+                return int(steps)
+            assert time.monotonic() < end, f"it says {said!r} at step {steps}"
+
+    kernel.click(buttons[START])
+    says("Training", beyond=says("Training"))
+    kernel.click(buttons[PAUSE])
+    held = says("Paused")
+    time.sleep(1)
+    assert says("Paused") == held
+    kernel.click(buttons[PAUSE])
+    says("Training", beyond=held)
+    kernel.click(buttons[STOP])
+    assert 0 < says("Stopped") < STEPS
+    assert kernel.run("print(len(live.runs['LoRA'].history) == live._race.done, live.start.disabled)").split() == [
+        "True",
+        "False",
+    ]
+
+
+def test_all_views_work_with_what_colab_has() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/widgets"]
+    theirs = "ignore:Deprecated in traitlets 4.1:DeprecationWarning"  # ipywidgets 7 with a traitlets newer than itself
+    done = subprocess.run(
+        [*command, "-W", theirs], cwd=ROOT, env=os.environ | colab_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

@@ -1,0 +1,167 @@
+"""The pages: a site is built from one tiny notebook, and looked at as a browser would that has no network."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).parents[1]
+
+TEXT = r"""# A tiny notebook
+
+The scale is $s = \tfrac{\alpha}{r}$, and
+
+$$\mathbb{E}_\delta\big[\ell(f_\delta)\big] \;\ge\; \sum_{j=0}^{L} \underbrace{\binom{L}{j}\, p^j}_{\texttt{weights}}$$
+
+<details><summary>Hint</summary>
+
+Look at $W_i x$.
+</details>
+"""
+SETUP = "from coto_lab.notebook import setup\n\nhere = setup(threads=1)"
+FIGURE = "import plotly.graph_objects as go\n\ngo.Figure(go.Scatter(y=[1, 4, 9]))"
+WIDGET = "from coto_lab.widgets import Prediction\n\nPrediction('How much?')"
+VIEW = """from coto_lab.widgets._view import View
+
+view = View(go.Figure(go.Bar(y=[2, 3])), [], "coto-tiny")
+view.say("Two bars.")
+view"""
+PROGRESS = "from tqdm.auto import tqdm\n\nfor _ in tqdm(range(3), desc='a progress' + ' bar'):\n    pass"
+FOLDED = {"jupyter": {"source_hidden": True}}
+ALL_FOLDED = {"jupyter": {"source_hidden": True, "outputs_hidden": True}}
+
+
+def build(root: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "pages/build.py"), "--root", str(root), "--out", str(out)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a repository has that becomes pages."""
+    root = tmp_path_factory.mktemp("repository")
+    cells = [
+        new_markdown_cell(TEXT),
+        new_code_cell(SETUP),
+        *(new_code_cell(source, id=name) for name, source in [("figure", FIGURE), ("widget", WIDGET), ("view", VIEW)]),
+        new_code_cell(PROGRESS),
+        new_code_cell("print('folded ' + 'away')", metadata=FOLDED),
+        new_code_cell("print('all ' + 'of it')", metadata=ALL_FOLDED),
+    ]
+    for folder in ("notebooks", "data/evidence", "data/glyph-vit"):
+        (root / folder).mkdir(parents=True)
+    nbformat.write(new_notebook(cells=cells), root / "notebooks/00_tiny.ipynb")
+    texts = {
+        "README.md": "# A lab\n\n[tiny](notebooks/00_tiny.ipynb), [evidence](EVIDENCE.md), [licence](LICENSE)",
+        "EVIDENCE.md": "# Evidence\n\n![a picture](data/evidence/a.svg)",
+        "data/evidence/a.svg": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>',
+    }
+    others = ("CONTRIBUTING.md", "CITATION.cff", "LICENSE", "data/README.md", "data/glyph-vit/README.md")
+    for name, text in (texts | dict.fromkeys(others, "# Title")).items():
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.fixture(scope="module")
+def site(root: Path) -> Path:
+    before = (root / "notebooks/00_tiny.ipynb").read_bytes()
+    done = build(root, root / "_site")
+    assert done.returncode == 0, done.stderr
+    assert (root / "notebooks/00_tiny.ipynb").read_bytes() == before
+    return root / "_site"
+
+
+@pytest.fixture(scope="module")
+def page(site: Path) -> str:
+    return (site / "notebooks/00_tiny.html").read_text(encoding="utf-8")
+
+
+class Loads(HTMLParser):
+    """What a browser fetches when it opens a page; links that a reader may click are left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag not in ("a", "form"):
+            self.found += [value for name in ("src", "href", "srcset", "data", "poster") if (value := found.get(name))]
+
+
+def test_figures_are_in_the_page(page: str) -> None:
+    assert re.findall(r'<div id="(figure-[\w-]+)" class="plotly-graph-div"', page) == ["figure-figure-0", "figure-view-0"]
+    assert page.count("Plotly.newPlot(") == 2
+    assert 'showSendToCloud": false' in page
+    assert page.index('src="../_static/plotly.min.js"') < page.index("Plotly.newPlot("), "it must be there before it is used"
+
+
+def test_plotly_is_stored_once_and_loaded_where_it_is_needed(site: Path) -> None:
+    files = [file for file in site.rglob("*") if file.is_file()]
+    assert [file for file in files if file.stat().st_size > 2e6] == [site / "_static/plotly.min.js"]
+    assert "plotly.min.js" not in (site / "EVIDENCE.html").read_text(encoding="utf-8")
+
+
+def test_nothing_comes_from_another_machine(site: Path) -> None:
+    for file in site.rglob("*.html"):
+        loads = Loads()
+        loads.feed(file.read_text(encoding="utf-8"))
+        for address in loads.found:
+            assert not re.match(r"(?:\w+:)?//", address), f"{file.name} loads {address}"
+            path = (file.parent / address.split("?")[0].split("#")[0]).resolve()
+            assert path.exists(), f"{file.name} loads {address}, which is not there"
+    for file in site.rglob("*.css"):
+        assert not re.search(r"@import|url\(\s*[\"']?(?:\w+:)?//", file.read_text(encoding="utf-8")), file
+
+
+def test_maths_is_drawn(page: str) -> None:
+    assert page.count("<math ") == 3
+    assert page.count('<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">') == 1
+    assert "<mfrac>" in page and "<munder" in page
+    assert "tfrac" not in page and "$" not in re.sub(r"<script.*?</script>", "", page, flags=re.S)
+
+
+def test_widgets_and_progress_bars(page: str) -> None:
+    assert page.count("Here a widget waits for you") == 1, "the prediction; a view shows its figure and sentence"
+    assert "Two bars." in page
+    assert "a progress bar" not in page and "widget-view" not in page
+
+
+def test_solutions_are_folded(page: str) -> None:
+    folded = re.findall(r"<details class=\"([^\"]*)\">(.*?)</details>", page, flags=re.S)
+    solutions = [(kind, body) for kind, body in folded if "hide" in kind]
+    assert len(solutions) == 2
+    assert "folded away" not in solutions[0][1] and "folded away" in page
+    assert "all of it" in solutions[1][1]
+    assert "<summary>Hint</summary>" in page
+
+
+def test_index_links_to_all_and_can_be_searched(site: Path) -> None:
+    index = (site / "index.html").read_text(encoding="utf-8")
+    for name in ("notebooks/00_tiny.html", "EVIDENCE.html", "CONTRIBUTING.html", "data/README.html"):
+        assert f'href="{name}"' in index
+    assert "tini" in (site / "searchindex.js").read_text(encoding="utf-8"), "the stem of tiny"
+    assert (site / "search.html").exists()
+
+
+def test_broken_link_is_told(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("_site"))
+    notebook = new_notebook(cells=[new_markdown_cell("# Elsewhere\n\n[gone](gone.ipynb)")])
+    nbformat.write(notebook, tmp_path / "notebooks/00_tiny.ipynb")
+    done = build(tmp_path, tmp_path / "_site")
+    assert done.returncode == 1 and "gone.ipynb" in done.stderr
+    assert not (tmp_path / "_site").exists()
+
+
+def test_foreign_folder_is_not_deleted(root: Path) -> None:
+    done = build(root, root / "data")
+    assert done.returncode == 1 and "holds no pages" in done.stderr
+    assert (root / "data/README.md").exists()

@@ -1,0 +1,34 @@
+"""What the notebooks quote from EVIDENCE.md in their text is what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EVIDENCE = json.loads((ROOT / "data" / "evidence" / "evidence.json").read_text(encoding="utf-8"))
+PAGE = (ROOT / "EVIDENCE.md").read_text(encoding="utf-8")
+QUOTING = ["02_schedules.ipynb"]
+
+
+def words(name: str) -> str:
+    cells = json.loads((ROOT / "notebooks" / name).read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
+@pytest.mark.parametrize("name", QUOTING)
+def test_every_difference_with_its_interval_is_in_the_evidence(name: str) -> None:
+    quoted = re.findall(r"[+-]\d+\.\d+ \[[+-]\d+\.\d+, [+-]\d+\.\d+\]", words(name))
+    assert quoted and [difference for difference in quoted if difference not in PAGE] == []
+
+
+def test_the_table_of_the_schedules_has_its_numbers_in_their_places() -> None:
+    rows = {"sine": "CoTo sine", "exponential": "CoTo exponential", "stochastic depth": "stochastic depth"}
+    for row, method in rows.items():
+        cells = EVIDENCE["schedules"]["differences"][f"{method} - CoTo"]
+        expected = [f"{d['mean']:+.1f} [{d['low']:+.1f}, {d['high']:+.1f}]" for d in cells.values()]
+        assert list(cells) == ["all adapters", "fused 1:1", "every other block"]
+        assert f"| {row} | {' | '.join(expected)} |" in words("02_schedules.ipynb")
