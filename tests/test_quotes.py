@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EVIDENCE = json.loads((ROOT / "data" / "evidence" / "evidence.json").read_text(encoding="utf-8"))
 PAGE = (ROOT / "EVIDENCE.md").read_text(encoding="utf-8")
-QUOTING = ["02_schedules.ipynb"]
+QUOTING = ["02_schedules.ipynb", "04_interpolation.ipynb", "09_cost.ipynb"]
 
 
 def words(name: str) -> str:

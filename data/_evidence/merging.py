@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from _evidence.lab import Lab
-from _evidence.markdown import figure, method_table, table
+from _evidence.markdown import figure, interval, method_table, spread, table
 from _evidence.records import PAIRS, TRIPLES, Claim, Numbers, Section, against_lora, compare
 from coto_lab import Variant, merge
 from coto_lab.figures.pairs import pairs_figure
-from coto_lab.gallery import METHODS
+from coto_lab.gallery import METHODS, SWEPT
 from coto_lab.probes.interpolation import Curve
 
 ALPHAS = (0.0, 1 / 3, 1 / 2, 2 / 3, 1.0)
@@ -35,6 +35,10 @@ def measure(lab: Lab, done: Numbers) -> Section:
         "1:1:1": against_lora(three, TRIPLES),
         "ensemble 1:1": against_lora(ensemble, PAIRS),
     }
+    # PEFT's linear add_weighted_adapter gives the factors the roots of the weights: each run's own update keeps a half.
+    root = 0.5**0.5
+    rooted = {m: lab.score([merge([lab.adapters(m)[i] for i in pair], weights=[root, root]) for pair in PAIRS]) for m in SWEPT}
+    roots = against_lora(rooted, PAIRS)
     loss = against_lora({m: [c.loss[_HALF].item() for c in own] for m, own in curves.items()}, PAIRS)
 
     def claim(column: str, words: str, paper: str, groups: list[tuple[int, ...]] = PAIRS) -> Claim:
@@ -54,8 +58,15 @@ def measure(lab: Lab, done: Numbers) -> Section:
             "In an ensemble (average of ΔW), CoTo is better than LoRA",
             "six GLUE tasks merged: 57.2 against 53.0 (table r1); nine tasks on LLaMA-2-7B: 56.7 against 56.8",
         ),
+        Claim(
+            topic=3,
+            text="Fused 1:1 by PEFT's own rule (factors times the roots of the weights), CoTo is better",
+            paper="not reported",
+            kind="above",
+            parts={"": compare(roots["CoTo"], roots["LoRA"], PAIRS)},
+        ),
     ]
-    return Section({"scores": scores, "loss": loss}, claims, {"interpolation": pairs_figure(curves)})
+    return Section({"scores": scores, "roots": roots, "loss": loss}, claims, {"interpolation": pairs_figure(curves)})
 
 
 def _curves(lab: Lab, method: str) -> list[Curve]:
@@ -92,6 +103,7 @@ def text(evidence: Numbers) -> str:
         "1:1:1": scores["1:1:1"],
         "ensemble 1:1": scores["ensemble 1:1"],
     }
+    roots = evidence["merging"]["roots"]
     return f"""## 3. Merging
 
 Linear fusion averages the factors A and B of two or three seeds; an ensemble averages the updates ΔW. Test accuracy in %,
@@ -101,6 +113,10 @@ value for 1:2 is the mean of its 1:2 and its 2:1.
 {method_table(columns)}
 
 {figure("interpolation", "accuracy and loss on the lines between pairs of seeds, by linear fusion")}
+
+How the factors are weighted decides. An average (weights of one half) leaves a quarter of each run's own update. PEFT's
+`add_weighted_adapter` with `combination_type="linear"` takes the roots of the weights, which leaves a half: fused 1:1 so, LoRA
+has {spread(roots["LoRA"])}, CoTo {spread(roots["CoTo"])}, difference {interval(roots["CoTo"]["difference"])}.
 
 The paper has:
 
