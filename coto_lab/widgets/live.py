@@ -22,6 +22,7 @@ from coto_lab.widgets._settings import Settings
 from coto_lab.widgets._view import View
 
 _DRAW_EVERY = 0.25  # seconds: a browser falls behind above 4 to 5 drawings a second, and nothing tells the kernel
+_DRAW_REST = 12  # times as long as a drawing took: so drawing takes no more than a thirteenth of the time
 _LISTEN_EVERY = 0.05
 _PART = 4  # of the test images, one in so many is scored
 
@@ -115,15 +116,17 @@ class LiveTraining(View):
 
     async def _train(self, race: Race, in_cell: bool) -> dict[str, Run]:
         drawn = heard = time.monotonic()
+        rest = _DRAW_EVERY
         try:
             while not (race.over or race.stopping):
                 race.step()
                 if time.monotonic() - heard > _LISTEN_EVERY:
                     await listen(in_cell)
                     heard = time.monotonic()
-                if time.monotonic() - drawn > _DRAW_EVERY or race.paused:
+                if (started := time.monotonic()) - drawn > rest or race.paused:
                     self._draw(race)
                     drawn = time.monotonic()
+                    rest = max(_DRAW_EVERY, _DRAW_REST * (drawn - started))
                 while race.paused and not race.stopping:
                     await asyncio.sleep(_LISTEN_EVERY)
                     await listen(in_cell)
