@@ -55,6 +55,7 @@ class Kernel:
         self.manager, self.client = manager, client
         self.said: dict[str, str] = {}  # by the message that asked
         self.replied: list[str] = []
+        self.handled: list[str] = []  # messages after which the kernel said that it was idle
 
     def send(self, code: str) -> str:
         """Ask to run a cell, and do not wait."""
@@ -82,13 +83,17 @@ class Kernel:
                 output = self.client.get_iopub_msg(timeout=0.1)
             except Empty:
                 return self.said.get(message, "")
+            asked = output["parent_header"].get("msg_id", "")
+            if output["content"].get("execution_state") == "idle":
+                self.handled.append(asked)
             if output["msg_type"] == "stream":
-                asked = output["parent_header"]["msg_id"]
                 self.said[asked] = self.said.get(asked, "") + output["content"]["text"]
 
-    def click(self, button: str) -> None:
+    def click(self, button: str) -> str:
         data = {"method": "custom", "content": {"event": "click"}}
-        self.client.shell_channel.send(self.client.session.msg("comm_msg", {"comm_id": button, "data": data}))
+        message = self.client.session.msg("comm_msg", {"comm_id": button, "data": data})
+        self.client.shell_channel.send(message)
+        return message["header"]["msg_id"]
 
 
 @pytest.fixture
@@ -126,13 +131,14 @@ def test_a_cell_that_trains_hears_pause_stop_and_interrupt_and_the_next_cell_wai
     training = kernel.send("runs = await live.train()\nprint('trained', len(runs['LoRA'].history), live.text.value)")
     after = kernel.send("print('after', len(runs['CoTo'].history))")
     time.sleep(3)
-    kernel.click(buttons[PAUSE])
+    paused = kernel.click(buttons[PAUSE])
     time.sleep(1)
     kernel.click(buttons[STOP])
     trained, then = kernel.wait(training), kernel.wait(after)
     assert trained.startswith("trained ") and "Stopped:" in trained
     steps = trained.split()[1]
     assert 0 < int(steps) < STEPS and then.split() == ["after", steps]
+    assert paused in kernel.handled  # else the browser would wait, and send nothing more of that widget
 
     training = kernel.send("runs = await live.train()\nprint(len(runs['LoRA'].history))")
     time.sleep(3)

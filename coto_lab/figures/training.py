@@ -68,7 +68,7 @@ def _show_gates(trace: Any, histories: Mapping[str, History]) -> None:
     trace.update(
         y=list(masks),
         z=np.stack([*masks.values()]) * places / len(histories) if masks else [],
-        text=[["open" if is_open else "" for is_open in mask] for mask in masks.values()],
+        text=[["●" if is_open else "" for is_open in mask] for mask in masks.values()],
     )
 
 
@@ -91,8 +91,8 @@ def _empty_figure(histories: Mapping[str, History], total_steps: int) -> go.Figu
             "training loss, mean of 20 steps",
             "test accuracy",
             "p(t); thin: share of open blocks",
-            "gates of the last step",
-            *(f"{name}: share of the gradient norm" for name in names),
+            "gates of the last step, ● open",
+            *(f"{name}: gradient share" for name in names),
         ],
         horizontal_spacing=0.07,
         vertical_spacing=0.24,
@@ -140,8 +140,8 @@ def _empty_figure(histories: Mapping[str, History], total_steps: int) -> go.Figu
         xgap=3,
         ygap=3,
         texttemplate="%{text}",
-        textfont={"color": "white", "size": 9},
-        hovertemplate="%{y}, block %{x}: %{text}<extra></extra>",
+        textfont={"color": "white"},
+        hovertemplate="%{y}, block %{x}: %{text}<extra>● open</extra>",
     )
     figure.add_trace(gates, row=2, col=1)
     _label(figure, below, total_steps)

@@ -8,6 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Any
+
+from IPython import get_ipython
 
 _TURNS = 10  # of the event loop: what the browser sends needs several, from the socket to its callback
 
@@ -25,6 +28,30 @@ async def listen(in_cell: bool) -> None:
 
         async with ui_events() as poll:
             await poll(_TURNS)
+
+
+@contextmanager
+def answers() -> Iterator[None]:
+    """Have the browser told, while a cell waits, that what it sent was handled.
+
+    ipykernel 7 handles that beside the cell and says nothing. ipywidgets sends no second change of a widget before it hears
+    that the first was handled: a slider that was moved once would be dead, even when the cell is over.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is None:
+        yield
+        return
+    handle = kernel.shell_handlers["comm_msg"]
+
+    def handle_and_answer(stream: Any, ident: Any, message: Any) -> None:
+        handle(stream, ident, message)
+        kernel._publish_status("idle", "shell", message)
+
+    kernel.shell_handlers["comm_msg"] = handle_and_answer
+    try:
+        yield
+    finally:
+        kernel.shell_handlers["comm_msg"] = handle
 
 
 @contextmanager

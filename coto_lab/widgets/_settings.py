@@ -40,7 +40,8 @@ class Settings(widgets.VBox):
         first = next(iter(recipes.values()))
         dropping = [name for name, recipe in recipes.items() if recipe.schedule != Constant()]
         schedule = recipes[dropping[0]].schedule if dropping else Constant()
-        self.lr = NumberField("learning rate", first.lr, min(_RATES[0], first.lr), max(_RATES[1], first.lr), 0.05, log=True)
+        low, high = min(_RATES[0], first.lr), max(_RATES[1], first.lr)
+        self.lr = NumberField("lr", first.lr, low, high, 0.05, unit="learning rate", log=True)
         self.shape = widgets.Dropdown(
             description="p(t)",
             options=schedules.NAMES,

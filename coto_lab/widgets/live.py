@@ -16,7 +16,7 @@ from coto_lab.notebook import HEADLESS, SCRIPT, where
 from coto_lab.recipe import Recipe
 from coto_lab.run import Run
 from coto_lab.tasks import Task
-from coto_lab.widgets._kernel import interrupt_means, listen
+from coto_lab.widgets._kernel import answers, interrupt_means, listen
 from coto_lab.widgets._race import Race
 from coto_lab.widgets._settings import Settings
 from coto_lab.widgets._view import View
@@ -89,7 +89,7 @@ class LiveTraining(View):
         A training whose loss is not finite any more ends and has no run; the sentence says so.
         """
         place = where().place
-        with interrupt_means(self._stop):
+        with interrupt_means(self._stop), answers():
             runs = await self._train(self._begin(), in_cell=place != SCRIPT)
         if place == HEADLESS:
             from IPython.display import display
@@ -177,12 +177,12 @@ class LiveTraining(View):
         training_figure(race.histories, self.steps, race.accuracy, self.figure)
         state = "Stopped" if ended and race.stopping else "Finished" if ended else "Paused" if race.paused else "Training"
         left = "" if ended else f", about {race.seconds_left:.0f} s left"
-        images = f"(of {len(self._evaluator.task.test)} test images, one in {_PART})"
-        standings = " ".join(_standing(race, name, images) for name in race.trainings)
-        self.say(f"{state}: step {race.done} of {self.steps}{left}. {standings}")
+        standings = " ".join(_standing(race, name) for name in race.trainings)
+        images = f"({len(self._evaluator.task.test)} test images are read, one in {_PART} of the test set.)"
+        self.say(f"{state}: step {race.done} of {self.steps}{left}. {standings} {images}")
 
 
-def _standing(race: Race, name: str, images: str) -> str:
+def _standing(race: Race, name: str) -> str:
     if name in race.failed:
         return f"<b>{name} ended: {race.failed[name]}</b>"
     if not (records := race.trainings[name].records):
@@ -190,7 +190,7 @@ def _standing(race: Race, name: str, images: str) -> str:
     last = records[-1]
     step, accuracy = list(race.accuracy[name].items())[-1]
     return (
-        f"{name}: loss {last.loss:.2g} nats; reads {accuracy:.1%} after step {step} {images}; p = {last.p:.2f}, "
+        f"{name}: loss {last.loss:.2g} nats; reads {accuracy:.1%} after step {step}; p = {last.p:.2f}, "
         f"{int(last.mask.sum())} of {len(last.mask)} blocks open."
     )
 

@@ -66,7 +66,7 @@ def test_the_gates_have_a_row_for_each_method_in_its_colour(histories: dict[str,
         assert [colours[round(float(value), 3)] for value in gates.z[row]] == [
             STYLES[name]["color"] if is_open else "#F2F2F2" for is_open in mask
         ]
-        assert [text == "open" for text in gates.text[row]] == mask  # not by colour alone
+        assert [text == "●" for text in gates.text[row]] == mask  # not by colour alone
     assert colours[1] == style("mine", 2)["color"]
 
 

@@ -101,7 +101,8 @@ def test_accuracy_is_what_an_evaluator_finds_on_every_fourth_image(tiny_task, li
         curve = trace(live, name, ACCURACY)
         assert list(curve.x) == list(range(STEPS + 1))  # before the first step, too
         assert curve.y[-1] == pytest.approx(accuracy)
-        assert f"reads {accuracy:.1f}% after step {STEPS} (of 12 test images, one in 4)" in live.text.value
+        assert f"reads {accuracy:.1f}% after step {STEPS};" in live.text.value
+    assert "(12 test images are read, one in 4 of the test set.)" in live.text.value
     assert trace(live, "CoTo", ACCURACY).y[STEPS // 2] == pytest.approx(scores[-1])
 
 
