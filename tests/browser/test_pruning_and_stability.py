@@ -35,11 +35,11 @@ def test_switches_change_accuracy_and_confusion(
         assert sum(map(sum, counts)) == 410 and counts != before
         return accuracy
 
-    press("all", "LoRA with 24 of 24 adapters open")
     without_a_block = press("block 0", "LoRA with 21 of 24 adapters open")
     assert press("none", "LoRA with 0 of 24 adapters open") < without_a_block
     press("v 3", "LoRA with 1 of 24 adapters open")
     press("high third", "LoRA with 9 of 24 adapters open")
     press("CoTo", "CoTo with 9 of 24 adapters open")
+    press("all", "CoTo with 24 of 24 adapters open")
     press("surprise me", "CoTo with 14 of 24 adapters open")  # what the board's seed draws first
     assert page.left_home == []  # type: ignore[attr-defined]
