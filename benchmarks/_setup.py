@@ -33,8 +33,7 @@ class Scale:
         repeats: turns of the scoring contenders.
         draws: of gates.
         imports: fresh processes that import the package.
-        live_steps: length of the trainings that are watched.
-        live_turns: how often each is run.
+        live_steps: length of the training that is watched.
         updates: redraws of the live view, for memory.
         clicks: on the other views.
     """
@@ -50,8 +49,7 @@ class Scale:
     repeats: int = 3
     draws: int = 2000
     imports: int = 7
-    live_steps: int = 200
-    live_turns: int = 3
+    live_steps: int = 400
     updates: int = 2000
     clicks: int = 24
 
@@ -74,7 +72,7 @@ class Scale:
 FULL = Scale()
 QUICK = Scale(
     width=16, ramp_steps=8, cost_steps=10, rows=2, turns=2, images=(20, 20, 10), blocks=(3, 4), sample=4, repeats=1, draws=20,
-    imports=1, live_steps=4, live_turns=1, updates=20, clicks=3,
+    imports=1, live_steps=4, updates=20, clicks=3,
 )  # fmt: skip
 
 

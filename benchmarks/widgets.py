@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
-from statistics import median
 from unittest.mock import patch
 
 import psutil
 import torch
 from _setup import FULL, QUICK, Scale
-from _timing import medians
+from _timing import Call, medians, seconds
 from jupyter_client.manager import start_new_kernel
 
 from coto_lab import Linear, Recipe
@@ -47,40 +45,44 @@ async def measure(quick: bool, threads: int) -> dict[str, float]:
     recipes = {"LoRA": Recipe(steps=scale.live_steps), "CoTo": Recipe(steps=scale.live_steps, schedule=Linear())}
     live = LiveTraining(task, recipes)
     return {
-        **await drawing(live, scale.live_turns),
+        **await parts(live),
         **await growth(live, scale.updates),
         "views.schedule_ms": 1000 * redraw(ScheduleExplorer(), scale.clicks),
         "views.switchboard_ms": 1000 * click(Switchboard(task, live.runs), scale.clicks),
     }
 
 
-async def drawing(live: LiveTraining, turns: int) -> dict[str, float]:
-    """The same training with and without what is drawn, and without scores on the way; median seconds, in turns."""
-    taken: dict[str, list[float]] = {"whole": [], "undrawn": [], "bare": []}
-    left_out = {"whole": (), "undrawn": ((live, "_draw"),), "bare": ((live, "_draw"), (Race, "score"))}
-    for _ in range(turns):
-        for name, methods in left_out.items():
-            with ExitStack() as stack:
-                for thing, method in methods:
-                    stack.enter_context(patch.object(thing, method, lambda *_, **__: None))
-                started = time.perf_counter()
-                await live.train()
-                taken[name].append(time.perf_counter() - started)
-    whole, undrawn, bare = (median(seconds) for seconds in taken.values())
-    return {
-        "views.live_s": whole,
-        "views.drawing_share": 100 * (whole - undrawn) / whole,
-        "views.scoring_share": 100 * (undrawn - bare) / whole,
-    }
+async def parts(live: LiveTraining) -> dict[str, float]:
+    """A watched training, and what part of it is not training. Both are clocked within it, so that noise hits them alike."""
+    spent = {"drawing": 0.0, "scoring": 0.0}
+
+    def clocked(name: str, method: Call) -> Call:
+        def call(*args: object, **options: object) -> None:
+            spent[name] += seconds(lambda: method(*args, **options))
+
+        return call
+
+    drawing, scoring = clocked("drawing", live._draw), clocked("scoring", Race.score)
+    with patch.object(live, "_draw", drawing), patch.object(Race, "score", scoring):
+        started = time.perf_counter()
+        await live.train()
+        whole = time.perf_counter() - started
+    return {"views.live_s": whole} | {f"views.{name}_share": 100 * value / whole for name, value in spent.items()}
 
 
 async def growth(live: LiveTraining, updates: int) -> dict[str, float]:
-    """By how many MiB the kernel grows in so many redraws of the live view, after as many as a tenth of them."""
+    """By how many MiB the kernel grows in so many redraws of the live view, after as many as a tenth of them.
+
+    Drawn are the first steps of a training, one more each time, and from the first again: what is as before is not sent.
+    """
     process = psutil.Process()
-    await live.train()
+    trainings = live._race.trainings.values()
+    records = [list(training.records) for training in trainings]
     for update in range(updates + updates // 10):
         if update == updates // 10:
             before = process.memory_info().rss
+        for training, steps in zip(trainings, records, strict=True):
+            training.records = steps[: 1 + update % len(steps)]
         live._draw(live._race)
         await asyncio.sleep(0)
     return {"views.growth_mib": (process.memory_info().rss - before) / _MIB}
