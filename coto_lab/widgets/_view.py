@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +64,6 @@ def spoken(sentence: str) -> str:
     return f'<span aria-live="polite">{sentence}</span>'
 
 
-def plain(html: str) -> str:
+def plain(text: str) -> str:
     """The words of what `spoken` made."""
-    return html.removeprefix('<span aria-live="polite">').removesuffix("</span>")
+    return html.unescape(re.sub(r"<[^>]+>", "", text))
