@@ -10,6 +10,8 @@ from playwright.sync_api import Page, expect
 # Steps that the first line (LoRA's loss) of the live figure shows; plotly packs numbers, and unpacks them here.
 LAST_STEP = "() => Math.max(...document.querySelector('.coto-live .js-plotly-plot')._fullData[0].x)"
 
+WIDTH = "() => document.querySelector('.coto-live .js-plotly-plot')._fullLayout.width"
+
 
 def test_start_pause_resume_and_stop(page: Page, run_all: Callable[..., list], assert_healthy: Callable[[Page], None]) -> None:
     assert run_all(page, "03_training_live.ipynb", timeout=300) == []
@@ -26,6 +28,7 @@ def test_start_pause_resume_and_stop(page: Page, run_all: Callable[..., list], a
     finished = step()
     expect(sentence).to_contain_text("Finished: ")
     page.wait_for_function(f"({LAST_STEP})() >= {finished - 1}", timeout=2_000)  # the page is level with the run
+    assert page.evaluate(WIDTH) > 800  # as wide as the notebook: the page was heard while the cell waited
 
     button("Start").click()
     expect(sentence).to_contain_text("Training: step", timeout=20_000)
