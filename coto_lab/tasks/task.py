@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,10 @@ class Task:
     def test_batch(self) -> Batch:
         """The whole test split as tensors on the CPU, read once."""
         return self.test[:]
+
+    def every(self, step: int) -> Task:
+        """The same task with every ``step``-th test image, from the first one on: neighbours in a test set are often alike."""
+        return replace(self, test=self.test.select(range(0, len(self.test), step)))
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Scores of the task's classes for a batch of n examples: ``[n, classes]``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,13 +10,13 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
-from coto_lab._numbers import whole_number
 from coto_lab.evaluation import Evaluator, Scores
 from coto_lab.figures._flips import SHOWN
 from coto_lab.probes.flips import Flips, flips
 from coto_lab.probes.interpolation import check_run, mixtures
 from coto_lab.run import Run
 from coto_lab.tasks import Task
+from coto_lab.widgets._part import part_of
 from coto_lab.widgets._view import View
 
 Job = tuple[str, Tensor]
@@ -64,9 +63,7 @@ class MixtureView(View):
         for name, others in partners.items():
             for run in others:
                 check_run(task, run, f"partners[{name!r}]")
-        every = -(-len(task.test) // whole_number("images", images, 1))
-        self.task = replace(task, test=task.test.select(range(0, len(task.test), every)))
-        self._part = f"{len(self.task.test)} test images" + (f" (one in {every} of the test set)" if every > 1 else "")
+        self.task, self._part = part_of(task, images)
         self._evaluator = Evaluator(self.task)
         self._partners, self._weights = {name: list(others) for name, others in partners.items()}, weights
         self._runs: dict[str, Run] = {}
@@ -124,7 +121,8 @@ class MixtureView(View):
         )
         first = f"; the first {SHOWN} are shown" if len(changed) > SHOWN else ""
         self.say(
-            f"{self._place(place)}, {self.how.value} ({_HOW[self.how.value]}), accuracy on {self._part}: {told}. "
+            f"{self._place(place)}, {self.how.value} ({_HOW[self.how.value]}), "
+            f"accuracy on {len(self.task.test)} {self._part}: {told}. "
             f"{method} reads {len(changed)} of them differently than its first run alone: {changed.spoiled} were right there "
             f"and are wrong here, {changed.mended} the other way round{first}."
         )

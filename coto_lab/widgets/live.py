@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Protocol
 
 import ipywidgets as widgets
@@ -70,7 +69,7 @@ class LiveTraining(View):
         self.start = _button("Start", "play", "Train with the settings below")
         self.pause = _button("Pause", "pause", "Wait after this step; press again to go on")
         self.stop = _button("Stop", "stop", "End the training after this step, and keep what was learned")
-        self._evaluator = Evaluator(replace(task, test=task.test.select(range(0, len(task.test), _PART))))
+        self._evaluator = Evaluator(task.every(_PART))
         self._views: dict[type, TakesRuns] = {}
         self._task: asyncio.Task[Any] | None = None  # a loop does not keep its tasks
         self._race = self._new_race()

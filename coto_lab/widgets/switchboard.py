@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from coto_lab.recipe import Recipe
 from coto_lab.run import Run
 from coto_lab.tasks import Task
 from coto_lab.training import Training
+from coto_lab.widgets._part import part_of
 from coto_lab.widgets._view import View
 
 SURPRISE = "surprise me"
@@ -48,9 +48,7 @@ class Switchboard(View):
     """
 
     def __init__(self, task: Task, runs: Mapping[str, Run] | None = None, images: int = 410, seed: int = 0):
-        every = -(-len(task.test) // whole_number("images", images, 1))
-        self.task = replace(task, test=task.test.select(range(0, len(task.test), every)))
-        self._part = "test images" if every == 1 else f"test images (one in {every} of the test set)"
+        self.task, self._part = part_of(task, images)
         self._evaluator = Evaluator(self.task)
         self._generator = torch.Generator().manual_seed(whole_number("seed", seed, 0, MAX_SEED))
         self._runs: dict[str, Run] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -49,9 +48,9 @@ class Lab:
     def __init__(self) -> None:
         self.task = load_task("digits")
         self.evaluator = Evaluator(self.task)
-        self.part = self._with_every(PART)
+        self.part = self.task.every(PART)
         self.part_evaluator = RememberingEvaluator(self.part)
-        self.small_part = self._with_every(SMALL_PART)
+        self.small_part = self.task.every(SMALL_PART)
         self._runs: dict[str, list[Run]] = {}
         self._recorded = manifest()["runs"]
         self.base = self._score_base()
@@ -61,9 +60,6 @@ class Lab:
         none = torch.zeros(len(self.evaluator.gates(adapter)), dtype=torch.bool)
         scores = self.evaluator([Variant(adapter, none)])
         return 100 * scores.accuracy.item(), scores.loss.item()
-
-    def _with_every(self, step: int) -> Task:
-        return replace(self.task, test=self.task.test.select(range(0, len(self.task.test), step)))
 
     def runs(self, method: str) -> list[Run]:
         """All seeds of a method."""

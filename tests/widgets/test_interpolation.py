@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -21,17 +22,9 @@ def explorer(tiny_task: Task, runs: tuple[Run, Run]) -> InterpolationExplorer:
 
 
 @pytest.fixture
-def calls(explorer: InterpolationExplorer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def calls(explorer: InterpolationExplorer, count_variants: Callable[[], list[int]]) -> list[int]:
     """How many variants were scored, call by call, since the explorer was made."""
-    counts: list[int] = []
-    score = Evaluator.__call__
-
-    def counted(self, variants, **options):
-        counts.append(len(variants))
-        return score(self, variants, **options)
-
-    monkeypatch.setattr(Evaluator, "__call__", counted)
-    return counts
+    return count_variants()
 
 
 def agrees(explorer: InterpolationExplorer, task: Task, pair: tuple[Run, Run], name: str, how: str, alpha: float) -> None:

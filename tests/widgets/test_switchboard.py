@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import sklearn.metrics
 import torch
@@ -21,17 +23,9 @@ def board(tiny_task: Task, runs: tuple[Run, Run]) -> Switchboard:
 
 
 @pytest.fixture
-def calls(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def calls(board: Switchboard, count_variants: Callable[[], list[int]]) -> list[int]:
     """How many variants were scored, call by call, since the board was made."""
-    counts: list[int] = []
-    score = Evaluator.__call__
-
-    def counted(self, variants, **options):
-        counts.append(len(variants))
-        return score(self, variants, **options)
-
-    monkeypatch.setattr(Evaluator, "__call__", counted)
-    return counts
+    return count_variants()
 
 
 def agrees(board: Switchboard, run: Run, task: Task) -> None:
