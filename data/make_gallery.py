@@ -104,7 +104,7 @@ def main() -> None:
         runs = [Run.load(out / run_name(method, seed)) for seed in SEEDS]
         rows += [(name, method, 100 * value) for name, value in score(task, runs, evaluator)]
     scores = pd.DataFrame(rows, columns=["score", "method", "value"])
-    table = scores.groupby(["score", "method"], sort=False)["value"].agg(["mean", "std", "min", "max", "count"]).round(2)
+    table = scores.groupby(["score", "method"], sort=False)["value"].agg(["mean", "std", "min", "max", "count"]).round(4)
     print("\nTest accuracy in %; last: share of the gradient norm in the last quarter of training, in %")
     print(f"(five seeds; where two are merged, all ten pairs)\n\n{table.to_string()}")
     content = json.dumps(table.reset_index().to_dict("records"), indent=2) + "\n"

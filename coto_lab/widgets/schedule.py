@@ -84,6 +84,11 @@ class ScheduleExplorer(View):
         return self.fields["steps"].value
 
     @property
+    def seed(self) -> int:
+        """Decides the draws, as a recipe's does."""
+        return self.fields["seed"].value
+
+    @property
     def _constant(self) -> bool:
         return self.shape.value == "Constant"
 
@@ -114,8 +119,7 @@ class ScheduleExplorer(View):
         self._redraw()
 
     def _draw(self) -> Tensor:
-        n_blocks, seed = self.fields["blocks"].value, self.fields["seed"].value
-        return training_masks(n_blocks, self.schedule, total_steps=self.steps, seed=seed)
+        return training_masks(self.fields["blocks"].value, self.schedule, total_steps=self.steps, seed=self.seed)
 
     def _redraw(self) -> None:
         self.fields["start"].slider.description = "p" if self._constant else "start"

@@ -13,6 +13,8 @@ from coto_lab.figures.gradients import gradient_balance_figure
 from coto_lab.gallery import METHODS
 from coto_lab.probes.gradients import PER, gradient_balance
 
+EARLY = 40  # steps
+
 
 def measure(lab: Lab, done: Numbers) -> Section:
     balances = {per: {m: [gradient_balance(run.history, per=per) for run in lab.runs(m)] for m in METHODS} for per in PER}
@@ -49,7 +51,9 @@ def measure(lab: Lab, done: Numbers) -> Section:
         )
         for method, own in balances["step"].items()
     }
+    norms = {m: torch.stack([run.history.grad_norm.sum(1) for run in lab.runs(m)]) for m in METHODS}  # [5, steps]
     numbers = {
+        "early": {m: round(100 * (norm[:, :EARLY].sum(1) / norm.sum(1)).mean().item(), 4) for m, norm in norms.items()},
         "entropy": entropy,
         "top_half": top,
         "blocks": {m: [round(100 * x, 4) for x in values.mean(0).tolist()] for m, values in share.items()},
@@ -59,7 +63,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
 
 def text(evidence: Numbers) -> str:
     numbers = evidence["gradients"]
-    blocks = numbers["blocks"]
+    blocks, early = numbers["blocks"], numbers["early"]
     n_blocks = len(blocks["LoRA"])
     entropy = {f"entropy per {per}": numbers["entropy"][per] for per in PER}
     rows = [[method, *[f"{share:.1f}" for share in shares]] for method, shares in blocks.items()]
@@ -80,7 +84,8 @@ count for it. Five seeds, under it the difference to LoRA.
 {method_table(entropy, digits=3)}
 
 Shares in %, mean over the seeds, blocks from the input up. {note} A gradient's norm is not an update's size: AdamW divides
-by it.
+by it. Nor do all steps weigh the same, since the norms are summed: {early["LoRA"]:.0f}% of LoRA's sum and {early["CoTo"]:.0f}%
+of CoTo's lie in the first {EARLY} steps.
 
 {table(["", *[f"block {i}" for i in range(n_blocks)]], rows)}
 

@@ -33,7 +33,7 @@ def test_every_control_reaches_curve_gates_and_sentence(explorer):
     for name, value in {"start": 0.2, "end": 0.9, "ramp": 0.5, "blocks": 3, "steps": 120, "seed": 4}.items():
         explorer.fields[name].slider.value = value
     explorer.shape.value = "Sine"
-    assert explorer.schedule == Sine(0.2, 0.9, 0.5)
+    assert (explorer.schedule, explorer.steps, explorer.seed) == (Sine(0.2, 0.9, 0.5), 120, 4)
     assert torch.equal(explorer.masks, training_masks(3, Sine(0.2, 0.9, 0.5), total_steps=120, seed=4))
     np.testing.assert_array_equal(trace(explorer, "gates").z, explorer.masks.T.int())
     np.testing.assert_allclose(trace(explorer, "p(t)").y, [explorer.schedule(step / 120) for step in range(120)], rtol=1e-6)
