@@ -67,5 +67,6 @@ def sparsity_figure(curves: Mapping[str, SparsityCurve | Sequence[SparsityCurve]
         dots = {"dash": "dot", "color": "black", "width": 2}
         figure.add_trace(go.Scatter(name="all entries 0", x=[0, 100], y=[base, base], mode="lines", line=dots))
     figure.update_xaxes(title="sparsity: share of the entries of A and B set to 0, %", range=[-2, 102])
-    figure.update_yaxes(title="test accuracy, %<br>(mean; band: ±1 standard deviation)")
+    has_band = any(trace.fill for trace in figure.data)
+    figure.update_yaxes(title="test accuracy, %" + ("<br>(mean; band: ±1 standard deviation)" if has_band else ""))
     return dress(figure, height=420)

@@ -27,8 +27,11 @@ def test_mean_and_band_over_seeds() -> None:
 
 
 def test_one_curve_has_no_band() -> None:
+    assert "band" in sparsity_figure({"LoRA": SEEDS}).layout.yaxis.title.text
     for value in (SEEDS[0], SEEDS[:1]):
-        line, base = sparsity_figure({"LoRA": value}).data
+        figure = sparsity_figure({"LoRA": value})
+        line, base = figure.data
+        assert "band" not in figure.layout.yaxis.title.text
         assert line.name == "LoRA" and list(line.y) == [90, 80, 50] and list(line.customdata) == [0, 0, 0]
         assert set(base.y) == {50}
 
