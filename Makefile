@@ -28,7 +28,7 @@ export MALLOC_TRIM_THRESHOLD_ := 4294967296
 lab: $(VENV)/.lab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=$(TOUR) $(LAB_ARGS)
 
-# The quick checks first, two test files at a time: each process computes with one thread. Notebooks: our "warnings are errors"
+# The quick checks first, by two processes, each of which computes with one thread. Notebooks: our "warnings are errors"
 # is for pytest's own process, so it is off there. nbval interrupts a cell that takes longer than CELL_SECONDS and then expects
 # the later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a timeout has to
 # count as a failure (xfail_strict). Both ways of running notebooks take the fast scale (shorter trainings), as a setup cell's
@@ -37,7 +37,7 @@ test: $(VENV)/.test $(VENV)/.colab
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests --ignore=tests/browser
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests --ignore=tests/browser
 	COTO_LAB_FAST=1 $(BIN)/python -m pytest -x -p no:warnings -o xfail_strict=true --nbval-lax --nbval-current-env \
 		--nbval-cell-timeout=$(CELL_SECONDS) notebooks
 	COTO_LAB_FAST=1 $(BIN)/python -m pytest tests/browser
