@@ -16,6 +16,8 @@ LayerMaker = Callable[[nn.Linear, int, float], Any]  # Any: mypy takes the attri
 
 _IN, _OUT, _R, _ALPHA = 64, 48, 4, 12.0  # all different, so that a transposed factor does not fit
 
+_NO_TENSOR = "forward returns a {}, no tensor: is there a return?"
+
 
 def check_lora(make: LayerMaker) -> list[str]:
     """What is wrong with a LoRA layer written by hand; an empty list if nothing is.
@@ -44,7 +46,8 @@ def check_lora(make: LayerMaker) -> list[str]:
     y = layer(x)
     if wrong := _check_output(y, x, base, layer):
         return [*complaints, wrong]
-    y.sum().backward()
+    if y.requires_grad:
+        y.sum().backward()
     lost = [name for name in sorted(adapter) if getattr(layer, name).grad is None]
     return complaints + [f"{name} gets no gradient: does forward take its .data, or detach it?" for name in lost]
 
@@ -64,6 +67,8 @@ def check_gate(make: LayerMaker) -> list[str]:
         return ["the layer needs an attribute gate that is True at the start: self.gate = True in __init__"]
     layer.gate = False
     y = layer(x.requires_grad_())
+    if not isinstance(y, Tensor):
+        return [f"shut, {_NO_TENSOR.format(type(y).__name__)}"]
     if not torch.equal(y, base(x)):
         complaints.append("shut, the layer must return base_layer(x), to the last bit, and it does not")
     y.sum().backward()
@@ -103,8 +108,10 @@ def _move_off_the_start(layer: Any) -> None:
             factor.copy_(torch.randn(factor.shape, generator=generator) / 4)
 
 
-def _check_output(y: Tensor, x: Tensor, base: nn.Linear, layer: Any) -> str:
+def _check_output(y: Any, x: Tensor, base: nn.Linear, layer: Any) -> str:
     """One sentence on how y differs from W x + b + s B A x; empty if it does not."""
+    if not isinstance(y, Tensor):
+        return _NO_TENSOR.format(type(y).__name__)
     oracle = LoRALinear(copy.deepcopy(base), _R, _ALPHA, generator=torch.Generator().manual_seed(0))
     oracle.lora_A, oracle.lora_B = layer.lora_A, layer.lora_B
     with torch.no_grad():

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
+from coto_lab._numbers import whole_number
+
 T = TypeVar("T")
 
 _IN_BROWSER = ("anywidget", "jupyterlab_widgets")  # packages whose browser half comes from the notebook server
@@ -55,7 +57,7 @@ def _place() -> str:
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if not hasattr(shell, "kernel"):
         return SCRIPT
-    if any(name.startswith("VSCODE_") for name in os.environ):
+    if "VSCODE_PID" in os.environ:  # other VSCODE_ variables are those of its terminal, too
         return VS_CODE
     # A Jupyter server tells its kernels the path of the notebook; nbclient and nbval, which start kernels themselves, do not.
     return JUPYTER if "JPY_SESSION_NAME" in os.environ else HEADLESS
@@ -71,12 +73,14 @@ def setup(threads: int | None = None) -> Here:
             one (``OMP_NUM_THREADS=1 make bench`` and ``=2`` show it), and on a busy machine two wait for each other.
 
     Raises:
+        ValueError: ``threads`` below 1.
         RuntimeError: on Colab, something is missing and pip could not install it.
     """
     here = where()
     if here.place == COLAB:
         _install_missing()
         _enable_colab_widgets()
+        here = where()  # what was missing may have been what views need
     import plotly.io as pio
     import torch
 
@@ -84,7 +88,7 @@ def setup(threads: int | None = None) -> Here:
     from coto_lab.figures import CONFIG
 
     if threads is not None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(whole_number("threads", threads, 1))
     torch.manual_seed(0)  # for what a reader draws by hand: nothing in the lab uses the global generator
     # PEFT asks transformers in a way that a coming release will not answer; nothing a reader could change.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)

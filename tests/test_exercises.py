@@ -81,6 +81,7 @@ WRONG = {
     "the bias of the base layer is missing": forwards(lambda self, x: F.linear(x, self.base_layer.weight) + self.update(x)),
     "differs from W x + b + s B A x by up to": built(7.0, "scaling"),
     "returns shape [3, 3]": forwards(lambda self, x: self.base_layer(x) @ self.base_layer(x).T),
+    "returns a NoneType, no tensor: is there a return?": forwards(lambda self, x: None),
     "lora_A has shape [64, 4]": transposed,
     "lora_A is not among the layer's parameters": plain_tensors,
     "lora_A starts with entries up to 0.000": built(lambda layer: nn.Parameter(torch.zeros_like(layer.lora_A)), "lora_A"),
@@ -98,6 +99,14 @@ def test_what_is_wrong_is_named(complaint: str) -> None:
     assert complaint in found
 
 
+def test_a_path_without_gradients_is_told_of_both_factors() -> None:
+    def forward(self: Right, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return self.base_layer(x) + self.update(x)
+
+    assert ["gets no gradient" in found for found in check_lora(forwards(forward))] == [True, True]
+
+
 def test_two_faults_are_two_complaints() -> None:
     def make(base_layer: nn.Linear, r: int, alpha: float) -> nn.Module:
         layer = built(1.0, "scaling")(base_layer, r, alpha)
@@ -109,6 +118,7 @@ def test_two_faults_are_two_complaints() -> None:
 
 
 WRONG_GATES = {
+    "shut, forward returns a NoneType, no tensor": forwards(lambda self, x: self.base_layer(x) if self.gate else None),
     "needs an attribute gate": built(None, "gate"),
     "multiply": forwards(lambda self, x: self.base_layer(x) + self.update(x) * self.gate),
     "to the last bit": forwards(

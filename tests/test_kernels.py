@@ -22,12 +22,16 @@ STEPS = 100_000
 START, PAUSE, STOP = range(3)
 
 SETUP = f"""
+import threading
 from coto_lab import Linear, Recipe, load_task
 from coto_lab.notebook import setup
 from coto_lab.widgets import LiveTraining
 setup(threads=1)
 recipes = {{"LoRA": Recipe(steps={STEPS}), "CoTo": Recipe(schedule=Linear(), steps={STEPS})}}
 live = LiveTraining(load_task("digits"), recipes)
+threads = set()
+for button in (live.start, live.pause, live.stop):
+    button.on_click(lambda _: threads.add(threading.current_thread().name))
 print(*(button.comm.comm_id for button in (live.start, live.pause, live.stop)))
 """
 
@@ -56,6 +60,7 @@ class Kernel:
         self.said: dict[str, str] = {}  # by the message that asked
         self.replied: list[str] = []
         self.handled: list[str] = []  # messages after which the kernel said that it was idle
+        self.subshell: str | None = None  # where clicks go: JupyterLab sends them to a thread of their own, if there are any
 
     def send(self, code: str) -> str:
         """Ask to run a cell, and do not wait."""
@@ -89,9 +94,16 @@ class Kernel:
             if output["msg_type"] == "stream":
                 self.said[asked] = self.said.get(asked, "") + output["content"]["text"]
 
+    def open_subshell(self) -> None:
+        """As JupyterLab does; ipykernel has none below version 7."""
+        if "kernel subshells" in self.client.kernel_info(reply=True)["content"].get("supported_features", []):
+            self.client.control_channel.send(self.client.session.msg("create_subshell_request"))
+            self.subshell = self.client.get_control_msg(timeout=10)["content"]["subshell_id"]
+
     def click(self, button: str) -> str:
         data = {"method": "custom", "content": {"event": "click"}}
         message = self.client.session.msg("comm_msg", {"comm_id": button, "data": data})
+        message["header"]["subshell_id"] = self.subshell
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]
 
@@ -122,6 +134,8 @@ def test_the_live_notebook_runs_headless(environment: dict[str, str]) -> None:
         store_widget_state=False,
     )
     client.execute(env=environment)
+    (train,) = (cell for cell in notebook.cells if cell.id == "train")
+    assert any("application/vnd.plotly.v1+json" in output.get("data", {}) for output in train.outputs), "a still figure"
     found = notebook.cells[-1].outputs[0].text.split()
     assert found == ["6.17.1", "7.7.1"] if "PYTHONPATH" in environment else int(found[0].split(".")[0]) >= 7
 
@@ -147,6 +161,7 @@ def test_a_cell_that_trains_hears_pause_stop_and_interrupt_and_the_next_cell_wai
 
 
 def test_start_trains_while_the_kernel_is_free_and_pause_and_stop_work(kernel: Kernel) -> None:
+    kernel.open_subshell()
     buttons = kernel.run(SETUP).splitlines()[-1].split()
 
     def says(state: str, beyond: int = 0) -> int:
@@ -172,6 +187,11 @@ def test_start_trains_while_the_kernel_is_free_and_pause_and_stop_work(kernel: K
         "True",
         "False",
     ]
+    kernel.click(buttons[START])
+    says("Training", beyond=says("Training"))
+    kernel.click(buttons[STOP])
+    says("Stopped")
+    assert kernel.run("print(*threads)").split() == ["MainThread"]
 
 
 def test_all_views_work_with_what_colab_has() -> None:

@@ -77,6 +77,18 @@ def test_in_a_kernel_of_a_jupyter_server_widgets_are_live():
     assert said.endswith("True\n")
 
 
+def test_no_threads_are_refused():
+    with pytest.raises(ValueError, match="threads=0: must be a whole number, at least 1"):
+        setup(threads=0)
+
+
+def test_a_kernel_started_from_vs_codes_terminal_is_not_vs_code(monkeypatch):
+    monkeypatch.setenv("VSCODE_GIT_IPC_HANDLE", "/tmp/x.sock")
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)))
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert (where().place, where().live) == ("a headless kernel", False)
+
+
 def test_vs_code_is_told_by_its_variables(monkeypatch):
     monkeypatch.setenv("VSCODE_PID", "1")
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)))

@@ -22,6 +22,7 @@ def switchboard_figure(
     classes: Sequence[str],
     *,
     name: str = "",
+    position: int = 0,
     whole: float | None = None,
     figure: Any = None,
 ) -> Any:
@@ -35,6 +36,7 @@ def switchboard_figure(
         images: ``[N, 1, height, width]`` in [-1, 1], ink 1.
         classes: their names.
         name: the method, for the bar's colour.
+        position: of the method among those shown elsewhere: decides the colour of one that has none of its own.
         whole: accuracy with all adapters on, a share, drawn as a mark beside the bar.
         figure: a figure of an earlier call with the same labels and images, updated in place; None makes one.
     """
@@ -47,7 +49,7 @@ def switchboard_figure(
     right = (predicted == labels)[samples].tolist()
     read = [f"{classes[i]} {'✓' if ok else '✗'}" for i, ok in zip(predicted[samples].tolist(), right, strict=True)]
     accuracy = (predicted == labels).double().mean().item() * 100
-    look = style(name)
+    look = style(name, position)
     bar, mark, confusion, _, text = figure.data
     with figure.batch_update():
         bar.update(x=[accuracy], text=[f"{accuracy:.1f}%"])

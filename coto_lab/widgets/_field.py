@@ -28,6 +28,7 @@ class NumberField(widgets.HBox):
         unit: stands after the number, e.g. ``"steps"``.
         whole: whole numbers only; ``value`` is then an int.
         log: a logarithmic slider; ``low`` is above 0.
+        label_width: of the label, in em.
 
     Attributes:
         value: the number; int with ``whole``, else float. Setting it out of range raises ValueError.
@@ -52,13 +53,14 @@ class NumberField(widgets.HBox):
         unit: str = "",
         whole: bool = False,
         log: bool = False,
+        label_width: float = 5.5,
     ):
         self.label, self.low, self.high, self.whole = label, low, high, whole
         look = {
             "description": label,
             "readout": False,
-            "style": {"description_width": "5.5em"},
-            "layout": {"width": "17em", **_RIGID},
+            "style": {"description_width": f"{label_width}em"},
+            "layout": {"width": f"{label_width + 11.5}em", **_RIGID},
         }
         if log:
             ends = {"min": math.log10(low), "max": math.log10(high)}
@@ -67,7 +69,9 @@ class NumberField(widgets.HBox):
             kind = widgets.IntSlider if whole else widgets.FloatSlider
             self.slider = kind(value=value, min=low, max=high, step=step, **look)
         self.field = widgets.Text(continuous_update=False, layout={"width": "4.5em", **_RIGID})
-        self.field.tooltip = f"{label}: type a number from {low:g} to {high:g}"  # ipywidgets 7 (Colab) takes none above
+        name = f"{label}: type a number from {low:g} to {high:g}"
+        self.field.placeholder = name  # never seen, but read out, where ipywidgets 7 (Colab) has no tooltip
+        self.field.tooltip = name
         self.message = widgets.HTML()
         parts = [self.slider, self.field, widgets.Label(unit, layout=_RIGID), self.message]
         super().__init__(parts, layout={"flex_flow": "row wrap"})

@@ -30,6 +30,37 @@ async def listen(in_cell: bool) -> None:
             await poll(_TURNS)
 
 
+_one_thread = False
+
+
+def one_thread() -> None:
+    """Have all that the browser sends handled on the kernel's main thread, from now on.
+
+    JupyterLab sends it to a subshell, from ipykernel 7 on a thread of its own. A training that was started there would run
+    beside the cells, with the same evaluator and the same random numbers.
+    """
+    global _one_thread
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is None or _one_thread:
+        return
+    _one_thread = True
+    handle = kernel.shell_handlers["comm_msg"]
+    loop = kernel.io_loop.asyncio_loop
+
+    def handle_on_main_thread(stream: Any, ident: Any, message: Any) -> Any:
+        if _on_main_thread():
+            return handle(stream, ident, message)
+
+        async def later() -> None:
+            handle(stream, ident, message)
+            # While the subshell waits for one message, it says of others nothing more: see answers.
+            kernel._publish_status("idle", "shell", message)
+
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(later(), loop))  # the subshell waits for it
+
+    kernel.shell_handlers["comm_msg"] = handle_on_main_thread
+
+
 @contextmanager
 def answers() -> Iterator[None]:
     """Have the browser told, while a cell waits, that what it sent was handled.
@@ -43,9 +74,11 @@ def answers() -> Iterator[None]:
         return
     handle = kernel.shell_handlers["comm_msg"]
 
-    def handle_and_answer(stream: Any, ident: Any, message: Any) -> None:
-        handle(stream, ident, message)
-        kernel._publish_status("idle", "shell", message)
+    def handle_and_answer(stream: Any, ident: Any, message: Any) -> Any:
+        result = handle(stream, ident, message)
+        if _on_main_thread():
+            kernel._publish_status("idle", "shell", message)
+        return result
 
     kernel.shell_handlers["comm_msg"] = handle_and_answer
     try:
@@ -57,7 +90,7 @@ def answers() -> Iterator[None]:
 @contextmanager
 def interrupt_means(stop: Callable[[], None]) -> Iterator[None]:
     """Have the kernel's interrupt, and Ctrl-C in a script, call ``stop`` instead of raising KeyboardInterrupt."""
-    if threading.current_thread() is not threading.main_thread():  # only there may a signal be handled
+    if not _on_main_thread():  # only there may a signal be handled
         yield
         return
     before = signal.signal(signal.SIGINT, lambda *_: stop())
@@ -65,3 +98,7 @@ def interrupt_means(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

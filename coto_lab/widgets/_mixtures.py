@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -144,9 +145,12 @@ class MixtureView(View):
         if self._runs and how not in self._scores:
             try:
                 self._scores[how] = self._score(self._runs, how, self._bar)
-            except BaseException:  # the kernel's stop button, or adapters without a ΔW to average
+            except BaseException as error:  # adapters without a ΔW to average, or the kernel's stop button
                 self.how.value = change["old"]
-                raise
+                if not isinstance(error, ValueError):
+                    raise
+                self.say(html.escape(f"{how} is not possible with these runs: {error}"))
+                return
         self.show()
 
     def _score(self, runs: Mapping[str, Run], how: str, bar: Bar) -> dict[str, Scores]:

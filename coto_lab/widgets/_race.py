@@ -96,9 +96,8 @@ class Race:
             for name, accuracy in zip(scores.names, scores.accuracy.tolist(), strict=True):
                 self.accuracy[name][self.done] = accuracy
 
-    def finish(self) -> None:
-        """Score what there is and open all gates."""
-        self.score()
+    def open_gates(self) -> None:
+        """Open all gates: of a training that has ended, whatever ended it."""
         for training in self.trainings.values():
             training.gates.open()
 

@@ -40,6 +40,12 @@ class Settings(widgets.VBox):
         first = next(iter(recipes.values()))
         dropping = [name for name, recipe in recipes.items() if recipe.schedule != Constant()]
         schedule = recipes[dropping[0]].schedule if dropping else Constant()
+        if type(schedule).__name__ not in schedules.NAMES:
+            raise ValueError(
+                f"recipes[{dropping[0]!r}] has schedule={schedule!r}, for which there are no controls: "
+                f"use one of {', '.join(schedules.NAMES)}, or train it with fit."
+            )
+        self._end = getattr(schedule, "end", 1.0)
         low, high = min(_RATES[0], first.lr), max(_RATES[1], first.lr)
         self.lr = NumberField("lr", first.lr, low, high, 0.05, unit="learning rate", log=True)
         self.shape = widgets.Dropdown(
@@ -50,8 +56,8 @@ class Settings(widgets.VBox):
             layout={"width": "17em"},
         )
         start = schedule.p if isinstance(schedule, Constant) else getattr(schedule, "start", 0.0)
-        self.start = NumberField("starts at", start, 0, 1, 0.05)
-        self.ramp = NumberField("is 1 after", getattr(schedule, "ramp", 0.75), 0, 1, 0.05, unit="of the steps")
+        self.start = NumberField("starts at", start, 0, self._end, 0.05)
+        self.ramp = NumberField(f"is {self._end:g} after", getattr(schedule, "ramp", 0.75), 0, 1, 0.05, unit="of the steps")
         rows = [widgets.HBox([self.lr, self.shape]), widgets.HBox([self.start, self.ramp])]
         super().__init__(rows if dropping else [self.lr])
         self.recipes = dict(recipes)
@@ -78,7 +84,7 @@ class Settings(widgets.VBox):
     def _schedule(self) -> Schedule:
         if self.shape.value == "Constant":
             return Constant(self.start.value)
-        return getattr(schedules, self.shape.value)(self.start.value, 1.0, self.ramp.value)
+        return getattr(schedules, self.shape.value)(self.start.value, self._end, self.ramp.value)
 
     def _enable(self, _: Any = None) -> None:
         for control in (self.lr, self.shape, self.start, self.ramp):

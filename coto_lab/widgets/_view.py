@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from coto_lab.figures import CONFIG
 from coto_lab.notebook import where
+from coto_lab.widgets._kernel import one_thread
 
 
 class View(widgets.VBox):
@@ -30,6 +31,7 @@ class View(widgets.VBox):
     """
 
     def __init__(self, figure: go.Figure, controls: Sequence[widgets.Widget], css_class: str):
+        one_thread()
         self.figure = go.FigureWidget(figure)
         self.figure._config = self.figure._config | CONFIG
         # As wide as the notebook; set once it is seen, since plotly draws before the element has a width.
@@ -57,6 +59,18 @@ class View(widgets.VBox):
 
         display(self.still())
         return {"text/plain": plain(self.text.value)}
+
+    if not hasattr(widgets.VBox, "_repr_mimebundle_"):  # ipywidgets 7 (Colab) displays by a method of another name
+
+        def _ipython_display_(self, **kwargs: Any) -> None:
+            from IPython.display import display
+
+            if where().live:
+                self.figure._repr_mimebundle_()
+                super()._ipython_display_(**kwargs)
+            else:
+                display(self.still())
+                display({"text/plain": plain(self.text.value)}, raw=True)
 
 
 def spoken(sentence: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import ipywidgets as widgets
 import torch
 
 from coto_lab.evaluation import Scores
@@ -14,6 +13,7 @@ from coto_lab.probes.flips import Flips
 from coto_lab.probes.interpolation import Curve, line
 from coto_lab.run import Run
 from coto_lab.tasks import Task
+from coto_lab.widgets._field import NumberField
 from coto_lab.widgets._mixtures import MixtureView
 
 _ALPHAS = torch.linspace(0, 1, 21, dtype=torch.float64)
@@ -29,7 +29,7 @@ class InterpolationExplorer(MixtureView):
         images: how many test images at most are read; they are evenly spaced over the test set.
 
     Attributes:
-        alpha: the slider, from 0 (the first run alone) to 1.
+        alpha: `NumberField` from 0 (the first run alone) to 1; takes the nearest of the 21 mixtures.
         how, method, progress, scores: as in `MixtureView`.
 
     Raises:
@@ -37,12 +37,19 @@ class InterpolationExplorer(MixtureView):
     """
 
     def __init__(self, task: Task, partners: Mapping[str, Run], runs: Mapping[str, Run] | None = None, images: int = 410):
-        self.alpha = widgets.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="α", readout_format=".2f")
+        self.alpha = NumberField("α", 0.5, 0, 1, 0.05)
         others = {name: [run] for name, run in partners.items()}
         super().__init__(task, others, line(_ALPHAS), [self.alpha], "coto-interpolation", images)
-        self.alpha.observe(self.show, "value")
+        self.alpha.observe(self._moved, "value")
         if runs is not None:
             self.take(runs)
+
+    def _moved(self, _: Any) -> None:
+        near = _ALPHAS[self._position()].item()
+        if abs(self.alpha.value - near) > 1e-6:  # a number between two mixtures was typed
+            self.alpha.value = near
+        else:
+            self.show()
 
     def _position(self) -> int:
         return round(self.alpha.value * (len(_ALPHAS) - 1))

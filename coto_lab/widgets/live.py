@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from coto_lab.tasks import Task
 from coto_lab.widgets._kernel import answers, interrupt_means, listen
 from coto_lab.widgets._race import Race
 from coto_lab.widgets._settings import Settings
-from coto_lab.widgets._view import View
+from coto_lab.widgets._view import View, plain
 
 _DRAW_EVERY = 0.25  # seconds: a browser falls behind above 4 to 5 drawings a second, and nothing tells the kernel
 _DRAW_REST = 12  # times as long as a drawing took: so drawing takes no more than a thirteenth of the time
@@ -87,9 +88,9 @@ class LiveTraining(View):
 
         A training whose loss is not finite any more ends and has no run; the sentence says so.
         """
-        place = where().place
-        with interrupt_means(self._stop), answers():
-            runs = await self._train(self._begin(), in_cell=place != SCRIPT)
+        place, race = where().place, self._begin()
+        with interrupt_means(lambda: self._interrupted(race)), answers():
+            runs = await self._train(race, in_cell=place != SCRIPT)
         if place == HEADLESS:
             from IPython.display import display
 
@@ -129,18 +130,28 @@ class LiveTraining(View):
                 while race.paused and not race.stopping:
                     await asyncio.sleep(_LISTEN_EVERY)
                     await listen(in_cell)
-        finally:
+        finally:  # after an error, too, there is what was learned
+            race.open_gates()
+            runs = race.runs
             if race is self._race:  # else another training has the view by now
+                self.runs = runs
+                race.paused = False
                 self._enable(training=False)
                 self._draw(race, ended=True)
-        race.finish()
-        runs = race.runs
+        race.score()
         if race is self._race:
             self._draw(race, ended=True)  # with the last scores, for which a click on Stop does not wait
-            self.runs = runs
-            for view in self._views.values() if runs else ():
-                view.take(runs)
+            self._hand_on()
         return runs
+
+    def _hand_on(self) -> None:
+        """Feed the other views; one that cannot show these runs must not cost the reader the runs."""
+        for view in self._views.values() if self.runs else ():
+            try:
+                view.take(self.runs)
+            except ValueError as error:
+                words = f"{plain(self.text.value)} {type(view).__name__} does not show these runs: {error}"
+                self.say(html.escape(words))
 
     def _new_race(self) -> Race:
         return Race(self.task, self.settings.recipes, self._evaluator)
@@ -153,7 +164,7 @@ class LiveTraining(View):
 
     def _report(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()):  # no cell waits for it, so it has to be said here
-            self.say(f"The training ended with an error: {error!r}")
+            self.say(f"The training ended with an error: {html.escape(repr(error))}")
 
     def _pause(self) -> None:
         self._race.paused = not self._race.paused
@@ -161,6 +172,11 @@ class LiveTraining(View):
 
     def _stop(self) -> None:
         self._race.stopping = True
+
+    def _interrupted(self, race: Race) -> None:
+        if race.over or race.stopping:  # other views take the runs by now, or Stop was not heard
+            raise KeyboardInterrupt
+        race.stopping = True
 
     def _enable(self, training: bool) -> None:
         self.start.disabled = self.settings.disabled = training
@@ -174,7 +190,7 @@ class LiveTraining(View):
 
     def _draw(self, race: Race, ended: bool = False) -> None:
         training_figure(race.histories, self.steps, race.accuracy, self.figure)
-        state = "Stopped" if ended and race.stopping else "Finished" if ended else "Paused" if race.paused else "Training"
+        state = "Finished" if race.over and ended else "Stopped" if ended else "Paused" if race.paused else "Training"
         left = "" if ended else f", about {race.seconds_left:.0f} s left"
         standings = " ".join(_standing(race, name) for name in race.trainings)
         images = f"({len(self._evaluator.task.test)} test images are read, one in {_PART} of the test set.)"
@@ -183,13 +199,13 @@ class LiveTraining(View):
 
 def _standing(race: Race, name: str) -> str:
     if name in race.failed:
-        return f"<b>{name} ended: {race.failed[name]}</b>"
+        return f"<b>{html.escape(name)} ended: {html.escape(race.failed[name])}</b>"
     if not (records := race.trainings[name].records):
         return ""
     last = records[-1]
     step, accuracy = list(race.accuracy[name].items())[-1]
     return (
-        f"{name}: loss {last.loss:.2g} nats; reads {accuracy:.1%} after step {step}; p = {last.p:.2f}, "
+        f"{html.escape(name)}: loss {last.loss:.2g} nats; reads {accuracy:.1%} after step {step}; p = {last.p:.2f}, "
         f"{int(last.mask.sum())} of {len(last.mask)} blocks open."
     )
 

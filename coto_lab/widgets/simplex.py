@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ipywidgets as widgets
-
 from coto_lab.evaluation import Scores
 from coto_lab.figures.simplex import simplex_explorer_figure
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.simplex import Simplex, barycentric_grid, corner_names
 from coto_lab.run import Run
 from coto_lab.tasks import Task
+from coto_lab.widgets._field import NumberField
 from coto_lab.widgets._mixtures import MixtureView
 
 _PARTS = 6  # halves, thirds and 1:1:1 are among the mixtures
@@ -32,7 +31,7 @@ class SimplexExplorer(MixtureView):
         images: how many test images at most are read; they are evenly spaced over the test set.
 
     Attributes:
-        parts: the two sliders, and a third that follows them.
+        parts: a `NumberField` of sixths for two runs, and for the third one that follows them.
         how, method, progress, scores: as in `MixtureView`.
 
     Raises:
@@ -50,9 +49,8 @@ class SimplexExplorer(MixtureView):
         for name, others in partners.items():
             if len(others) != 2:
                 raise ValueError(f"partners[{name!r}] has {len(others)} runs: a triangle needs 2 besides the first run.")
-        look = {"min": 0, "max": _PARTS, "style": {"description_width": "11em"}, "layout": {"width": "30em"}}
         self.parts = [
-            widgets.IntSlider(value=_PARTS // 3, description=f"{which} run, sixths", **look)
+            NumberField(f"{which} run", _PARTS // 3, 0, _PARTS, 1, unit="sixths", whole=True)
             for which in ("first", "second", "third")
         ]
         super().__init__(task, partners, _GRID, self.parts, "coto-simplex", images)

@@ -102,6 +102,8 @@ class Switchboard(View):
         Raises:
             ValueError: no runs; a run of another task or base, or with adapters on other modules.
         """
+        if not runs:
+            raise ValueError("runs is empty: give at least one.")
         for name, run in runs.items():
             check_run(self.task, run, f"runs[{name!r}]")
         everything = torch.ones(len(self._gates), dtype=torch.bool)
@@ -142,6 +144,7 @@ class Switchboard(View):
             data["pixel_values"],
             self.task.classes,
             name=name or "",
+            position=list(self._runs).index(name) if name in self._runs else 0,
             whole=self._whole.get(name),
             figure=getattr(self, "figure", None),
         )

@@ -277,42 +277,6 @@ def test_a_view_that_nobody_holds_is_no_hindrance(tiny_task):
 # What goes wrong
 
 
-def test_a_diverging_run_ends_with_advice_and_the_others_train_on(tiny_task):
-    live = LiveTraining(tiny_task, RECIPES | {"wild": Recipe(steps=STEPS, lr=1e38)})
-    board = Switchboard(tiny_task)
-    live.feed(board)
-    runs = asyncio.run(live.train())
-    assert list(runs) == list(RECIPES) == list(board.method.options)
-    assert [len(run.history) for run in runs.values()] == [STEPS] * 2
-    assert "wild ended: the loss of step " in live.text.value and "try a learning rate below lr=1e+38" in live.text.value
-    assert 0 < len(trace(live, "wild", LOSS).x) < STEPS
-    live.settings.lr.value = 0.02
-    assert list(asyncio.run(live.train())) == [*RECIPES, "wild"]
-
-
-def test_when_all_diverge_the_training_is_over_and_nobody_is_fed(tiny_task):
-    live = LiveTraining(tiny_task, {"wild": Recipe(steps=LONG, lr=1e38)})
-    live.feed(board := Switchboard(tiny_task))
-    assert asyncio.run(live.train()) == {} and board.scores is None
-    assert "wild ended" in live.text.value and live.stop.disabled
-
-
-def test_an_error_in_a_training_that_no_cell_waits_for_is_told(live):
-    class Broken:
-        def take(self, runs):
-            raise ValueError("no room for runs")
-
-    live.feed(Broken())
-
-    async def press_start():
-        live.start.click()
-        with pytest.raises(ValueError, match="no room"):
-            await finished(live)
-
-    asyncio.run(press_start())
-    assert "no room for runs" in live.text.value and not live.start.disabled
-
-
 @pytest.mark.parametrize("recipes", [{}, {"a": Recipe(steps=3), "b": Recipe(steps=4)}])
 def test_recipes_of_different_lengths_or_none_are_refused(tiny_task, recipes):
     with pytest.raises(ValueError, match=r"recipes: .*same number of steps"):
