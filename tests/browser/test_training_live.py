@@ -47,4 +47,9 @@ def test_start_pause_resume_and_stop(page: Page, run_all: Callable[..., list], a
     expect(button("Start")).to_be_enabled()
     page.wait_for_function(f"({LAST_STEP})() === {stopped - 1}", timeout=2_000)
     expect(page.locator(".coto-switchboard [aria-live]").last).to_contain_text("adapters open reads")
+
+    button("Start").click()  # by now JupyterLab sends clicks to a thread of their own
+    expect(sentence).to_contain_text("Training: step", timeout=20_000)
+    button("Stop").click()
+    expect(sentence).to_contain_text("Stopped: step", timeout=1_000)
     assert page.left_home == []  # type: ignore[attr-defined]
