@@ -50,7 +50,7 @@ class SimplexExplorer(MixtureView):
             if len(others) != 2:
                 raise ValueError(f"partners[{name!r}] has {len(others)} runs: a triangle needs 2 besides the first run.")
         self.parts = [
-            NumberField(f"{which} run", _PARTS // 3, 0, _PARTS, 1, unit="sixths", whole=True)
+            NumberField(f"{which} run", _PARTS // 3, 0, _PARTS, 1, unit="sixths", whole=True, label_width=7)
             for which in ("first", "second", "third")
         ]
         super().__init__(task, partners, _GRID, self.parts, "coto-simplex", images)
