@@ -49,6 +49,12 @@ def said_in_a_kernel(**environment):
     return "".join(output.text for output in document.cells[0].outputs)  # printed in one piece or two
 
 
+@pytest.fixture
+def in_a_kernel(monkeypatch):
+    """As far as `where` can tell."""
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)))
+
+
 def test_setup_prints_one_line_that_says_where_it_runs(capsys):
     here = setup(threads=1)
     line = capsys.readouterr().out
@@ -82,21 +88,18 @@ def test_no_threads_are_refused():
         setup(threads=0)
 
 
-def test_a_kernel_started_from_vs_codes_terminal_is_not_vs_code(monkeypatch):
+def test_a_kernel_started_from_vs_codes_terminal_is_not_vs_code(monkeypatch, in_a_kernel):
     monkeypatch.setenv("VSCODE_GIT_IPC_HANDLE", "/tmp/x.sock")
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)))
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     assert (where().place, where().live) == ("a headless kernel", False)
 
 
-def test_vs_code_is_told_by_its_variables(monkeypatch):
+def test_vs_code_is_told_by_its_variables(monkeypatch, in_a_kernel):
     monkeypatch.setenv("VSCODE_PID", "1")
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)))
     assert (where().place, where().live) == ("VS Code", True)
 
 
-def test_without_anywidget_figures_are_static(monkeypatch):
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)))
+def test_without_anywidget_figures_are_static(monkeypatch, in_a_kernel):
     monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
     assert where().live
     monkeypatch.setattr(notebook, "find_spec", lambda name: None if name == "anywidget" else object())
