@@ -18,9 +18,19 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW; the step is a scalar
 
 
 def save(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, rng: list[Tensor]) -> None:
-    """Write the file, replacing an earlier one in one step."""
+    """Write the file, replacing an earlier state in one step.
+
+    Raises:
+        FileExistsError: ``path`` is something else than a training state.
+        OSError: the disk is full or not writable; an earlier state is as it was.
+    """
     from safetensors.torch import save_file
 
+    if path.exists() and not _is_state(path):
+        raise FileExistsError(
+            f"checkpoint={str(path)!r} is no training state of coto_lab that can be read, so it is not replaced. "
+            "Choose another path, or delete it yourself."
+        )
     tensors = {f"history/{name}": column for name, column in run.history.tensors().items()}
     tensors |= {f"rng/{i}": state for i, state in enumerate(rng)}
     for name, parameter in _trainable(model).items():
@@ -113,6 +123,16 @@ def _check(path: Path, what: str, found: dict[str, Tensor], expected: dict[str, 
             f"checkpoint={str(path)!r} does not fit the {what} of this training ({len(differing)} tensors differ: {first}). "
             "Give the task and the recipe that it was saved with, or another checkpoint file."
         )
+
+
+def _is_state(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == _FORMAT
+    except (OSError, SafetensorError):
+        return False
 
 
 def _identity(run: Run) -> dict[str, str]:

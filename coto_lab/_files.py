@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -28,66 +29,106 @@ def data_path(*parts: str) -> Path:
 
 @contextmanager
 def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A folder to fill, which becomes ``path`` when the block ends without an exception; otherwise nothing changes.
+    """A folder to fill with files, which come to ``path`` when the block ends without an exception; otherwise nothing changes.
+
+    Where nothing is at ``path``, the folder appears in one step. In an existing folder, files of the same names are replaced
+    and all others stay. The new files are complete before the first one is moved, and an error on the way puts the earlier
+    files back. A process that is killed between two moves leaves some of the files missing, always the last one by name; the
+    earlier files are then in a hidden folder inside ``path``. A symbolic link at ``path`` stays; its target is written to.
 
     Raises:
-        FileExistsError: ``path`` exists and ``overwrite`` is False.
-        OSError: the disk is full or not writable.
+        FileExistsError: ``path`` is a file, or a folder that is not empty while ``overwrite`` is False.
+        OSError: the disk is full or not writable, or a folder has the name of a new file; nothing was changed.
+        RuntimeError: an error between two moves could not be undone; it names the hidden folder.
     """
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"path={str(path)!r} exists; choose another, or pass overwrite=True to replace it.")
-    with _disk_errors(path), _replacing(path) as fresh:
-        yield fresh
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
-    try:
-        yield fresh
-        umask = _umask()
-        fresh.chmod(0o777 & ~umask)  # mkdtemp and safetensors make private files; these become the user's
-        for file in fresh.iterdir():
-            file.chmod(0o666 & ~umask)
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
-            try:
-                path.rename(old / path.name)
-                try:
-                    fresh.rename(path)
-                except BaseException:
-                    (old / path.name).rename(path)
-                    raise
-            finally:
-                if path.exists():  # else `old` holds the only copy
-                    shutil.rmtree(old, ignore_errors=True)
-        else:
-            fresh.rename(path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"path={str(path)!r} is a file, not a folder; choose another path.")
+    if path.exists() and any(path.iterdir()) and not overwrite:
+        raise FileExistsError(
+            f"path={str(path)!r} exists; choose another path, or pass overwrite=True to replace the files in it that have the "
+            "names of the new ones. All others stay."
+        )
+    with _disk_errors(path):
+        target = Path(os.path.realpath(path))
+        exists = target.is_dir()
+        with _workplace(target if exists else target.parent) as work:
+            new, old = work / "new", work / "old"
+            new.mkdir()
+            yield new
+            _open_to_others(new)
+            if exists:
+                old.mkdir()
+                _exchange(new, old, target)
+            else:
+                new.rename(target)
 
 
 def write_file(path: Path, write: Callable[[Path], None]) -> None:
     """Have ``write`` make a file under a temporary name and move it to ``path`` in one step, replacing what was there.
 
+    A symbolic link at ``path`` stays; its target is replaced.
+
     Raises:
         OSError: the disk is full or not writable; an earlier file is as it was.
     """
     with _disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}-{os.getpid()}")
+        target = Path(os.path.realpath(path))
+        with _workplace(target.parent) as work:
+            write(work / target.name)
+            _open_to_others(work)
+            (work / target.name).replace(target)
+
+
+@contextmanager
+def _workplace(parent: Path) -> Iterator[Path]:
+    """A hidden folder in ``parent``, and so on the same file system, where each move is one step; it is deleted at the end."""
+    parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=parent, prefix=".coto_lab-"))
+    try:
+        yield work
+    finally:
+        if not (work / "old").exists() or not any((work / "old").iterdir()):  # else `old` may hold the only copy
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _open_to_others(folder: Path) -> None:
+    """Give the files in ``folder`` the mode of any new file; safetensors makes files that only their owner can read."""
+    usual = folder / ".usual"
+    usual.touch()
+    mode = stat.S_IMODE(usual.stat().st_mode)
+    usual.unlink()
+    for file in folder.iterdir():
+        if file.is_file():
+            with suppress(OSError):  # some mounts refuse it, and the file is complete without it
+                file.chmod(mode)
+
+
+def _exchange(new: Path, old: Path, folder: Path) -> None:
+    """Move the files in ``new`` to ``folder`` and delete those that they replace; after an error, all are as before.
+
+    The last file by name leaves first and arrives last: while earlier and new files are mixed, it is missing, so that nobody
+    takes the mixture for a whole.
+    """
+    names = sorted(file.name for file in new.iterdir())
+    replaced = [name for name in reversed(names) if os.path.lexists(folder / name)]
+    if blocked := [name for name in replaced if (folder / name).is_dir() and not (folder / name).is_symlink()]:
+        raise IsADirectoryError(f"{blocked[0]!r} is a folder there, and would be replaced by a file")
+    moves = [(folder / name, old / name) for name in replaced] + [(new / name, folder / name) for name in names]
+    try:
+        for source, target in moves:
+            source.rename(target)
+    except BaseException as error:
         try:
-            write(fresh)
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
+            for source, target in reversed(moves):
+                if not os.path.lexists(source):
+                    target.rename(source)
+        except OSError as worse:
+            raise RuntimeError(
+                f"could not move the new files into {str(folder)!r}: {error}. The earlier files could not be put back either: "
+                f"{worse}. Those of them that are missing are in {str(old)!r}."
+            ) from error
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

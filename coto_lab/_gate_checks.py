@@ -1,60 +1,41 @@
-"""Which layers of a model can be gated, which of them share a gate, and which models must be refused.
+"""Which models cannot be gated, and where "dropped" does not mean the pre-trained function.
 
 Every limit stated here was found by running the case; nothing is touched before all checks have passed.
 """
 
 from __future__ import annotations
 
-import re
-import sys
-import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from coto_lab.lora import LoRALinear
-
-# The outermost index in a module's name, and the one of `blocks` within it for backbones made of stages (Swin).
-_BLOCK = re.compile(r"^((?:.*?\.)?\d+(?:\.blocks\.\d+)?)(?:\.|$)")
+from coto_lab._adapter_layers import PREFIX, adapter_parameters
 
 # Initialisations that move part of the base weight into the adapter: with the adapter left out, the base is not the
 # pre-trained function any more. The value of `init_lora_weights` starts with one of these.
 _REWRITES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "kasa")
 
+# Variants of LoRA with a loss that the caller adds, and that reaches every layer whether it ran or not.
+_OWN_LOSS = {"monteclora_config": "MonteCLoRA", "kasa_config": "KaSA"}
 
-def find_adapter_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """All adapter layers by their name in ``model``, without the prefix that PEFT adds.
-
-    A layer inside another adapter layer (the output projection of ``nn.MultiheadAttention``) is reached only through the
-    outer one, whose gate rules; trainable tokens are no adapter and stay ungated.
-    """
-    found: dict[str, nn.Module] = {}
-    outer = "\0"
-    for name, module in model.named_modules():
-        if _is_adapter_layer(module) and not name.startswith(f"{outer}."):
-            found[name.removeprefix("base_model.model.")] = module
-            if not isinstance(getattr(module, "base_layer", None), _peft_layer_classes()):  # nested PEFT wrappers: one each
-                outer = name
-    return found
-
-
-def _peft_layer_classes() -> tuple[type, ...]:
-    # A model can hold PEFT layers only if PEFT is imported already; importing it here would cost seconds.
-    tuners = sys.modules.get("peft.tuners.tuners_utils")
-    return (tuners.BaseTunerLayer,) if tuners else ()
-
-
-def _is_adapter_layer(module: nn.Module) -> bool:
-    if type(module).__name__ == "TrainableTokensLayer":
-        return False
-    return isinstance(module, (LoRALinear, *_peft_layer_classes()))
+# Methods whose layers cannot be left out one by one, and why.
+_REFUSED = {
+    "AdaLoRA": "its rank allocator and its orthogonality loss need the gradient of every layer at every step",
+    "Shadow": "its layers pass a second stream of hidden states from one to the next, and every layer must take part",
+}
 
 
 def check_model(model: nn.Module, layers: dict[str, nn.Module]) -> None:
-    """Raise ValueError where gates cannot be right; warn where "dropped" does not mean the pre-trained function.
-
-    See `coto_lab.gates.attach_gates` for the list.
-    """
+    """Raise ValueError where gates cannot be right; `coto_lab.gates.attach_gates` has the list."""
+    configs = _peft_configs(model)
+    if not layers and configs:
+        name, config = configs[0]
+        raise ValueError(
+            f"the method of adapter {name!r}, {_method(config)}, has no adapter layers that could be left out one by one "
+            "(prompt and prefix tuning train virtual tokens, for instance), so there is nothing to drop. CoTo needs a method "
+            "that adapts the layers of the model, such as LoRA."
+        )
     if not layers:
         raise ValueError(
             f"model ({type(model).__name__}) has no adapter layers. Add adapters first: peft.get_peft_model(model, config), "
@@ -63,24 +44,17 @@ def check_model(model: nn.Module, layers: dict[str, nn.Module]) -> None:
     gated = [name for name, layer in layers.items() if hasattr(layer, "_coto_gate")]
     if gated:
         raise ValueError(
-            f"model is gated already ({len(gated)} layers, first {gated[0]!r}). Use those gates (gates_of(model)) or take them "
-            "off first (gates.detach())."
+            f"model is gated already ({len(gated)} layers, first {gated[0].removeprefix(PREFIX)!r}). Use those gates "
+            "(gates_of(model)) or take them off first (gates.detach())."
         )
     check_forward(layers)
-    for name, config in _peft_configs(model):
-        if str(getattr(config, "peft_type", "")).endswith("ADALORA"):
-            raise ValueError(
-                f"adapter {name!r} is AdaLoRA: its rank allocator and its orthogonality loss need the gradient of every "
-                "layer at every step, so layers cannot be dropped. Use LoRA, rsLoRA, DoRA, HiRA or another method."
-            )
-        initialisation = "kasa" if getattr(config, "kasa_config", None) else str(getattr(config, "init_lora_weights", ""))
-        if initialisation.startswith(_REWRITES_BASE):
-            warnings.warn(
-                f"adapter {name!r} was initialised with init_lora_weights={initialisation!r}, which rewrites the base weights: "
-                "a dropped block does not compute the pre-trained function. CoTo as published assumes that it does.",
-                UserWarning,
-                stacklevel=3,
-            )
+    for name, config in configs:
+        for method, reason in _REFUSED.items():
+            if _method(config) == method.upper():
+                raise ValueError(
+                    f"adapter {name!r} is {method}: {reason}, so layers cannot be dropped. Use LoRA, rsLoRA, DoRA, HiRA or "
+                    "another method."
+                )
 
 
 def check_forward(layers: dict[str, nn.Module]) -> None:
@@ -90,10 +64,91 @@ def check_forward(layers: dict[str, nn.Module]) -> None:
     hooked = [name for name, method in own.items() if getattr(method, "__func__", None) is not type(layers[name]).forward]
     if hooked:
         raise ValueError(
-            f"the forward method of {hooked[0]!r} ({len(hooked)} such layers) was replaced on the instance, as accelerate's "
-            "hooks do for device_map and offloading, so a gate would never be asked. Attach gates before the hooks, and "
-            "remove them before detaching: accelerate.hooks.remove_hook_from_module(model, recurse=True)."
+            f"the forward method of {hooked[0].removeprefix(PREFIX)!r} ({len(hooked)} such layers) was replaced on the "
+            "instance, as accelerate's hooks do for device_map and offloading, so a gate would never be asked. Attach gates "
+            "before the hooks, and remove them before detaching: "
+            "accelerate.hooks.remove_hook_from_module(model, recurse=True)."
         )
+
+
+def left_open(outside: list[str]) -> Iterator[str]:
+    """A message that names the adapter layers ``outside`` of all blocks, if there are any."""
+    if outside:
+        yield (
+            f"{len(outside)} adapter layers are on no block and stay open: {', '.join(outside[:8])}"
+            f"{', ...' if len(outside) > 8 else ''}. This is usual for a pooler, a projection or a head. To gate them as well, "
+            "pass by='module' or a function that names a gate for each layer; to leave them out, use exclude_modules in PEFT's "
+            "configuration."
+        )
+
+
+def limits(model: nn.Module, groups: Mapping[str, Sequence[str]], adapters: dict[str, frozenset[str]]) -> Iterator[str]:
+    """Messages that say where a dropped gate leaves out something else than all that trains on its layers.
+
+    Args:
+        model: the model.
+        groups: gate -> names of its layers.
+        adapters: layer -> names of the adapters that its gate rules.
+    """
+    ruled = frozenset().union(*adapters.values())
+    for name, config in _peft_configs(model):
+        if name not in ruled:
+            continue
+        initialisation = "kasa" if getattr(config, "kasa_config", None) else str(getattr(config, "init_lora_weights", ""))
+        if initialisation.startswith(_REWRITES_BASE):
+            yield (
+                f"adapter {name!r} was initialised with init_lora_weights={initialisation!r}, which rewrites the base weights: "
+                "a dropped block does not compute the pre-trained function. CoTo as published assumes that it does."
+            )
+        for field, method in _OWN_LOSS.items():
+            if getattr(config, field, None):
+                yield (
+                    f"adapter {name!r} is {method}, whose own loss is a sum over all layers: added to the loss of a step, it "
+                    "trains dropped adapters, too. Leave it out, or expect that dropped blocks move."
+                )
+    yield from _shared(model, groups, adapters)
+    yield from _trained_base(model, groups, adapters)
+
+
+def _shared(model: nn.Module, groups: Mapping[str, Sequence[str]], adapters: dict[str, frozenset[str]]) -> Iterator[str]:
+    owner: dict[int, str] = {}
+    for gate, names in groups.items():
+        for name in names:
+            for module, key in adapter_parameters(model.get_submodule(name), adapters[name]):
+                parameter: nn.Parameter = module._parameters[key]  # type: ignore[assignment]
+                first = owner.setdefault(storage(parameter), gate) if parameter.requires_grad else gate
+                if first != gate:
+                    path = next(path for path, other in model.get_submodule(name).named_modules() if other is module)
+                    yield (
+                        f"the gates {first.removeprefix(PREFIX)!r} and {gate.removeprefix(PREFIX)!r} share the trainable "
+                        f"parameter {f'{path}.{key}'.removeprefix('.')!r} (as VBLoRA, Lily, TinyLoRA and UniLoRA do): it keeps "
+                        "training through whichever is open."
+                    )
+                    return
+
+
+def _trained_base(model: nn.Module, groups: Mapping[str, Sequence[str]], adapters: dict[str, frozenset[str]]) -> Iterator[str]:
+    """Trained biases, unfrozen normalisation layers and the like, inside what a gate drops."""
+    modules = dict(model.named_modules())
+    names = {name for name, _ in _peft_configs(model)}
+    ours = {id(module._parameters[key]) for name in adapters for module, key in adapter_parameters(modules[name], names)}
+    scopes = dict.fromkeys(scope for gate, members in groups.items() for scope in ([gate] if gate in modules else members))
+    loose = [
+        f"{scope}.{name}"
+        for scope in scopes
+        for name, parameter in modules[scope].named_parameters()
+        if parameter.requires_grad and id(parameter) not in ours
+    ]
+    if loose:
+        yield (
+            f"{len(loose)} parameters train inside the gated blocks and belong to no gated adapter (first "
+            f"{loose[0].removeprefix(PREFIX)!r}; bias='lora_only' and bias='all' make such): they stay in a dropped block and "
+            "keep training, so it does not compute the pre-trained function. CoTo as published trains adapters only."
+        )
+
+
+def _method(config: Any) -> str:
+    return str(getattr(config, "peft_type", "")).rpartition(".")[2].upper()
 
 
 def _peft_configs(model: nn.Module) -> list[tuple[str, Any]]:
@@ -106,72 +161,12 @@ def _peft_configs(model: nn.Module) -> list[tuple[str, Any]]:
     return list(found.values())
 
 
-def block_name(name: str) -> str | None:
-    """The block that a module is on: ``vit.layers.3`` for ``vit.layers.3.attention.q_proj``; None where it is on none."""
-    match = _BLOCK.match(name)
-    return match[1] if match else None
+def listed(names: Iterable[str]) -> str:
+    """Names as an error message shows them."""
+    return ", ".join(map(repr, sorted(names)))
 
 
-def group_layers(layers: dict[str, nn.Module], by: str) -> dict[str, list[str]]:
-    """Gate name -> names of its layers, in the model's order.
-
-    Raises:
-        ValueError: with ``by="block"``, a layer whose name holds no block index.
-    """
-    groups = _join_tied(layers) if by == "module" else _join_blocks(layers)
-    _warn_shared(layers, groups)
-    return groups
-
-
-def _join_blocks(layers: dict[str, nn.Module]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    homeless = []
-    for name in layers:
-        block = block_name(name)
-        if block:
-            groups.setdefault(block, []).append(name)
-        else:
-            homeless.append(name)
-    if homeless:
-        raise ValueError(
-            f"these adapter layers are on no block (no index in their names): {homeless}. Leave them out of target_modules "
-            "(PEFT: exclude_modules), train them whole (modules_to_save), or give every layer its own gate with by='module'."
-        )
-    return groups
-
-
-def _join_tied(layers: dict[str, nn.Module]) -> dict[str, list[str]]:
-    # An embedding and a head with tied base weights and tied adapters are one adapter: closing one would not stop its
-    # parameters from moving through the other. They get one gate, named after the first.
-    groups: dict[str, list[str]] = {}
-    owner: dict[int, str] = {}
-    for name, layer in layers.items():
-        tied_base = [_storage(p) for p in layer.base_layer.parameters()]  # type: ignore[union-attr]
-        adapter = [_storage(p) for p in layer.parameters() if p.requires_grad]
-        shares_both = any(i in owner for i in tied_base) and any(i in owner for i in adapter)
-        first = next((owner[i] for i in adapter if i in owner), name) if shares_both else name
-        groups.setdefault(first, []).append(name)
-        for i in (*tied_base, *adapter):
-            owner.setdefault(i, first)
-    return groups
-
-
-def _storage(parameter: nn.Parameter) -> int:
+def storage(parameter: nn.Parameter) -> int:
+    """What tells two names of one parameter: equal for both."""
     # PEFT ties two adapters by making one's parameter a transposed view of the other's: two objects, one memory.
     return parameter.data_ptr() or id(parameter)  # without memory of its own (meta device, sharded): the object
-
-
-def _warn_shared(layers: dict[str, nn.Module], groups: dict[str, list[str]]) -> None:
-    owner: dict[int, str] = {}
-    for gate, names in groups.items():
-        for name in names:
-            for parameter_name, parameter in layers[name].named_parameters():
-                first = owner.setdefault(_storage(parameter), gate) if parameter.requires_grad else gate
-                if first != gate:
-                    warnings.warn(
-                        f"the gates {first!r} and {gate!r} share the trainable parameter {parameter_name!r} "
-                        "(as VBLoRA, Lily, TinyLoRA and UniLoRA do): it keeps training through whichever is open.",
-                        UserWarning,
-                        stacklevel=4,
-                    )
-                    return

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from coto_lab._active_adapter import read_active, write_active
+from coto_lab._files import new_folder
+
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
@@ -41,33 +44,51 @@ class Adapter:
     tensors: dict[str, Tensor]
 
     @classmethod
-    def from_model(cls, model: PeftModel) -> Adapter:
-        """A copy of the active adapter of ``model``, on the CPU."""
-        from peft import get_peft_model_state_dict
+    def from_model(cls, model: PeftModel | PreTrainedModel) -> Adapter:
+        """A copy of the active adapter of ``model``, on the CPU; a merged adapter is read as any other.
 
-        name = model.active_adapter
+        Args:
+            model: a PEFT model, or a transformers model after ``add_adapter``; the adapter may have any name.
+
+        Raises:
+            ValueError: ``model`` has no adapter, or not exactly one is active; ``model.set_adapter(name)`` chooses one.
+        """
+        name, tensors = read_active(model)
         config = _plain(model.peft_config[name].to_dict())
         config["inference_mode"] = True
-        tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
         return cls(config, {key: tensor.detach().cpu().clone().contiguous() for key, tensor in tensors.items()})
 
     def attach(self, base: PreTrainedModel) -> PeftModel:
-        """``base`` with this adapter on it, frozen and in evaluation mode; `base` itself is changed by PEFT."""
-        from peft import get_peft_model
+        """``base`` with this adapter on it, frozen and in evaluation mode; `base` itself is changed by PEFT.
 
+        Raises:
+            ValueError: ``base`` carries an adapter already, or this adapter does not fit it.
+        """
+        from peft import get_peft_model
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        if layer := next((name for name, module in base.named_modules() if isinstance(module, BaseTunerLayer)), None):
+            raise ValueError(
+                f"base already carries an adapter, in {layer}. Load the base model anew, or use copy_to, which writes into the "
+                "adapter that is there."
+            )
         model = get_peft_model(base, self.peft_config())
         self.copy_to(model)
         return model.requires_grad_(False).eval()
 
-    def copy_to(self, model: PeftModel) -> None:
-        """Write the tensors into a model that carries an adapter of the same configuration.
+    def copy_to(self, model: PeftModel | PreTrainedModel) -> None:
+        """Write the tensors into the active adapter of ``model``, whatever its name; no other adapter is touched.
+
+        Args:
+            model: a PEFT model, or a transformers model after ``add_adapter``; its active adapter has the configuration of
+                this one.
 
         Raises:
-            ValueError: names or shapes differ; the model is as before.
+            ValueError: ``model`` has no adapter, or not exactly one is active, or one is merged, or names or shapes differ;
+                the model is as before.
         """
-        from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
-        own = {key: tensor.shape for key, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
+        name, tensors = read_active(model)
+        own = {key: tensor.shape for key, tensor in tensors.items()}
         new = {key: tensor.shape for key, tensor in self.tensors.items()}
         differences = [f"{key}: {new.get(key)} for {own.get(key)}" for key in own | new if new.get(key) != own.get(key)]
         if differences:
@@ -75,7 +96,7 @@ class Adapter:
                 f"this adapter does not fit the model ({len(differences)} tensors differ, first {differences[0]}). Use the "
                 "base model and the configuration that it was trained with."
             )
-        set_peft_model_state_dict(model, self.tensors)
+        write_active(model, name, self.tensors)
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The update of every module as a product ΔW = B A, the scale in B: name -> (A ``[r, in]``, B ``[out, r]``).
@@ -113,7 +134,20 @@ class Adapter:
         return PeftConfig.from_peft_type(**self.config | {"base_model_name_or_path": None})
 
     def save(self, folder: Path) -> None:
-        """Write ``adapter_config.json`` and ``adapter_model.safetensors`` into an existing folder."""
+        """Write ``adapter_config.json`` and ``adapter_model.safetensors`` into ``folder``, which is made if it is missing.
+
+        As with PEFT's ``save_pretrained``, files of these two names are replaced and all others stay. Both are written before
+        either is replaced, and an error leaves the earlier two in place.
+
+        Raises:
+            OSError: the disk is full or not writable; nothing was changed.
+            RuntimeError: an error while the files were replaced could not be undone; it names the folder of the earlier ones.
+        """
+        with new_folder(folder, overwrite=True) as fresh:
+            self.write_files(fresh)
+
+    def write_files(self, folder: Path) -> None:
+        """Write the two files straight into an existing folder, for callers that replace a folder themselves; see `save`."""
         from safetensors.torch import save_file
 
         save_file(self.tensors, folder / WEIGHTS, metadata={"format": "pt"})

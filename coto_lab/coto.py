@@ -7,6 +7,7 @@ every block's gate is drawn from Bernoulli(p(t)), with p rising during training.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from coto_lab._numbers import MAX_SEED, finite_number, whole_number
 from coto_lab.gates import Gates
 from coto_lab.schedules import Constant, Schedule
 
+Towers = Sequence[int] | np.ndarray  # the tower of each gate
 
-def draw_mask(n_gates: int, p: float | np.ndarray, seed: int, step: int) -> Tensor:
-    """Draw which gates are open at ``step``: ``BoolTensor [n_gates]``, never all shut.
 
-    The distribution is that of independent Bernoulli(p) gates, redrawn until one is open: with one p for all,
+def draw_mask(gates: int | Towers, p: float | np.ndarray, seed: int, step: int) -> Tensor:
+    """Draw which gates are open at ``step``: ``BoolTensor [n_gates]``, never all of a tower shut.
+
+    In each tower the distribution is that of independent Bernoulli(p) gates, redrawn until one is open: with one p for all,
     P(a gate is open) = p / (1 - (1-p)^n); at p = 0, exactly one opens, uniformly. No redrawing is needed: going through
     the gates, the *first* open one is at i with probability q_i = p_i / (1 - Π_{j≥i} (1-p_j)); after it each opens with p_j.
 
@@ -29,19 +32,36 @@ def draw_mask(n_gates: int, p: float | np.ndarray, seed: int, step: int) -> Tens
     counter), so resumed training and every rank of a distributed one see the same gates, and the global RNG is untouched.
 
     Args:
-        n_gates: how many.
+        gates: how many there are, all in one tower; or the tower of each (`Gates.towers`), -1 for a gate outside of them.
         p: one probability for all, or ``[n_gates]``.
         seed, step: which draw.
+
+    Source: arXiv:2506.05713; one gate at least in each *tower* is ours: a batch may reach only one of two towers.
     """
-    return torch.from_numpy(_open(_uniform(n_gates, seed, step), np.broadcast_to(p, n_gates)))
+    towers = _towers(gates)
+    return torch.from_numpy(_open(_uniform(len(towers), seed, step), np.broadcast_to(p, len(towers)), towers))
+
+
+def _towers(gates: int | Towers) -> np.ndarray:
+    return np.zeros(gates, dtype=int) if isinstance(gates, int) else np.asarray(gates)
 
 
 def _uniform(n_gates: int, seed: int, step: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, step, 0, 0])).random(n_gates)
 
 
-def _open(uniform: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Which gates these uniform numbers open: bool ``[..., n_gates]``, from two of that shape."""
+def _open(uniform: np.ndarray, p: np.ndarray, towers: np.ndarray) -> np.ndarray:
+    """Which gates these uniform numbers open: bool ``[..., n_gates]``, from two of that shape and the tower of each gate."""
+    if not towers.any():
+        return _open_one_at_least(uniform, p)
+    mask = uniform < p
+    for tower in range(towers.max() + 1):
+        members = towers == tower
+        mask[..., members] = _open_one_at_least(uniform[..., members], p[..., members])
+    return mask
+
+
+def _open_one_at_least(uniform: np.ndarray, p: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):  # log 0 at p = 1; 0 / 0 where p = 0 from i on
         none_from_here = np.cumsum(np.log1p(-p)[..., ::-1], axis=-1)[..., ::-1]  # log of Π_{j≥i} (1-p_j)
         first_opens = p / -np.expm1(none_from_here)
@@ -88,11 +108,15 @@ def probabilities(schedule: Schedule, total_steps: int) -> np.ndarray:
     return np.array([schedule(step / total_steps) for step in range(total_steps)])
 
 
-def training_masks(n_gates: int, schedule: Schedule, *, total_steps: int, seed: int, tilt: float = 0.0) -> Tensor:
-    """What a whole training will do, known beforehand: ``BoolTensor [total_steps, n_gates]``, True = open."""
+def training_masks(gates: int | Towers, schedule: Schedule, *, total_steps: int, seed: int, tilt: float = 0.0) -> Tensor:
+    """What a whole training will do, known beforehand: ``BoolTensor [total_steps, n_gates]``, True = open.
+
+    ``gates`` is their number, or the tower of each, as in `draw_mask`.
+    """
+    towers = _towers(gates)
     p = probabilities(schedule, total_steps)
-    uniform = np.stack([_uniform(n_gates, seed, step) for step in range(total_steps)])
-    return torch.from_numpy(_open(uniform, tilted(p[:, None], n_gates, tilt)))
+    uniform = np.stack([_uniform(len(towers), seed, step) for step in range(total_steps)])
+    return torch.from_numpy(_open(uniform, tilted(p[:, None], len(towers), tilt), towers))
 
 
 class CoTo:
@@ -119,7 +143,7 @@ class CoTo:
         ValueError: total_steps, seed or tilt out of range.
 
     Warns:
-        UserWarning: there is one gate only, which is then always open.
+        UserWarning: a gate is the only one of the model, or of its tower: it is then always open.
     """
 
     def __init__(self, gates: Gates, schedule: Schedule, *, total_steps: int, seed: int = 0, tilt: float = 0.0):
@@ -128,10 +152,14 @@ class CoTo:
         self.tilt = finite_number("tilt", tilt)
         self.gates = gates
         self.schedule = schedule
-        if len(gates) == 1 and schedule != Constant(1.0):
+        self._towers = towers = gates.towers.numpy()
+        sizes = {tower: int((towers == tower).sum()) for tower in towers.tolist() if tower >= 0}
+        alone = [name for name, tower in zip(gates.names, towers.tolist(), strict=True) if sizes.get(tower) == 1]
+        if alone and schedule != Constant(1.0):
             warnings.warn(
-                f"there is one gate only, {gates.names[0]!r}, and one is always open: nothing will ever be dropped. Attach "
-                "gates with by='module', or put adapters on more layers.",
+                f"each of these gates is the only one of its part of the model: {', '.join(map(repr, alone))}. In every part "
+                "one is always open, so nothing will ever be dropped there. Attach gates with by='module', or put adapters on "
+                "more layers.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -143,12 +171,12 @@ class CoTo:
 
     def mask(self, step: int) -> Tensor:
         """The gates open at ``step``: ``BoolTensor [n_gates]``, True = open."""
-        n_gates = len(self.gates)
-        return draw_mask(n_gates, tilted(self.probability(step), n_gates, self.tilt), self.seed, step)
+        p = tilted(self.probability(step), len(self.gates), self.tilt)
+        return draw_mask(self._towers, p, self.seed, step)
 
     def masks(self) -> Tensor:
         """What the whole training will do, known beforehand: ``BoolTensor [total_steps, n_gates]``."""
-        return training_masks(len(self.gates), self.schedule, total_steps=self.total_steps, seed=self.seed, tilt=self.tilt)
+        return training_masks(self._towers, self.schedule, total_steps=self.total_steps, seed=self.seed, tilt=self.tilt)
 
     def step(self) -> Tensor:
         """Move on to the next optimiser step: draw its gates, drop the others, return the mask."""

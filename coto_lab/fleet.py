@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coto_lab._gate_checks import group_layers
+from coto_lab._adapter_layers import PREFIX
+from coto_lab._grouping import Group, group_layers
 from coto_lab._numbers import whole_number
 from coto_lab.adapter import Adapter
 from coto_lab.coto import training_masks
@@ -20,7 +21,7 @@ from coto_lab.evaluation import default_device
 from coto_lab.history import History
 from coto_lab.randomness import OwnRandomNumbers, batch_indices
 from coto_lab.recipe import Recipe
-from coto_lab.rows import PREFIX, Rows
+from coto_lab.rows import Rows
 from coto_lab.run import Run
 from coto_lab.tasks import Task
 from coto_lab.training import Training
@@ -111,8 +112,11 @@ def _rows_are_apart(task: Task) -> bool:
     device, start = default_device(), _start(task, Recipe())
     try:
         rows = Rows(task.load_base().to(device).train(), start)
+        gated = sum(len(group.layers) for group in _groups(rows))
     except (TypeError, ValueError):  # targets that are not linear, or that PEFT treats in a way of its own
         return False
+    if gated < len(rows):
+        return False  # layers on no block, which train at every step
     if {tensor.dtype for tensor in start.tensors.values()} != {layer.lora_A.dtype for layer in rows.layers}:
         return False  # PEFT keeps the adapters of a base in half precision in float32
     batch = {name: column[:4].to(device) for name, column in task.train_batch.items()}
@@ -130,14 +134,20 @@ class _Fleet:
         self.task, self.recipes, self.device = task, recipes, default_device()
         self.starts = [_start(task, recipe) for recipe in recipes]
         self.rows = Rows(task.load_base().to(self.device).train(), self.starts[0])
-        groups = group_layers(dict(zip(self.rows.names, self.rows.layers, strict=True)), "block")
-        self.gates = tuple(groups)
-        self.modules = tuple(name for members in groups.values() for name in members)
-        self.gate_of_module = torch.tensor([i for i, members in enumerate(groups.values()) for _ in members])
+        groups = _groups(self.rows)
+        self.gates = tuple(group.gate for group in groups)
+        self.modules = tuple(name for group in groups for name in group.layers)
+        self.gate_of_module = torch.tensor([i for i, group in enumerate(groups) for _ in group.layers])
         self.layers = [self.rows.layers[self.rows.names.index(name)] for name in self.modules]
         self.masks = torch.stack(
             [
-                training_masks(len(groups), recipe.schedule, total_steps=recipe.steps, seed=recipe.seed, tilt=recipe.tilt)
+                training_masks(
+                    [group.tower for group in groups],
+                    recipe.schedule,
+                    total_steps=recipe.steps,
+                    seed=recipe.seed,
+                    tilt=recipe.tilt,
+                )
                 for recipe in recipes
             ]
         )  # [R, T, gates]
@@ -232,6 +242,10 @@ class _Fleet:
         trained = {key: p.detach()[i].cpu().clone() for key, p in zip(keys, self._parameters, strict=True)}
         tensors = {key: trained[key] for key in start.tensors}
         return Run(Adapter(start.config, tensors), history, recipe, self.task.name, self.task.base)
+
+
+def _groups(rows: Rows) -> list[Group]:
+    return group_layers(rows.model, dict(zip(rows.names, rows.layers, strict=True)))
 
 
 def _start(task: Task, recipe: Recipe) -> Adapter:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from coto_lab._gate_checks import block_name
+from coto_lab._adapter_layers import PREFIX
+from coto_lab._blocks import blocks_of
 from coto_lab.adapter import Adapter
 from coto_lab.lora import LoRALinear
-
-PREFIX = "base_model.model."  # PEFT's, before the base's own names
 
 Batch = dict[str, Tensor]
 
@@ -42,7 +41,8 @@ class Rows:
             raise TypeError(f"the adapter is on {strange[:2]}, which is no nn.Linear of this model.")
         self.model = model.requires_grad_(False)
         self.names = tuple(found)
-        self.blocks = tuple(block_name(name) or name for name in found)
+        blocks = blocks_of(model, found)
+        self.blocks = tuple(blocks[name] or name for name in found)
         self.layers = []
         for name, module in found.items():
             parent, _, leaf = name.rpartition(".")

@@ -13,7 +13,8 @@ from coto_lab.history import History
 from coto_lab.recipe import Recipe
 
 _FORMAT = 1
-_RUN, _HISTORY = "run.json", "history.safetensors"
+_RUN, _HISTORY = "run.json", "history.safetensors"  # `_RUN` is the last by name, so that new_folder moves it last
+_FIELDS = {"format", "task", "base", "recipe"}  # of `_RUN`, that every version writes
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +36,24 @@ class Run:
     base: str
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the folder ``path``, whole or not at all; ``PeftModel.from_pretrained(base, path)`` reads it too.
+        """Write the folder ``path``; ``PeftModel.from_pretrained(base, path)`` reads it too.
+
+        A run is four files: ``adapter_config.json``, ``adapter_model.safetensors``, ``history.safetensors`` and ``run.json``.
+        With ``overwrite=True`` they replace those of a run at ``path``; every other file and folder there stays.
+
+        All four are complete before the first is moved to ``path``, and an error puts those of the earlier run back. A new
+        folder appears in one step. In an existing folder, a process that is killed between two moves leaves no ``run.json``,
+        so that `load` refuses a mixture of two runs; the files of the earlier run are then in a hidden folder inside ``path``.
+
+        Args:
+            path: a new folder, an empty one, or, with ``overwrite=True``, that of a run.
+            overwrite: whether to replace a run at ``path``.
 
         Raises:
-            FileExistsError: something is at ``path`` and ``overwrite`` is False.
-            OSError: the disk is full or not writable; what was there is as before.
+            FileExistsError: ``path`` is a file or a folder with other things than a run, or holds a run and ``overwrite`` is
+                False; nothing was changed.
+            OSError: the disk is full or not writable; nothing was changed.
+            RuntimeError: an error between two moves could not be undone; it names the hidden folder.
         """
         from safetensors.torch import save_file
 
@@ -51,8 +65,13 @@ class Run:
             "recipe": self.recipe.to_json(),
             "versions": {name: version(name) for name in ("coto_lab", "torch", "transformers", "peft")},
         }
+        if path.is_dir() and any(path.iterdir()) and not _is_run(path):
+            raise FileExistsError(
+                f"path={str(path)!r} exists and holds no run, so nothing in it is replaced. Choose a new folder, for instance "
+                f"{str(path / 'run')!r}."
+            )
         with new_folder(path, overwrite=overwrite) as folder:
-            self.adapter.save(folder)
+            self.adapter.write_files(folder)
             save_file(self.history.tensors(), folder / _HISTORY, metadata=self.history.metadata())
             (folder / _RUN).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         return path
@@ -66,7 +85,7 @@ class Run:
         """
         path = Path(path)
         about = read_json(path / _RUN)
-        missing = {"format", "task", "base", "recipe"} - about.keys()
+        missing = _FIELDS - about.keys()
         if missing or about["format"] != _FORMAT:
             raise ValueError(
                 f"path={str(path)!r} holds no run of format {_FORMAT}: found format {about.get('format')!r}, "
@@ -84,3 +103,10 @@ class Run:
             task=about["task"],
             base=about["base"],
         )
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        return read_json(folder / _RUN).keys() >= _FIELDS
+    except ValueError:
+        return False

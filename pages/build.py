@@ -21,8 +21,9 @@ from tqdm import tqdm
 from coto_lab.figures import CONFIG
 
 PAGES = Path(__file__).parent
-TEXTS = ("EVIDENCE.md", "CONTRIBUTING.md", "data/README.md", "data/glyph-vit/README.md")
+TEXTS = ("EVIDENCE.md", "pages/blocks.md", "CONTRIBUTING.md", "data/README.md", "data/glyph-vit/README.md")
 FILES = ("LICENSE", "CITATION.cff", "data/evidence")  # to which the texts link
+LIST = "pages.txt"  # in the folder of the pages: what was written there, so that no other file is ever deleted
 FIGURE, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 NOTE = "<p><em>Here a widget waits for you: open the notebook in JupyterLab (<code>make lab</code>).</em></p>"
 
@@ -72,15 +73,15 @@ def _as_html(output: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode 
 
 
 def build(root: Path, out: Path) -> None:
-    """Write the pages of the repository ``root`` to ``out``, whose former content goes.
+    """Write the pages of the repository ``root`` to ``out``, in place of those that were written there before.
 
     Raises:
-        ValueError: ``out`` is a folder that holds no pages.
+        ValueError: ``out`` is a folder that holds something else.
         CellExecutionError: a cell failed.
         RuntimeError: Sphinx warned, of a broken link for one.
     """
-    if out.exists() and not (out / "searchindex.js").exists():
-        raise ValueError(f"out={str(out)!r} holds no pages, and its content would be deleted. Name a new folder.")
+    if out.exists() and any(out.iterdir()) and not (out / LIST).exists():
+        raise ValueError(f"out={str(out)!r} is not empty and holds no pages that were written here. Name a new folder.")
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder, "source"), Path(folder, "site")
         shutil.copytree(root / "notebooks", source / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
@@ -94,9 +95,13 @@ def build(root: Path, out: Path) -> None:
             nbformat.write(as_page(execute(path)), path)
         options = ["--quiet", "--fail-on-warning", "--keep-going", "--conf-dir", str(PAGES), "--doctree-dir", f"{folder}/trees"]
         if sphinx([*options, str(source), str(made)]):
-            raise RuntimeError("the pages were not written: mend what Sphinx complains of above")
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(made, out)
+            raise RuntimeError("the pages were not written: fix what Sphinx complains of above")
+        earlier = (out / LIST).read_text(encoding="utf-8").splitlines() if out.exists() and (out / LIST).exists() else []
+        written = sorted(str(file.relative_to(made)) for file in made.rglob("*") if file.is_file())
+        shutil.copytree(made, out, dirs_exist_ok=True)
+        (out / LIST).write_text("\n".join(written) + "\n", encoding="utf-8")
+        for name in set(earlier) - set(written):
+            (out / name).unlink(missing_ok=True)
 
 
 def main() -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import peft
 import pytest
 import torch
-from tiny_models import adapted, config_of, vit, wrap
+from tiny_models import adapted, config_of, randomise, vit, wrap
 from torch import Tensor, nn
 
 from coto_lab import Adapter, Run, Task
@@ -76,6 +79,16 @@ def test_an_adapter_of_other_shapes_or_names_is_refused_and_nothing_changes(runs
         assert all(torch.equal(before[key], tensor) for key, tensor in Adapter.from_model(model).tensors.items())
 
 
+def test_an_adapter_is_attached_to_a_bare_base_model_only() -> None:
+    adapter = Adapter.from_model(adapted("LoRA"))
+    model = adapted("LoRA")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for base in (model, model.get_base_model()):
+        with pytest.raises(ValueError, match=r"base already carries an adapter, in .*q_proj. Load the base model anew"):
+            adapter.attach(base)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"\xff\xfe not text")
@@ -84,6 +97,30 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
             read(path)
         with pytest.raises(ValueError, match=f"{tmp_path}/missing' cannot be read as {kind}"):
             read(tmp_path / "missing")
+
+
+# --- Files ---
+
+
+def test_saving_replaces_two_files_and_no_other(tmp_path: Path) -> None:
+    first, second = (Adapter.from_model(randomise(adapted("LoRA").train(), seed=seed)) for seed in (1, 2))
+    first.save(tmp_path / "new")
+    (tmp_path / "new" / "README.md").write_text("mine")
+    second.save(tmp_path / "new")
+    loaded = Adapter.load(tmp_path / "new")
+    assert all(torch.equal(loaded.tensors[key], tensor) for key, tensor in second.tensors.items())
+    assert (tmp_path / "new" / "README.md").read_text() == "mine"
+    assert sorted(os.listdir(tmp_path / "new")) == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
+
+
+def test_a_full_disk_leaves_the_earlier_adapter(tmp_path: Path, full_disk: Callable[[int], AbstractContextManager]) -> None:
+    first = Adapter.from_model(adapted("LoRA"))
+    first.save(tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
+    for n_bytes in (0, 2000):
+        with full_disk(n_bytes), pytest.raises(OSError, match=rf"could not write '{tmp_path}': .*Nothing was changed"):
+            Adapter.from_model(adapted("DoRA")).save(tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
 
 
 # --- The update as a product -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""CoTo in an unmodified Trainer. The two-process cases are in test_training, which starts the processes."""
+"""CoTo in an unmodified Trainer. The two-process cases are in test_two_processes."""
 
 from __future__ import annotations
 

@@ -174,6 +174,22 @@ def test_a_full_disk_leaves_the_earlier_state(
     assert_same(fit(tiny_task, recipe, checkpoint=checkpoint, progress=False), runs[0])
 
 
+@pytest.mark.parametrize("spoil", [_foreign, _no_safetensors, _folder])
+def test_nothing_but_a_state_is_replaced(
+    tiny_task: Task, recipe: Recipe, checkpoint: Path, spoil: Callable[[Path], None]
+) -> None:
+    spoil(checkpoint)
+    before = None if checkpoint.is_dir() else checkpoint.read_bytes()
+    with pytest.raises(FileExistsError, match=rf"checkpoint='{checkpoint}' is no training state .*Choose another path"):
+        Training(tiny_task, recipe).save(checkpoint)
+    assert checkpoint.is_dir() if before is None else checkpoint.read_bytes() == before
+
+
+def test_the_file_is_as_readable_as_others(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    assert checkpoint.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_the_file_holds_tensors_only(checkpoint: Path, tiny_task: Task, recipe: Recipe) -> None:
     kinds = {name.split("/")[0] for name in load_file(checkpoint)}
     assert kinds == {"history", "parameter", "optimizer", "rng"}

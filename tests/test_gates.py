@@ -1,12 +1,11 @@
 """What a gate does to a model, for every PEFT method offered: real models, with PEFT and the bare base model as oracles."""
 
-import numpy as np
 import pytest
 import tiny_models as tiny
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from coto_lab import attach_gates
+from coto_lab import Constant, CoTo, attach_gates, gates_of
 
 MIDDLE_OFF = torch.tensor([True, False, True])
 every_method = pytest.mark.parametrize("method", tiny.METHODS)
@@ -50,8 +49,8 @@ def test_a_dropped_block_equals_pefts_own_switch_in_output_and_gradients(method)
     model, oracle = tiny.adapted(method), tiny.adapted(method)
     attach_gates(model).train_with(MIDDLE_OFF)
     close_as_peft_does(oracle, block=1)
-    ours, theirs = tiny.gradients(model), tiny.gradients(oracle)  # both are in training mode from here on
-    assert torch.equal(tiny.logits(model), tiny.logits(oracle))
+    ours, theirs = tiny.gradients(model), tiny.gradients(oracle)
+    assert torch.equal(tiny.training_logits(model), tiny.training_logits(oracle))
     assert {name for name, grad in ours.items() if grad is None} == of_block(ours, 1) != set()
     assert all(torch.equal(ours[name], theirs[name]) for name in set(ours) - of_block(ours, 1))
 
@@ -100,8 +99,11 @@ def test_a_dropped_gate_holds_in_training_only_and_a_closed_one_in_both_modes(me
     assert torch.equal(tiny.logits(model.train()), closed)
     gates.open()
     gates.train_with(MIDDLE_OFF)
-    assert torch.equal(tiny.logits(model), closed)
+    assert torch.equal(tiny.training_logits(model), closed)
     assert gates.mask.tolist() == [True, False, True]
+    assert torch.equal(tiny.logits(model), opened)  # without gradients nothing trains, whatever the mode
+    with torch.no_grad():
+        assert gates.mask.tolist() == [True, True, True]
     assert torch.equal(tiny.logits(model.eval()), opened)
     assert gates.mask.tolist() == [True, True, True]
     assert not torch.equal(opened, closed)
@@ -112,10 +114,11 @@ def test_disable_adapter_within_a_step_is_the_base_model_and_leaves_the_gates(me
     model = tiny.adapted(method).train()
     gates = attach_gates(model)
     gates.train_with(MIDDLE_OFF)
-    before = tiny.logits(model)
+    before = tiny.training_logits(model)
     with model.disable_adapter():
+        assert torch.equal(tiny.training_logits(model), base)
         assert torch.equal(tiny.logits(model), base)
-    assert torch.equal(tiny.logits(model), before)
+    assert torch.equal(tiny.training_logits(model), before)
     assert gates.mask.tolist() == [True, False, True]
 
 
@@ -126,9 +129,16 @@ def test_a_shut_gate_on_a_merged_adapter_raises_instead_of_computing_the_merged_
     gates = attach_gates(model)
     gates.close(range(3))
     model.merge_adapter()
-    with pytest.raises(RuntimeError, match=r"'model\.layers\.0' is shut.*unmerge_adapter"):
+    message = r"'model\.layers\.0' cannot be shut: the adapter \['default'\].*unmerge_adapter"
+    with pytest.raises(RuntimeError, match=message):
         model(tiny.TOKENS)
+    gates.open()
+    for switch in (gates.close, gates.only([0]).__enter__, lambda: gates.train_with(torch.zeros(3, dtype=torch.bool))):
+        with pytest.raises(RuntimeError, match=message.replace("0", r"\d")):
+            switch(range(3)) if switch == gates.close else switch()
+        assert gates.mask.all()
     model.unmerge_adapter()
+    gates.close(range(3))
     torch.testing.assert_close(tiny.logits(model), base)  # unmerging rounds
 
 
@@ -165,83 +175,6 @@ def test_only_closes_the_others_and_restores_everything_even_after_an_exception(
     assert gates.mask.all()
 
 
-# --- Which gates ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("which", "indices"),
-    [
-        (0, [0]),
-        (-1, [2]),
-        (np.int64(1), [1]),
-        (torch.tensor(2), [2]),
-        ("model.layers.1", [1]),
-        ([0, 2], [0, 2]),
-        (range(2), [0, 1]),
-        (np.array([2, 1]), [1, 2]),
-        (torch.tensor([0, 1]), [0, 1]),
-        ([torch.tensor(0)], [0]),
-        (("model.layers.0", "model.layers.2"), [0, 2]),
-        (torch.tensor([False, True, True]), [1, 2]),
-        ([], []),
-    ],
-    ids=str,
-)
-def test_which_is_an_index_a_name_a_mask_or_several(which, indices):
-    gates = attach_gates(tiny.adapted())
-    gates.close(which)
-    assert (~gates.mask).nonzero().flatten().tolist() == indices
-    gates.open(which)
-    assert gates.mask.all()
-    with gates.only(which):
-        assert gates.mask.nonzero().flatten().tolist() == indices
-
-
-@pytest.mark.parametrize(
-    ("which", "named"),
-    [
-        (3, "3 is no gate"),
-        (-4, "-4 is no gate"),
-        (1.0, r"1\.0 is no gate"),
-        (True, "True is no gate"),
-        ([None], "None is no gate"),
-        ("model.layers.7", r"'model\.layers\.7' is no gate.*'model\.layers\.0'"),
-        ([0, "nowhere"], "'nowhere' is no gate"),
-        ([True, False, True], "True is no gate"),
-        (torch.ones(3), r"1\.0 is no gate"),
-        (torch.tensor([True, False]), r"BoolTensor \[3\].*torch\.bool \[2\]"),
-    ],
-    ids=str,
-)
-def test_a_bad_which_raises_value_error_naming_it_and_changes_nothing(which, named):
-    gates = attach_gates(tiny.adapted())
-    gates.close(1)
-    for verb in (gates.close, gates.open):
-        with pytest.raises(ValueError, match=named):
-            verb(which)
-    with pytest.raises(ValueError, match=named), gates.only(which):
-        pass
-    assert gates.mask.tolist() == [True, False, True]
-
-
-@pytest.mark.parametrize(
-    ("mask", "found"),
-    [
-        ([True, True, False], "got list"),
-        (torch.ones(3), r"got torch\.float32 \[3\]"),
-        (torch.ones(2, dtype=torch.bool), r"got torch\.bool \[2\]"),
-        (torch.ones(1, 3, dtype=torch.bool), r"got torch\.bool \[1, 3\]"),
-    ],
-    ids=["list", "float", "short", "2-d"],
-)
-def test_a_bad_training_mask_raises_value_error_naming_it_and_changes_nothing(mask, found):
-    gates = attach_gates(tiny.adapted().train())
-    gates.train_with(MIDDLE_OFF)
-    with pytest.raises(ValueError, match=rf"BoolTensor \[3\].*{found}"):
-        gates.train_with(mask)
-    assert gates.mask.tolist() == [True, False, True]
-
-
 def test_gates_describe_what_they_hold():
     model = tiny.adapted()
     gates = attach_gates(model)
@@ -251,8 +184,33 @@ def test_gates_describe_what_they_hold():
     assert gates.gate_of_module.tolist() == [0, 0, 1, 1, 2, 2]
     inner = model.get_base_model()
     assert all(inner.get_submodule(name) is layer for name, layer in zip(gates.modules, gates.layers, strict=True))
+    assert gates.towers.tolist() == [0, 0, 0]
     gates.close(0)
     assert repr(gates) == "Gates(3, open: 2, names: model.layers.0 ... model.layers.2)"
+
+
+def test_printed_gates_are_a_tree_of_what_was_found():
+    config = tiny.lora(r".*(layers\.\d\.self_attn\.[qv]_proj|layers\.[23]\.mlp\.up_proj)")
+    gates = attach_gates(tiny.wrap(tiny.llama(layers=4), config))
+    gates.close(0)
+    assert str(gates).splitlines() == [
+        "4 gates, 3 open",
+        "model.layers",
+        "    0 ... 1 (2): self_attn.q_proj, self_attn.v_proj",
+        "    2 ... 3 (2): self_attn.q_proj, self_attn.v_proj, mlp.up_proj",
+    ]
+    gates = attach_gates(tiny.wrap(tiny.t5(encoder=1, decoder=2), tiny.lora(["q"])))
+    assert str(gates).splitlines() == [
+        "3 gates, 3 open",
+        "encoder.block",
+        "    0: layer.0.SelfAttention.q",
+        "decoder.block",
+        "    0 ... 1 (2): layer.0.SelfAttention.q, layer.1.EncDecAttention.q",
+    ]
+    gates.detach()
+    assert str(gates).startswith("3 gates, no longer in use: they were detached") and repr(gates).startswith(
+        "Gates(3, detached,"
+    )
 
 
 def test_gates_by_module_switch_single_layers():
@@ -264,3 +222,72 @@ def test_gates_by_module_switch_single_layers():
     gates.close("model.layers.1.self_attn.v_proj")
     oracle.get_base_model().model.layers[1].self_attn.v_proj._disable_adapters = True
     assert torch.equal(tiny.logits(model), tiny.logits(oracle))
+
+
+# --- Handles that outlive their gates -----------------------------------------------------------------------------------------
+
+
+def deleted(model):
+    model.add_adapter("second", tiny.config_of("LoRA"))
+    model.set_adapter("second")
+    model.delete_adapter("default")
+
+
+def switched(model):
+    model.add_adapter("second", tiny.config_of("LoRA"))
+    model.set_adapter("second")
+
+
+def added(model):
+    model.add_adapter("second", tiny.lora(["up_proj"]))  # on other layers than the gates
+    model.base_model.set_adapter(["default", "second"])
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (lambda model: gates_of(model).detach(), "they were detached"),
+        (lambda model: model.merge_and_unload(), r"'model\.layers\.0\.self_attn\.q_proj' is no longer a layer of the model"),
+        (lambda model: model.unload(), "is no longer a layer of the model"),
+        (deleted, "they rule the adapter 'default', and active is 'second'"),
+        (switched, "they rule the adapter 'default', and active is 'second'.*model.set_adapter"),
+        (added, "the adapter 'second' was switched on since and trains without a gate.*attach_gates"),
+    ],
+    ids=["detached", "merged and unloaded", "unloaded", "deleted", "switched", "added"],
+)
+def test_a_handle_does_not_outlive_its_gates(end, message):
+    model = tiny.adapted()
+    gates = attach_gates(model)
+    coto = CoTo(gates, Constant(0.5), total_steps=9)
+    tiny.gradients(model)
+    before = {name: parameter.grad for name, parameter in model.named_parameters()}
+    end(model)
+    verbs = {
+        "mask": lambda: gates.mask,
+        "close": lambda: gates.close(0),
+        "open": gates.open,
+        "only": lambda: gates.only([]).__enter__(),
+        "train_with": lambda: gates.train_with(MIDDLE_OFF),
+        "step": coto.step,
+    }
+    for verb in verbs.values():
+        with pytest.raises(RuntimeError, match=f"no longer in use: .*{message}"):
+            verb()
+    assert all(parameter.grad is before[name] for name, parameter in model.named_parameters() if name in before)
+    assert coto.masks().shape == (9, 3)  # the plan is still known
+    assert coto.current_step == 0
+    gates.detach()
+
+
+def test_gates_work_again_after_switching_back_and_beside_an_adapter_that_does_not_train():
+    model = tiny.adapted()
+    gates = attach_gates(model)
+    switched(model)
+    model.set_adapter("default")
+    gates.close(0)
+    model.base_model.set_adapter(["default", "second"])
+    for name, parameter in model.named_parameters():
+        if ".second." in name:
+            parameter.requires_grad_(False)
+    gates.open()
+    assert gates.mask.all()

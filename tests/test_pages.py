@@ -56,7 +56,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         new_code_cell("print('folded ' + 'away')", metadata=FOLDED),
         new_code_cell("print('all ' + 'of it')", metadata=ALL_FOLDED),
     ]
-    for folder in ("notebooks", "data/evidence", "data/glyph-vit"):
+    for folder in ("notebooks", "pages", "data/evidence", "data/glyph-vit"):
         (root / folder).mkdir(parents=True)
     nbformat.write(new_notebook(cells=cells), root / "notebooks/00_tiny.ipynb")
     texts = {
@@ -64,7 +64,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "EVIDENCE.md": "# Evidence\n\n![a picture](data/evidence/a.svg)",
         "data/evidence/a.svg": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>',
     }
-    others = ("CONTRIBUTING.md", "CITATION.cff", "LICENSE", "data/README.md", "data/glyph-vit/README.md")
+    others = ("CONTRIBUTING.md", "pages/blocks.md", "CITATION.cff", "LICENSE", "data/README.md", "data/glyph-vit/README.md")
     for name, text in (texts | dict.fromkeys(others, "# Title")).items():
         (root / name).write_text(text)
     return root
@@ -161,7 +161,22 @@ def test_broken_link_is_told(root: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "_site").exists()
 
 
-def test_foreign_folder_is_not_deleted(root: Path) -> None:
+def test_foreign_folder_is_not_written_to(root: Path) -> None:
     done = build(root, root / "data")
-    assert done.returncode == 1 and "holds no pages" in done.stderr
-    assert (root / "data/README.md").exists()
+    assert done.returncode == 1 and "holds no pages that were written here" in done.stderr
+    assert sorted(path.name for path in (root / "data").iterdir()) == ["README.md", "evidence", "glyph-vit"]
+
+
+def test_pages_written_anew_replace_the_old_ones_and_nothing_else(root: Path, site: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(site, tmp_path / "pages")
+    (out / "CNAME").write_text("of the reader")
+    (out / "gone.html").write_text("an old page")
+    (out / "pages.txt").write_text((out / "pages.txt").read_text() + "gone.html\n")
+    (out / "index.html").write_text("an old page")
+    source = shutil.copytree(root, tmp_path / "root", ignore=shutil.ignore_patterns("_site", "*.ipynb"))
+    (source / "README.md").write_text("# A lab\n\n[licence](LICENSE)")
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Tiny")]), source / "notebooks/00_tiny.ipynb")
+    done = build(source, out)
+    assert done.returncode == 0, done.stderr
+    assert (out / "CNAME").read_text() == "of the reader" and not (out / "gone.html").exists()
+    assert "an old page" not in (out / "index.html").read_text() and (out / "notebooks/00_tiny.html").exists()

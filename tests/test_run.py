@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 
 from coto_lab import Evaluator, Recipe, Run, Task, Variant, fit
 
+FILES = ("adapter_config.json", "adapter_model.safetensors", "history.safetensors", "run.json")
+
 
 def assert_same(a: Run, b: Run) -> None:
     assert (a.recipe, a.task, a.base) == (b.recipe, b.task, b.base)
@@ -58,16 +60,78 @@ def test_files_are_as_readable_as_others(finished: dict[str, Run], tmp_path: Pat
     assert {file.stat().st_mode for file in (tmp_path / "run").iterdir()} == {(tmp_path / "file").stat().st_mode}
 
 
-def test_an_existing_path_is_refused_unless_told(finished: dict[str, Run], tmp_path: Path) -> None:
+def test_a_run_is_replaced_if_told_and_nothing_else_is(finished: dict[str, Run], tmp_path: Path) -> None:
     path = tmp_path / "run"
     finished["lora"].save(path)
-    with pytest.raises(FileExistsError, match=rf"path='{path}' exists; .*overwrite=True"):
+    with pytest.raises(FileExistsError, match=rf"path='{path}' exists; .*overwrite=True .*All others stay"):
         finished["dora"].save(path)
     assert_same(Run.load(path), finished["lora"])
-    (path / "notes.txt").write_text("of the old run")
+    for name in ("notes.txt", "README.md", "checkpoint-5/adapter_model.safetensors"):  # the last two as PEFT and a Trainer do
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_text("mine")
     finished["dora"].save(path, overwrite=True)
     assert_same(Run.load(path), finished["dora"])
-    assert not (path / "notes.txt").exists() and os.listdir(tmp_path) == ["run"]
+    assert {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file() and file.read_bytes() == b"mine"} == {
+        "notes.txt", "README.md", "checkpoint-5/adapter_model.safetensors"
+    }  # fmt: skip
+    assert sorted(os.listdir(path)) == sorted([*FILES, "notes.txt", "README.md", "checkpoint-5"])
+    assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["thesis.txt", "adapter_model.safetensors", "run.json", "folder/run.json"])
+def test_a_folder_without_a_run_is_refused(finished: dict[str, Run], tmp_path: Path, name: str, overwrite: bool) -> None:
+    file = tmp_path / "proj" / name
+    file.parent.mkdir(parents=True)
+    file.write_text('{"name": "mine"}')
+    with pytest.raises(FileExistsError, match=rf"path='{tmp_path}/proj' exists and holds no run") as caught:
+        finished["lora"].save(tmp_path / "proj", overwrite=overwrite)
+    assert "overwrite" not in str(caught.value) and str(tmp_path / "proj" / "run") in str(caught.value)
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == [file]
+    assert file.read_text() == '{"name": "mine"}'
+    assert_same(Run.load(finished["lora"].save(tmp_path / "proj" / "run")), finished["lora"])  # what the message says
+
+
+def test_an_empty_folder_takes_a_run_and_a_file_does_not(finished: dict[str, Run], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert_same(Run.load(finished["lora"].save(tmp_path / "empty")), finished["lora"])
+    (tmp_path / "file").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match=f"path='{tmp_path}/file' is a file"):
+            finished["lora"].save(tmp_path / "file", overwrite=overwrite)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+def test_a_mixture_of_two_runs_is_never_loaded(
+    finished: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    path = finished["lora"].save(tmp_path / "run")
+    before = {name: (path / name).read_bytes() for name in FILES}
+    rename, calls = Path.rename, []
+
+    def until_the_disk_is_gone(self: Path, target: Path) -> Path:
+        calls.append(self)
+        if len(calls) > n:
+            raise OSError("gone")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", until_the_disk_is_gone)
+        if n < 8:  # four files out, four in
+            with pytest.raises(RuntimeError, match="could not be put back"):
+                finished["dora"].save(path, overwrite=True)
+        else:
+            finished["dora"].save(path, overwrite=True)
+    if n == 8:
+        assert_same(Run.load(path), finished["dora"])
+        return
+    with pytest.raises(ValueError, match=r"run\.json' cannot be read"):
+        Run.load(path)
+    (hidden,) = path.glob(".coto_lab-*/old")
+    for file in hidden.iterdir():  # as the message says, the earlier run can be put together again
+        file.replace(path / file.name)
+    assert {name: (path / name).read_bytes() for name in FILES} == before
 
 
 @pytest.mark.parametrize("n_bytes", [0, 2000, 5000])
@@ -79,10 +143,10 @@ def test_a_full_disk_leaves_the_old_folder_and_no_other(
     with full_disk(n_bytes), pytest.raises(OSError, match=rf"could not write '{path}': .* MB are free"):
         finished["dora"].save(path, overwrite=True)
     assert_same(Run.load(path), finished["lora"])
-    assert os.listdir(tmp_path) == ["run"]
+    assert os.listdir(tmp_path) == ["run"] and sorted(os.listdir(path)) == sorted(FILES)
 
 
-@pytest.mark.parametrize("file", ["run.json", "history.safetensors", "adapter_config.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("kept", [0, 0.5, None], ids=["empty", "truncated", "missing"])
 def test_an_incomplete_folder_is_refused(finished: dict[str, Run], tmp_path: Path, file: str, kept: float | None) -> None:
     path = finished["lora"].save(tmp_path / "run") / file

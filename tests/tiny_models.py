@@ -9,6 +9,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from coto_lab import attach_gates
+
 METHODS = ("LoRA", "DoRA", "HiRA", "LoHa", "LoKr", "OFT", "VeRA", "IA3")
 TARGETS = ["q_proj", "v_proj"]
 TOKENS = torch.arange(12).reshape(2, 6)
@@ -113,6 +115,21 @@ def config_of(method: str, targets: object = None, **settings: object) -> peft.P
     return make[method](target_modules=TARGETS if targets is None else targets, **settings)
 
 
+def lora(targets: object, **settings: object) -> peft.LoraConfig:
+    """A LoRA of rank 2."""
+    return peft.LoraConfig(r=2, target_modules=targets, **settings)
+
+
+def grouped(model: nn.Module, by: object = "block") -> dict[str, list[str]]:
+    """Gate name -> its modules, without the gate's prefix."""
+    gates = attach_gates(model, by=by)
+    pairs = zip(gates.modules, gates.gate_of_module.tolist(), strict=True)
+    groups: dict[str, list[str]] = {name: [] for name in gates.names}
+    for module, index in pairs:
+        groups[gates.names[index]].append(module.removeprefix(f"{gates.names[index]}."))
+    return groups
+
+
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     """Move every trainable parameter off its start, where most adapters compute nothing."""
     generator = torch.Generator().manual_seed(seed)
@@ -137,6 +154,11 @@ def logits(model: nn.Module, tokens: Tensor = TOKENS) -> Tensor:
     """The model's output, in whatever mode it is, without gradients."""
     with torch.no_grad():
         return model(tokens).logits
+
+
+def training_logits(model: nn.Module, tokens: Tensor = TOKENS) -> Tensor:
+    """The model's output in a forward pass as a training makes it: in training mode and with gradients."""
+    return model.train()(tokens).logits.detach()
 
 
 def gradients(model: nn.Module, tokens: Tensor = TOKENS) -> dict[str, Tensor | None]:

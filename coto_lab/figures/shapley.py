@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab._gate_checks import block_name
 from coto_lab.figures._style import dress, style
 from coto_lab.probes.shapley import ShapleyValues
 
@@ -34,7 +33,7 @@ def shapley_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyValues]
         ValueError: the records have other players or another kind of value.
     """
     several = {name: _as_list(record) for name, record in records.items()}
-    players, value = _same_game(several)
+    players, value, owners = _same_game(several)
     factor, title, unit, digits = _UNITS[value]
     labels = _short(players)
     figure = go.Figure()
@@ -54,7 +53,7 @@ def shapley_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyValues]
         )
         figure.add_trace(bar)
     bars = [f"error bars: {meaning}" for meaning in dict.fromkeys(meanings) if meaning]
-    figure.update_xaxes(title="block, from the input up" if _are_blocks(players) else "module", type="category")
+    figure.update_xaxes(title="block, from the input up" if owners is None else "module", type="category")
     figure.update_yaxes(title="<br>".join([f"Shapley value of {title}", *bars]), zerolinecolor="black")
     return dress(figure, height=400).update_layout(barmode="group", margin={"l": 90})
 
@@ -71,12 +70,12 @@ def shapley_map_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyVal
     Source: arXiv:2506.05713, Shapley values as a heat map (figure r5 of the authors' rebuttal).
     """
     several = {name: _as_list(record) for name, record in records.items()}
-    players, value = _same_game(several)
-    if _are_blocks(players):
+    players, value, owners = _same_game(several)
+    if owners is None:
         raise ValueError(f"players are {players[0]!r}, ...: blocks have no query, key and value. Use players='module'.")
     factor, title, unit, digits = _UNITS[value]
     # A player is named block.rest; one column per rest, as the same layer comes in every block.
-    cells = [(block, player.removeprefix(f"{block}.")) for player in players for block in [block_name(player) or player]]
+    cells = [(block, player.removeprefix(f"{block}.")) for player, block in zip(players, owners, strict=True)]
     blocks, layers = (tuple(dict.fromkeys(part)) for part in zip(*cells, strict=True))
     means = {
         name: dict(zip(cells, (_mean_and_error(seeds)[0] * factor).tolist(), strict=True)) for name, seeds in several.items()
@@ -112,10 +111,10 @@ def _as_list(record: ShapleyValues | Sequence[ShapleyValues]) -> Sequence[Shaple
     return [record] if isinstance(record, ShapleyValues) else record
 
 
-def _same_game(several: Mapping[str, Sequence[ShapleyValues]]) -> tuple[tuple[str, ...], str]:
-    games = {(record.players, record.value) for seeds in several.values() for record in seeds}
+def _same_game(several: Mapping[str, Sequence[ShapleyValues]]) -> tuple[tuple[str, ...], str, tuple[str, ...] | None]:
+    games = {(record.players, record.value, record.blocks) for seeds in several.values() for record in seeds}
     if len(games) != 1:
-        found = sorted(f"{value} of {len(players)} players from {players[0]!r}" for players, value in games)
+        found = sorted(f"{value} of {len(players)} players from {players[0]!r}" for players, value, _ in games)
         raise ValueError(f"records must be of one game, with the same players and the same value; got {found}.")
     return games.pop()
 
@@ -127,10 +126,6 @@ def _mean_and_error(seeds: Sequence[ShapleyValues]) -> tuple[Tensor, Tensor | No
         return values.mean(0), values.std(0), "sd over seeds"
     error = seeds[0].standard_error
     return values[0], error, "" if error is None else "standard error"
-
-
-def _are_blocks(players: Iterable[str]) -> bool:
-    return all(block_name(player) in (player, None) for player in players)
 
 
 def _short(names: Sequence[str]) -> list[str]:

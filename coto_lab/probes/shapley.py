@@ -36,6 +36,7 @@ class ShapleyValues:
         v_empty: value of the empty coalition, the base model: its accuracy, or 0 nats; NaN where it was not measured (Owen).
         v_full: value of all players together; NaN where it was not measured.
         standard_error: of each value, float64 ``[n]``; None where the values are exact.
+        blocks: the block that each player is on; None where the players are the blocks.
     """
 
     players: tuple[str, ...]
@@ -45,6 +46,7 @@ class ShapleyValues:
     v_empty: float
     v_full: float
     standard_error: Tensor | None = None
+    blocks: tuple[str, ...] | None = None
 
     @property
     def spread(self) -> float:
@@ -133,7 +135,8 @@ def shapley(
         marginals, v_empty, v_full = sample_marginals(worth, n, samples, seed)
         values, error = marginals.mean(0), marginals.std(0) / math.sqrt(samples)
     origin = v_empty if value == "loss" else 0.0
-    return ShapleyValues(names, values, value, method, v_empty - origin, v_full - origin, error)
+    blocks = gates.blocks if players == "module" else None
+    return ShapleyValues(names, values, value, method, v_empty - origin, v_full - origin, error, blocks)
 
 
 def exact_shapley(worths: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ MODULES = tuple(f"{block}.attention.{kind}_proj" for block in BLOCKS for kind in
 
 
 def record(players: tuple[str, ...], *values: float, value: str = "accuracy") -> ShapleyValues:
-    return ShapleyValues(players, torch.tensor(values, dtype=torch.float64), value, "exact", 0.4, 0.9)
+    blocks = None if players == BLOCKS else tuple(player.partition(".attention")[0] for player in players)
+    return ShapleyValues(players, torch.tensor(values, dtype=torch.float64), value, "exact", 0.4, 0.9, blocks=blocks)
 
 
 LORA = record(BLOCKS, 0.2, 0.1, -0.05)

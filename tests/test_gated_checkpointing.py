@@ -1,0 +1,149 @@
+"""Gates under gradient checkpointing, which runs parts of the model twice: both kinds give the gradients of none."""
+
+import pytest
+import tiny_models as tiny
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from coto_lab import LoRALinear, attach_gates
+
+MIDDLE_OFF = torch.tensor([True, False, True])
+every_method = pytest.mark.parametrize("method", tiny.METHODS)
+both_checkpointings = pytest.mark.parametrize("reentrant", [False, True], ids=["non-reentrant", "reentrant"])
+# What PyTorch says of a reentrant part in a pass without gradients.
+pytestmark = pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning")
+
+
+def of_block(names, block):
+    return {name for name in names if f"layers.{block}." in name}
+
+
+def checkpointed(method, reentrant):
+    model = tiny.adapted(method)
+    model.enable_input_require_grads()  # as transformers' Trainer does; without it, the reentrant kind finds no gradient
+    model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+    return model
+
+
+@every_method
+@both_checkpointings
+def test_checkpointing_gives_the_same_gradients(method, reentrant):
+    model, plain = checkpointed(method, reentrant), tiny.adapted(method)
+    for each in (model, plain):
+        attach_gates(each).train_with(MIDDLE_OFF)
+    ours, theirs = tiny.gradients(model), tiny.gradients(plain)
+    assert {name for name, grad in ours.items() if grad is None} == of_block(ours, 1)
+    assert all(torch.equal(ours[name], theirs[name]) for name in set(ours) - of_block(ours, 1))
+
+
+CHANGES = pytest.mark.parametrize("change", [[False, True, True], [True, True, True]], ids=["shut another", "open"])
+
+
+def same_gradients(model, theirs):
+    ours = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert ours.keys() == theirs.keys()
+    return all((ours[n] is theirs[n] is None) or torch.equal(ours[n], theirs[n]) for n in ours)
+
+
+@CHANGES
+def test_changing_gates_between_forward_and_backward_raises(change):
+    model = checkpointed("LoRA", reentrant=False).train()
+    gates = attach_gates(model)
+    gates.train_with(MIDDLE_OFF)
+    loss = model(input_ids=tiny.TOKENS, labels=tiny.TOKENS).loss
+    gates.train_with(torch.tensor(change))
+    with pytest.raises(RuntimeError, match=r"'model\.layers\.\d' was changed between forward and backward"):
+        loss.backward()
+
+
+@CHANGES
+def test_reentrant_checkpointing_recomputes_with_the_gates_of_its_forward_pass(change):
+    model, plain = checkpointed("LoRA", reentrant=True).train(), tiny.adapted()
+    gates = attach_gates(model)
+    gates.train_with(MIDDLE_OFF)
+    attach_gates(plain).train_with(MIDDLE_OFF)
+    loss = model(input_ids=tiny.TOKENS, labels=tiny.TOKENS).loss
+    gates.train_with(torch.tensor(change))
+    loss.backward()
+    assert same_gradients(model, tiny.gradients(plain))
+
+
+def test_two_masks_before_one_backward_pass():
+    """Right without checkpointing and with the reentrant kind; noticed, by PyTorch itself, with the other kind."""
+    masks = [torch.tensor(mask) for mask in ([True, False, True], [False, True, True])]
+
+    def loss_of_both(model):
+        gates = attach_gates(model.train())
+        losses = []
+        for mask in masks:
+            gates.train_with(mask)
+            losses.append(model(input_ids=tiny.TOKENS, labels=tiny.TOKENS).loss)
+        return sum(losses)
+
+    plain, reentrant, other = tiny.adapted(), checkpointed("LoRA", reentrant=True), checkpointed("LoRA", reentrant=False)
+    loss_of_both(plain).backward()
+    theirs = {name: parameter.grad for name, parameter in plain.named_parameters() if parameter.requires_grad}
+    assert all(grad is not None for grad in theirs.values())
+    loss_of_both(reentrant).backward()
+    assert same_gradients(reentrant, theirs)
+    loss = loss_of_both(other)
+    with pytest.raises(RuntimeError, match=r"torch\.utils\.checkpoint"):
+        loss.backward()
+
+
+def test_a_part_checkpointed_within_a_checkpointed_part_recomputes_with_the_same_gates():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(LoRALinear(nn.Linear(4, 4), r=2, alpha=4) for _ in range(3)))
+    tiny.randomise(model)
+    gates = attach_gates(model)
+    x = torch.randn(5, 4, requires_grad=True)
+    gates.train_with(MIDDLE_OFF)
+    model(x).square().sum().backward()
+    theirs = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+    model.zero_grad()
+
+    def inner(y):
+        return checkpoint(model[2], checkpoint(model[1], y, use_reentrant=True), use_reentrant=True)
+
+    output = checkpoint(lambda y: inner(model[0](y)), x, use_reentrant=True).square().sum()
+    gates.train_with(~MIDDLE_OFF)
+    output.backward()
+    assert same_gradients(model, theirs)
+
+
+@both_checkpointings
+@pytest.mark.parametrize("how", ["no_grad", "inference_mode", "disabled", "closed"])
+def test_a_reference_pass_between_forward_and_backward_is_not_refused(reentrant, how):
+    model, plain = checkpointed("LoRA", reentrant).train(), tiny.adapted()
+    gates = attach_gates(model)
+    gates.train_with(MIDDLE_OFF)
+    attach_gates(plain).train_with(MIDDLE_OFF)
+    opened, base = tiny.logits(tiny.adapted()), tiny.logits(tiny.llama().eval())
+    loss = model(input_ids=tiny.TOKENS, labels=tiny.TOKENS).loss
+    if how == "disabled":
+        with model.disable_adapter():
+            assert torch.equal(tiny.training_logits(model), base)
+    elif how == "closed":
+        with gates.only([]):
+            assert torch.equal(tiny.training_logits(model), base)
+    else:  # sampling in training mode: open, with the checkpoints that are on in training mode
+        with getattr(torch, how)():
+            assert torch.equal(model(tiny.TOKENS).logits, opened)
+    loss.backward()
+    assert same_gradients(model, tiny.gradients(plain))
+
+
+@both_checkpointings
+def test_an_evaluation_between_forward_and_backward_is_no_change(reentrant):
+    model, plain = checkpointed("LoRA", reentrant).train(), tiny.adapted()
+    gates = attach_gates(model)
+    gates.train_with(MIDDLE_OFF)
+    attach_gates(plain).train_with(MIDDLE_OFF)
+    loss = model(input_ids=tiny.TOKENS, labels=tiny.TOKENS).loss
+    opened = tiny.logits(model.eval())
+    with gates.only(1):
+        assert not torch.equal(tiny.logits(model), opened)
+    model.train()
+    loss.backward()
+    assert same_gradients(model, tiny.gradients(plain))
