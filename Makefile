@@ -33,7 +33,7 @@ lab: $(VENV)/.lab
 # the later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a timeout has to
 # count as a failure (xfail_strict). Both ways of running notebooks take the fast scale (shorter trainings), as a setup cell's
 # own output says.
-test: $(VENV)/.test $(VENV)/.colab
+test: $(VENV)/.test $(VENV)/.lowest $(VENV)/.colab
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -75,8 +75,8 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	$(PIP) install -c constraints.txt -e ".[test]"
 	touch $@ $(VENV)/.lab
 
-# What Colab runs cells with, in a folder of its own that goes before the rest (tests/test_kernels.py).
-$(VENV)/.colab: $(VENV)/.test tests/colab.txt
-	rm -rf $(VENV)/colab
-	$(PIP) install --no-deps --target $(VENV)/colab -r tests/colab.txt
+# Two environments more, in $(VENV)/lowest and $(VENV)/colab, that share its torch: the lowest versions that the package admits,
+# and what Colab has (tests/test_environments.py).
+$(VENV)/.lowest $(VENV)/.colab: $(VENV)/.%: $(VENV)/.test tests/%.txt tests/environments.py
+	$(BIN)/python tests/environments.py $*
 	touch $@

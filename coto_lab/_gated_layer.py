@@ -56,12 +56,14 @@ class Gate:
         shut = self.closed or self.dropped
         # The reentrant kind: what its forward pass found holds in the recomputation, whatever was switched since then.
         checkpoints = (vars(context).setdefault("coto_gates", {}) for context in _function_contexts() if context.next_functions)
-        inner = next(checkpoints, None)
+        if (inner := next(checkpoints, None)) is not None:
+            for states in chain([inner], checkpoints) if recomputing else ():
+                if self in states:
+                    return inner.setdefault(self, states[self])
+            if not recomputing:
+                return inner.setdefault(self, shut)
         if not recomputing:
-            return self.is_shut(True) if inner is None else inner.setdefault(self, shut)
-        for found in chain([] if inner is None else [inner], checkpoints):
-            if self in found:
-                return inner.setdefault(self, found[self])
+            return self.is_shut(True)
         self._recomputed = True
         if shut not in self._forwards:
             raise RuntimeError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import importlib
 import os
 import subprocess
 import sys
@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from coto_lab._numbers import whole_number
+from coto_lab._server import is_ours, server_python, versions_in
 
 T = TypeVar("T")
 
-_IN_BROWSER = ("anywidget", "jupyterlab_widgets")  # packages whose browser half comes from the notebook server
-
 FAST = "COTO_LAB_FAST"  # environment: anything but "" and "0" means the fast scale
 JUPYTER, COLAB, VS_CODE, HEADLESS, SCRIPT = "JupyterLab", "Colab", "VS Code", "a headless kernel", "a script"
+KAGGLE, DATABRICKS = "Kaggle", "Databricks"
+
+# Where figures need another renderer than JupyterLab, VS Code and what writes a notebook to a file.
+_RENDERERS = {SCRIPT: "json", COLAB: "colab", KAGGLE: "kaggle", DATABRICKS: "databricks"}
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,11 @@ class Here:
     """Where a notebook runs.
 
     Attributes:
-        place: ``"JupyterLab"``, ``"Colab"``, ``"VS Code"``, ``"a headless kernel"`` (nbconvert, nbval, a page being built) or
-            ``"a script"``.
-        live: whether widgets work and somebody can move them; if not, views show their figure as it stands.
+        place: ``"JupyterLab"`` (whatever starts its kernels by a Jupyter server: also Notebook, JupyterHub and PyCharm),
+            ``"VS Code"`` (also over SSH, in WSL and in a container), ``"Colab"``, ``"Kaggle"``, ``"Databricks"``,
+            ``"a headless kernel"`` (nbconvert, nbval, a page being built) or ``"a script"``.
+        live: whether widgets work and somebody can move them; if not, views show their figure as it stands. On Kaggle and
+            Databricks the live views were never tried, so they are static there.
         fast: whether this is the fast scale, on which trainings are short and their numbers mean little.
     """
 
@@ -57,16 +62,24 @@ def _place() -> str:
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if not hasattr(shell, "kernel"):
         return SCRIPT
-    if "VSCODE_PID" in os.environ:  # other VSCODE_ variables are those of its terminal, too
+    if "__vsc_ipynb_file__" in getattr(shell, "user_ns", {}):  # set by VS Code wherever the kernel runs
         return VS_CODE
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return DATABRICKS
+    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
+        return KAGGLE
     # A Jupyter server tells its kernels the path of the notebook; nbclient and nbval, which start kernels themselves, do not.
-    return JUPYTER if "JPY_SESSION_NAME" in os.environ else HEADLESS
+    if "JPY_SESSION_NAME" in os.environ:
+        return JUPYTER
+    # VS Code's interactive window has no notebook file. Other VSCODE_ variables are those of its terminal, too.
+    return VS_CODE if "VSCODE_PID" in os.environ else HEADLESS
 
 
 def setup(threads: int | None = None) -> Here:
-    """Install what is missing on Colab, choose the figures' renderer, and print one line that says where this runs.
+    """Choose the figures' renderer, and print one line that says where this runs.
 
-    Further lines appear only where versions do not fit together (`doctor`).
+    On Colab it first installs what is missing and removes a torchao that PEFT refuses (`remove_torchao`). Further lines appear
+    only where versions do not fit together (`doctor`).
 
     Args:
         threads: CPU threads for torch; None leaves its choice. The embedded models are too small to gain much from a second
@@ -74,11 +87,12 @@ def setup(threads: int | None = None) -> Here:
 
     Raises:
         ValueError: ``threads`` below 1.
-        RuntimeError: on Colab, something is missing and pip could not install it.
+        RuntimeError: on Colab, pip could not install what is missing, or could not remove torchao.
     """
     here = where()
     if here.place == COLAB:
         _install_missing()
+        remove_torchao()
         _enable_colab_widgets()
         here = where()  # what was missing may have been what views need
     import plotly.io as pio
@@ -92,7 +106,7 @@ def setup(threads: int | None = None) -> Here:
     torch.manual_seed(0)  # for what a reader draws by hand: nothing in the lab uses the global generator
     # PEFT asks transformers in a way that a coming release will not answer; nothing a reader could change.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-    pio.renderers.default = {SCRIPT: "json", COLAB: "colab"}.get(here.place, "plotly_mimetype")
+    pio.renderers.default = _RENDERERS.get(here.place, "plotly_mimetype")
     pio.renderers[pio.renderers.default].config = CONFIG
     device = default_device()
     name = torch.cuda.get_device_name() if device.type == "cuda" else str(device).replace("cpu", "CPU")
@@ -108,25 +122,59 @@ def setup(threads: int | None = None) -> Here:
 
 
 def doctor() -> list[str]:
-    """What does not fit together here, each with its mend; empty where all is well.
+    """What does not fit together here, each with its fix; empty where all is well.
 
-    Compares what is installed with what the package and its ``lab`` extra ask for, and the two halves of a widget: the kernel's
-    package and the browser's, which a notebook server in another environment may have in another version.
+    It compares what is installed with what the package asks for in this place, and names what PEFT refuses to work beside.
+    Widgets and static figures have a second half in the browser, which comes from the notebook server's environment: that may
+    be another one than the kernel's, so doctor() asks it, and compares as far as the two halves have to agree.
     """
-    complaints = [f"{found}. Mend: {sys.executable} -m pip install '{wanted}'" for wanted, found in _unmet().items()]
+    place, server = _place(), server_python()
+    ours = server is not None and is_ours(server)
+    in_jupyter = place in (JUPYTER, SCRIPT)  # a script may be what somebody runs before starting JupyterLab
+    pip = f"{sys.executable} -m pip"
+
+    unmet = _unmet("lab" if ours and in_jupyter else "colab")
+    complaints = [f"{found}. Fix: {pip} install '{wanted}'" for wanted, found in unmet.items()]
+    for name, reason in _refused_by_peft().items():
+        complaints.append(f"PEFT makes no adapter beside this {name}: {reason}. Fix: {pip} uninstall {name}, or upgrade it")
     ipywidgets, extension = _installed("ipywidgets"), _installed("widgetsnbextension")
     if ipywidgets and extension and _major(extension) != _major(ipywidgets) - 4:  # 8 goes with 4, 7 with 3
         complaints.append(
             f"ipywidgets {ipywidgets} does not go with widgetsnbextension {extension}. "
-            f"Mend: {sys.executable} -m pip install --force-reinstall ipywidgets"
+            f"Fix: {pip} install --force-reinstall ipywidgets"
         )
-    for name, theirs in _of_server().items():
-        if theirs != (ours := _installed(name)):
+    if server is None or not (in_jupyter or (place == VS_CODE and not ours)):  # VS Code may use the kernels of a server
+        return complaints  # the page takes nothing from a server that could be asked
+    needs = _needed_in_the_page()
+    found_there = {name: _installed(name) for name in needs} if ours else versions_in(server, list(needs))
+    for name, found in found_there.items():
+        wanted, consequence = needs[name]
+        if found is None or not _fits(found, wanted):
             complaints.append(
-                f"{name} is {ours} in this kernel and {theirs} in the notebook server's environment: widgets may stay empty. "
-                "Mend: install the same version in both, or start JupyterLab from the kernel's environment"
+                f"{name} is {found or 'missing'} in the notebook server's environment, and this kernel needs {wanted}: "
+                f"{consequence}. Fix: {server} -m pip install '{name}{wanted}', and load the page anew"
             )
     return complaints
+
+
+def remove_torchao() -> None:
+    """On Colab, uninstall a torchao beside which PEFT makes no adapter, and say so; anywhere else do nothing.
+
+    PEFT uses torchao for quantised layers only, and nothing in the lab needs it. A newer one is no way out: each is built for
+    one torch, and Colab's torch stays as it is.
+
+    Raises:
+        RuntimeError: pip could not uninstall it.
+    """
+    if _place() != COLAB or "torchao" not in _refused_by_peft():
+        return
+    found = _installed("torchao")
+    command = [sys.executable, "-m", "pip", "uninstall", "--quiet", "--yes", "torchao"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    importlib.invalidate_caches()
+    if done.returncode or "torchao" in _refused_by_peft():  # there may be another copy, or one that pip does not know
+        raise RuntimeError(f"pip could not uninstall torchao {found}:\n{done.stderr.strip()[-2000:]}")
+    print(f"removed torchao {found}: PEFT makes no adapter beside it, and nothing in the lab needs it")
 
 
 def _installed(name: str) -> str | None:
@@ -140,40 +188,57 @@ def _major(number: str) -> int:
     return int(number.split(".")[0])
 
 
-def _unmet() -> dict[str, str]:
-    """Requirements of the package and its ``lab`` extra that are not met: requirement -> what was found."""
+def _fits(number: str, wanted: str) -> bool:
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(wanted).contains(number, prereleases=True)
+
+
+def _unmet(extra: str) -> dict[str, str]:
+    """Requirements of the package and one of its extras that are not met: requirement -> what was found."""
     from packaging.requirements import Requirement
 
     unmet = {}
     for line in requires("coto_lab") or []:
         requirement = Requirement(line)
-        if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in ("", "lab")):
+        if requirement.marker and not any(requirement.marker.evaluate({"extra": name}) for name in ("", extra)):
             continue
         found = _installed(requirement.name)
-        if found is None or not requirement.specifier.contains(found, prereleases=True):
+        if found is None or not _fits(found, str(requirement.specifier)):
             unmet[f"{requirement.name}{requirement.specifier}"] = f"{requirement.name} is {found or 'missing'}"
     return unmet
 
 
-def _of_server() -> dict[str, str | None]:
-    """Versions of `_IN_BROWSER` in the environment of the Jupyter server that started this kernel; empty where it is ours."""
-    import psutil
+def _refused_by_peft() -> dict[str, str]:
+    """Installed packages beside which PEFT makes no adapter: name -> PEFT's own words."""
+    refused = {}
+    for name in ("torchao", "gptqmodel"):
+        if find_spec(name) and find_spec("peft"):
+            from peft import import_utils
 
-    parent = os.environ.get("JPY_PARENT_PID")
-    try:
-        python = psutil.Process(int(parent or 0)).cmdline()[0] if parent else sys.executable
-        if Path(python).parent == Path(sys.executable).parent or not Path(python).name.startswith("python"):
-            return {}
-        code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
-        found = json.loads(subprocess.run([python, "-c", code], capture_output=True, check=True, timeout=20).stdout)
-        return {name: found.get(name) for name in _IN_BROWSER}
-    except (psutil.Error, OSError, ValueError, IndexError, subprocess.SubprocessError):
-        return {}  # it cannot be asked, so there is nothing to say
+            try:
+                getattr(import_utils, f"is_{name}_available")()
+            except ImportError as error:
+                refused[name] = str(error)
+    return refused
+
+
+def _needed_in_the_page() -> dict[str, tuple[str, str]]:
+    """What the server's environment must hold to show what this kernel sends: name -> (versions, what happens otherwise)."""
+    needs = {}
+    if ipywidgets := _installed("ipywidgets"):
+        half = {7: 1}.get(_major(ipywidgets), _major(ipywidgets) - 5)  # 8 goes with 3
+        needs["jupyterlab_widgets"] = (f"=={half}.*", "widgets stay empty")
+    if anywidget := _installed("anywidget"):  # its widgets ask the page for ~major.minor
+        needs["anywidget"] = (f"=={'.'.join(anywidget.split('.')[:2])}.*", "widgets stay empty")
+    if plotly := _installed("plotly"):  # it ships JupyterLab's extension for its figures
+        needs["plotly"] = (f"=={_major(plotly)}.*", "static figures stay blank")
+    return needs
 
 
 def _install_missing() -> None:
     """Have pip install what is not met, with this machine's torch held as it is."""
-    if not (unmet := _unmet()):
+    if not (unmet := _unmet("colab")):
         return
     print("installing " + ", ".join(unmet))
     with tempfile.TemporaryDirectory() as folder:

@@ -16,14 +16,19 @@ import nbformat
 ROOT = Path(__file__).parents[1]
 BADGE = "[![Open in Colab](open-in-colab.svg)]"
 INSTALL = """\
-# On Colab this installs the lab and holds Colab's torch as it is; anywhere else it does nothing.
+# On Colab this installs the lab, holds Colab's torch as it is, and removes a torchao that keeps PEFT from making adapters;
+# anywhere else it does nothing.
 import sys
 
 if "google.colab" in sys.modules:
     from importlib.metadata import version
 
-    held, lab = f"torch=={{version('torch')}}", "coto_lab[lab] @ git+{address}"
+    held, lab = f"torch=={{version('torch')}}", "coto_lab[colab] @ git+{address}"
     %pip install --quiet "{{held}}" "{{lab}}"
+
+    from coto_lab.notebook import remove_torchao
+
+    remove_torchao()
 """
 
 
@@ -70,7 +75,7 @@ def main() -> None:
     for path in differing:
         print(f"{'differs' if options.check else 'written'}: {path.relative_to(options.root)}")
     if options.check and differing:
-        sys.exit("mend: python pages/colab.py")
+        sys.exit("fix: python pages/colab.py")
 
 
 if __name__ == "__main__":

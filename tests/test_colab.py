@@ -139,13 +139,13 @@ def test_on_colab_the_cell_installs_and_holds_torch(root: Path, told: Path, monk
     run(install_cell(root / "notebooks/00_new.ipynb"), root, before=PRETEND)
     words = json.loads(told.read_text())
     held = f"torch=={version('torch')}"
-    assert words == ["install", "--quiet", held, "coto_lab[lab] @ git+https://github.com/some/where"]
+    assert words == ["install", "--quiet", held, "coto_lab[colab] @ git+https://github.com/some/where"]
 
     # The real pip understands these words, and would leave torch alone. Without a network: this checkout, and no index.
     monkeypatch.undo()
     here = shutil.copytree(ROOT, root / "here", ignore=shutil.ignore_patterns(".*", "runs", "_site", "notebooks", "tests"))
     offline = ["--dry-run", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", words[0], *offline, held, f"coto_lab[lab] @ {here.as_uri()}"]
+    command = [sys.executable, "-m", "pip", words[0], *offline, held, f"coto_lab[colab] @ {here.as_uri()}"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^Would install (.*)", done.stdout, flags=re.M) == [f"coto_lab-{version('coto_lab')}"]

@@ -1,4 +1,4 @@
-"""The live training in real kernels: the newest ipykernel, and what Colab has (``tests/colab.txt``)."""
+"""The live training in real kernels: of the newest ipykernel, and of what Colab has (``tests/colab.txt``)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from queue import Empty
 
 import nbformat
 import pytest
-from jupyter_client import KernelManager
+from environments import kernels_of, made
+from jupyter_client import AsyncKernelManager, KernelManager
 from jupyter_client.blocking import BlockingKernelClient
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
-COLAB = ROOT / ".venv/colab"
 STEPS = 100_000
 START, PAUSE, STOP = range(3)
 
@@ -36,20 +36,12 @@ print(*(button.comm.comm_id for button in (live.start, live.pause, live.stop)))
 """
 
 
-def colab_environment() -> dict[str, str]:
-    """Variables under which Python finds Colab's ipykernel, IPython and ipywidgets first."""
-    if not COLAB.exists():
-        pytest.fail(
-            f"{COLAB} is missing: it holds what Colab runs its cells with. Make it: {sys.executable} -m pip install --no-deps "
-            f"--target {COLAB} -r {ROOT / 'tests/colab.txt'}",
-            pytrace=False,
-        )
-    return {"PYTHONPATH": str(COLAB), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+FAST = {"COTO_LAB_FAST": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
 @pytest.fixture(params=["newest", "colab"])
-def environment(request: pytest.FixtureRequest) -> dict[str, str]:
-    return os.environ | (colab_environment() if request.param == "colab" else {}) | {"COTO_LAB_FAST": "1"}
+def python(request: pytest.FixtureRequest) -> Path:
+    return made("colab") if request.param == "colab" else Path(sys.executable)
 
 
 class Kernel:
@@ -109,9 +101,9 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(environment: dict[str, str]) -> Iterator[Kernel]:
-    manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(env=environment, stderr=subprocess.DEVNULL)
+def kernel(python: Path) -> Iterator[Kernel]:
+    manager = kernels_of(python)()
+    manager.start_kernel(env=os.environ | FAST, stderr=subprocess.DEVNULL)
     client = manager.client()
     client.start_channels()
     try:
@@ -122,22 +114,22 @@ def kernel(environment: dict[str, str]) -> Iterator[Kernel]:
         manager.shutdown_kernel(now=True)
 
 
-def test_the_live_notebook_runs_headless(environment: dict[str, str]) -> None:
+def test_the_live_notebook_runs_headless(python: Path) -> None:
     notebook = nbformat.read(ROOT / "notebooks/03_training_live.ipynb", as_version=4)
     versions = "import ipykernel, ipywidgets; print(ipykernel.__version__, ipywidgets.__version__)"
     notebook.cells.append(nbformat.v4.new_code_cell(versions))
     client = NotebookClient(
         notebook,
         timeout=120,
-        kernel_name="python3",
+        kernel_manager_class=kernels_of(python, AsyncKernelManager),
         resources={"metadata": {"path": ROOT / "notebooks"}},
         store_widget_state=False,
     )
-    client.execute(env=environment)
+    client.execute(env=os.environ | FAST)
     (train,) = (cell for cell in notebook.cells if cell.id == "train")
     assert any("application/vnd.plotly.v1+json" in output.get("data", {}) for output in train.outputs), "a still figure"
     found = notebook.cells[-1].outputs[0].text.split()
-    assert found == ["6.17.1", "7.7.1"] if "PYTHONPATH" in environment else int(found[0].split(".")[0]) >= 7
+    assert found == ["6.17.1", "7.7.1"] if python == made("colab") else int(found[0].split(".")[0]) >= 7
 
 
 def test_a_cell_that_trains_hears_pause_stop_and_interrupt_and_the_next_cell_waits(kernel: Kernel) -> None:
@@ -195,9 +187,7 @@ def test_start_trains_while_the_kernel_is_free_and_pause_and_stop_work(kernel: K
 
 
 def test_all_views_work_with_what_colab_has() -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/widgets"]
+    command = [str(made("colab")), "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/widgets"]
     theirs = "ignore:Deprecated in traitlets 4.1:DeprecationWarning"  # ipywidgets 7 with a traitlets newer than itself
-    done = subprocess.run(
-        [*command, "-W", theirs], cwd=ROOT, env=os.environ | colab_environment(), capture_output=True, text=True
-    )
+    done = subprocess.run([*command, "-W", theirs], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

@@ -7,13 +7,14 @@ import types
 from importlib.metadata import version
 
 import nbformat
+import peft
 import plotly.io as pio
 import pytest
 import torch
 from nbclient import NotebookClient
 
 from coto_lab import notebook
-from coto_lab.notebook import doctor, setup, where
+from coto_lab.notebook import doctor, remove_torchao, setup, where
 
 
 @pytest.fixture(autouse=True)
@@ -95,8 +96,40 @@ def test_a_kernel_started_from_vs_codes_terminal_is_not_vs_code(monkeypatch, in_
 
 
 def test_vs_code_is_told_by_its_variables(monkeypatch, in_a_kernel):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     monkeypatch.setenv("VSCODE_PID", "1")
     assert (where().place, where().live) == ("VS Code", True)
+
+
+@pytest.mark.parametrize("variables", [{}, {"VSCODE_CWD": "/home/u"}, {"JPY_SESSION_NAME": "x.ipynb"}], ids=list)
+def test_vs_code_is_told_by_the_notebooks_name(monkeypatch, variables):
+    """Over SSH, in WSL and in a container there is no VSCODE_PID; the kernel may also be that of a Jupyter server."""
+    shell = types.SimpleNamespace(kernel=1, user_ns={"__vsc_ipynb_file__": "/home/u/00_tour.ipynb"})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert (where().place, where().live) == ("VS Code", True)
+
+
+def test_jupyterlab_started_from_vs_code_is_jupyterlab(monkeypatch, in_a_kernel):
+    monkeypatch.setenv("VSCODE_PID", "1")
+    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
+    assert where().place == "JupyterLab"
+
+
+@pytest.mark.parametrize(
+    ("variable", "place", "renderer"),
+    [("KAGGLE_KERNEL_RUN_TYPE", "Kaggle", "kaggle"), ("DATABRICKS_RUNTIME_VERSION", "Databricks", "databricks")],
+)
+def test_kaggle_and_databricks_have_renderers_of_their_own_and_static_views(monkeypatch, capsys, variable, place, renderer):
+    shell = types.SimpleNamespace(kernel=1, display_formatter=None)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setenv(variable, "Interactive")
+    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
+    assert (where().place, where().live) == (place, False)
+    setup()
+    assert f" in {place}, " in capsys.readouterr().out
+    assert pio.renderers.default == renderer
 
 
 def test_without_anywidget_figures_are_static(monkeypatch, in_a_kernel):
@@ -130,7 +163,7 @@ def test_on_colab_pip_is_asked_for_what_is_missing_and_torch_is_held(capsys, col
         return run([*command, "--dry-run"], **settings)
 
     monkeypatch.setattr(subprocess, "run", dry_run)
-    monkeypatch.setattr(notebook, "_unmet", lambda: {"jupyter_ui_poll>=1.0": "jupyter_ui_poll is missing"})
+    monkeypatch.setattr(notebook, "_unmet", lambda extra: {"jupyter_ui_poll>=1.0": "jupyter_ui_poll is missing"})
     setup()
     ((command, held),) = asked
     assert command[:4] == [sys.executable, "-m", "pip", "install"] and command[-1] == "jupyter_ui_poll>=1.0"
@@ -139,29 +172,29 @@ def test_on_colab_pip_is_asked_for_what_is_missing_and_torch_is_held(capsys, col
 
 
 def test_on_colab_a_failed_installation_says_what_pip_said(colab, monkeypatch):
-    monkeypatch.setattr(notebook, "_unmet", lambda: {"coto_lab>=9999": "coto_lab is old"})
+    monkeypatch.setattr(notebook, "_unmet", lambda extra: {"coto_lab>=9999": "coto_lab is old"})
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(RuntimeError, match=r"could not install coto_lab>=9999:[\s\S]*No matching distribution"):
         setup()
 
 
 def test_elsewhere_nothing_is_installed(monkeypatch, capsys):
-    monkeypatch.setattr(notebook, "_unmet", lambda: {"plotly>=6.0": "plotly is 5.24.1"})
+    monkeypatch.setattr(notebook, "_unmet", lambda extra: {"plotly>=6.1": "plotly is 5.24.1"})
     monkeypatch.setattr(notebook, "_install_missing", lambda: pytest.fail("only Colab's environment is ours to change"))
     setup()
-    assert "doctor: plotly is 5.24.1. Mend: " in capsys.readouterr().out
+    assert "doctor: plotly is 5.24.1. Fix: " in capsys.readouterr().out
 
 
 def test_doctor_finds_nothing_wrong_here():
     assert doctor() == []
 
 
-def test_doctor_names_what_is_old_or_missing_and_the_mend(monkeypatch):
+def test_doctor_names_what_is_old_or_missing_and_the_fix(monkeypatch):
     found = {"plotly": "5.24.1", "anywidget": None}
     monkeypatch.setattr(notebook, "_installed", lambda name: found.get(name, "99"))
     complaints = doctor()
-    assert any(line.startswith("plotly is 5.24.1. Mend: ") and "install 'plotly>=6.0'" in line for line in complaints)
-    assert any(line.startswith("anywidget is missing. Mend: ") for line in complaints)
+    assert any(line.startswith("plotly is 5.24.1. Fix: ") and "install 'plotly>=6.1'" in line for line in complaints)
+    assert any(line.startswith("anywidget is missing. Fix: ") for line in complaints)
 
 
 def test_doctor_compares_the_two_halves_of_ipywidgets(monkeypatch):
@@ -171,23 +204,113 @@ def test_doctor_compares_the_two_halves_of_ipywidgets(monkeypatch):
     assert "does not go with widgetsnbextension 3.6.0" in complaint
 
 
-def test_doctor_asks_the_environment_of_the_notebook_server(tmp_path, monkeypatch):
-    """A real environment without anywidget, and a real process of it in the part of the server."""
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A real environment of a notebook server, in which packages are put by name and version; and a process of it."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "server"], check=True)
-    python = tmp_path / "server/bin/python"
-    server = subprocess.Popen([python, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        monkeypatch.setenv("JPY_PARENT_PID", str(server.pid))
-        complaints = doctor()
-    finally:
-        server.communicate(b"\n")
-    assert [line.split(" is ")[0] for line in complaints] == ["anywidget", "jupyterlab_widgets"]
-    assert "None in the notebook server's environment" in complaints[0]
+    (site,) = (tmp_path / "server").glob("lib/python*/site-packages")
+    process = subprocess.Popen([tmp_path / "server/bin/python", "-c", "input()"], stdin=subprocess.PIPE)
+    monkeypatch.setenv("JPY_PARENT_PID", str(process.pid))
+
+    def holds(**packages):
+        for name, number in packages.items():
+            (site / f"{name}-{number}.dist-info").mkdir()
+            text = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {number}\n"
+            (site / f"{name}-{number}.dist-info/METADATA").write_text(text)
+
+    yield holds
+    process.communicate(b"\n")
+
+
+def patched(name):
+    """A version of a package that differs from ours in its last part only."""
+    return ".".join([*version(name).split(".")[:2], "99"])
+
+
+def test_doctor_asks_the_environment_of_the_notebook_server(server):
+    complaints = doctor()
+    assert [line.split(" in the")[0] for line in complaints] == [
+        "jupyterlab_widgets is missing", "anywidget is missing", "plotly is missing"
+    ]  # fmt: skip
+    assert "widgets stay empty" in complaints[0] and "static figures stay blank" in complaints[2]
+    assert "server/bin/python -m pip install 'plotly==" in complaints[2]
+
+
+def test_doctor_is_content_with_other_patch_versions(server):
+    server(**{name: patched(name) for name in ("anywidget", "jupyterlab_widgets", "plotly")})
+    assert doctor() == []
+
+
+def test_doctor_names_other_versions_that_matter(server):
+    server(anywidget="0.1.2", jupyterlab_widgets="1.1.11", plotly="5.24.1")  # of ipywidgets 7, and without typed arrays
+    said = [line.split(": ")[0] for line in doctor()]
+    assert said == [
+        "jupyterlab_widgets is 1.1.11 in the notebook server's environment, and this kernel needs ==3.*",
+        "anywidget is 0.1.2 in the notebook server's environment, and this kernel needs ==0.11.*",
+        "plotly is 5.24.1 in the notebook server's environment, and this kernel needs ==7.*",
+    ]
+
+
+@pytest.mark.parametrize("place", ["colab", "in_a_kernel"])
+def test_doctor_asks_no_server_where_the_page_takes_nothing_from_it(monkeypatch, server, request, place):
+    request.getfixturevalue(place)  # in a kernel that nbclient started, that is
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert doctor() == []
+
+
+def test_a_kernel_needs_no_jupyterlab_where_the_page_is_anothers(monkeypatch, in_a_kernel, server):
+    server(**{name: version(name) for name in ("anywidget", "jupyterlab_widgets", "plotly")})
+    real = notebook._installed
+    monkeypatch.setattr(notebook, "_installed", lambda name: None if name == "jupyterlab" else real(name))
+    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
+    assert doctor() == []  # JupyterLab is the server's
+    monkeypatch.delenv("JPY_PARENT_PID")
+    assert [line.split(". ")[0] for line in doctor()] == ["jupyterlab is missing"]
+    monkeypatch.delenv("JPY_SESSION_NAME")
+    monkeypatch.setenv("VSCODE_PID", "1")
+    assert (where().place, doctor()) == ("VS Code", [])
 
 
 def test_doctor_is_silent_about_a_server_that_is_gone(monkeypatch):
     monkeypatch.setenv("JPY_PARENT_PID", "999999999")
     assert doctor() == []
+
+
+@pytest.fixture(params=["torchao", "gptqmodel"])
+def refused(request, tmp_path, monkeypatch):
+    """A package that is too old for PEFT, as far as PEFT looks: for torchao, what Colab has."""
+    (tmp_path / f"{request.param}.py").touch()
+    (tmp_path / f"{request.param}-0.10.0.dist-info").mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {request.param}\nVersion: 0.10.0\n"
+    (tmp_path / f"{request.param}-0.10.0.dist-info/METADATA").write_text(metadata)
+    monkeypatch.syspath_prepend(tmp_path)
+    check = getattr(peft.import_utils, f"is_{request.param}_available")  # asked before, it remembers
+    check.cache_clear()
+    yield request.param
+    check.cache_clear()
+
+
+def test_doctor_names_what_peft_refuses(refused):
+    with pytest.raises(ImportError, match=refused):  # so PEFT does refuse it
+        peft.get_peft_model(torch.nn.Sequential(torch.nn.Linear(2, 2)), peft.LoraConfig(target_modules=["0"]))
+    (complaint,) = doctor()
+    assert complaint.startswith(f"PEFT makes no adapter beside this {refused}: ") and "0.10.0" in complaint
+    assert complaint.endswith(f"Fix: {sys.executable} -m pip uninstall {refused}, or upgrade it")
+
+
+def test_only_torchao_is_removed_and_only_on_colab(refused, capsys, request):
+    remove_torchao()
+    if refused != "torchao":
+        request.getfixturevalue("colab")
+        remove_torchao()
+    assert capsys.readouterr().out == "" and [line for line in doctor() if refused in line]
+
+
+@pytest.mark.parametrize("refused", ["torchao"], indirect=True)
+def test_a_torchao_that_stays_is_an_error(refused, colab):
+    """pip does not find this one, and is content."""
+    with pytest.raises(RuntimeError, match=r"could not uninstall torchao 0.10.0:[\s\S]*not installed"):
+        remove_torchao()
 
 
 def test_setup_with_torch_built_for_an_accelerator_that_is_not_there_runs_on_the_cpu(capsys, monkeypatch):

@@ -1,0 +1,74 @@
+"""The Python of the Jupyter server that started this kernel: often another environment than the kernel's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+_ASK = """
+import importlib.metadata, json, sys
+
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+print(json.dumps({name: version(name) for name in sys.argv[1:]}))
+"""
+
+
+def server_python() -> Path | None:
+    """The server's Python, or ours if no server started this process; None where it cannot be told."""
+    import psutil
+
+    if not (parent := os.environ.get("JPY_PARENT_PID")):
+        return Path(sys.executable)
+    try:
+        server = psutil.Process(_process_id(int(parent)))
+        program = server.cmdline()[0]
+        if Path(program).name == program:  # found on the server's PATH, which need not be ours
+            program = shutil.which(program, path=server.environ().get("PATH")) or program
+        return _python_of(Path(program) if Path(program).is_absolute() else Path(server.cwd(), program))
+    except (psutil.Error, OSError, ValueError, IndexError):
+        return None
+
+
+def is_ours(python: Path) -> bool:
+    """Whether a Python is of this process's environment."""
+    try:
+        return python.parent.samefile(Path(sys.executable).parent)  # not python itself: environments link to the same one
+    except OSError:
+        return False
+
+
+def versions_in(python: Path, names: list[str]) -> dict[str, str | None]:
+    """Versions of packages in another Python's environment, None for what is missing; empty where it cannot be asked."""
+    try:
+        done = subprocess.run([str(python), "-c", _ASK, *names], capture_output=True, check=True, timeout=20)
+        return dict(json.loads(done.stdout))
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return {}
+
+
+def _process_id(parent: int) -> int:
+    if sys.platform == "win32":  # jupyter_client hands its kernels a handle of the parent there
+        import ctypes
+
+        return int(ctypes.windll.kernel32.GetProcessId(ctypes.c_void_p(parent)))
+    return parent
+
+
+def _python_of(program: Path) -> Path | None:
+    """The Python that runs a program: itself, or for ``Scripts/jupyter-lab.exe`` that beside it or (conda) one folder above."""
+    name = program.name.lower()
+    if name.startswith("python"):
+        return program
+    if not name.startswith("jupyter"):
+        return None
+    beside = (folder / python for folder in program.parents[:2] for python in ("python.exe", "python"))
+    return next((python for python in beside if python.is_file()), None)
