@@ -43,8 +43,8 @@ def attach_gates(model: nn.Module, by: By = "block") -> Gates:
 
     Raises:
         ValueError: no adapter layers (prompt and prefix tuning have none); gates already attached; no layer gets a gate;
-            AdaLoRA and Shadow; a layer whose ``forward`` was replaced on the instance (accelerate hooks); an unknown ``by``. The model
-            is as before.
+            AdaLoRA and Shadow; a layer whose ``forward`` was replaced on the instance (accelerate hooks); an unknown ``by``.
+            The model is as before.
 
     Warns:
         UserWarning: adapter layers on no block (a pooler, a projection, a head), which stay open; the initialisation rewrote
