@@ -81,3 +81,16 @@ def adapter_parameters(layer: nn.Module, adapters: frozenset[str] | set[str]) ->
         for key, parameter in module._parameters.items():
             if parameter is not None and not adapters.isdisjoint([*path.split("."), key]):
                 yield module, key
+
+
+def frozen_adapters(model: nn.Module) -> list[tuple[nn.Module, str]]:
+    """Where the adapter parameters are that do not train: pairs (module, name of its parameter)."""
+    layers = find_adapter_layers(model).values()
+    places = (place for layer in layers for place in adapter_parameters(layer, _available_adapters(layer)))
+    return [(module, key) for module, key in places if not module._parameters[key].requires_grad]  # type: ignore[union-attr]
+
+
+def peft_configs(model: nn.Module) -> dict[int, str]:
+    """Names of the adapters of a model by the identity of their configurations, which a later adapter does not share."""
+    configs = getattr(model, "peft_config", None)
+    return {id(config): name for name, config in configs.items()} if isinstance(configs, dict) else {}

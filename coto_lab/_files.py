@@ -107,7 +107,7 @@ def _exchange(new: Path, old: Path, folder: Path) -> None:
     """Move the files in ``new`` to ``folder`` and delete those that they replace; after an error, all are as before.
 
     The last file by name leaves first and arrives last: while earlier and new files are mixed, it is missing, so that nobody
-    takes the mixture for a whole.
+    reads the mixture as a complete run.
     """
     names = sorted(file.name for file in new.iterdir())
     replaced = [name for name in reversed(names) if os.path.lexists(folder / name)]

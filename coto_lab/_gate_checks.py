@@ -45,7 +45,7 @@ def check_model(model: nn.Module, layers: dict[str, nn.Module]) -> None:
     if gated:
         raise ValueError(
             f"model is gated already ({len(gated)} layers, first {gated[0].removeprefix(PREFIX)!r}). Use those gates "
-            "(gates_of(model)) or take them off first (gates.detach())."
+            "(gates_of(model)) or take them off first (gates_of(model).detach())."
         )
     check_forward(layers)
     for name, config in configs:
@@ -75,10 +75,10 @@ def left_open(outside: list[str]) -> Iterator[str]:
     """A message that names the adapter layers ``outside`` of all blocks, if there are any."""
     if outside:
         yield (
-            f"{len(outside)} adapter layers are on no block and stay open: {', '.join(outside[:8])}"
-            f"{', ...' if len(outside) > 8 else ''}. This is usual for a pooler, a projection or a head. To gate them as well, "
-            "pass by='module' or a function that names a gate for each layer; to leave them out, use exclude_modules in PEFT's "
-            "configuration."
+            f"adapter layers outside of all blocks, which stay open ({len(outside)}): {', '.join(outside[:8])}"
+            f"{', ...' if len(outside) > 8 else ''}. This is usual for a pooler, a head, a projection or a downsampling layer. "
+            "To gate them as well, pass by='module' or a function that names a gate for each layer; to leave them out, use "
+            "exclude_modules in PEFT's configuration."
         )
 
 
@@ -106,6 +106,12 @@ def limits(model: nn.Module, groups: Mapping[str, Sequence[str]], adapters: dict
                     f"adapter {name!r} is {method}, whose own loss is a sum over all layers: added to the loss of a step, it "
                     "trains dropped adapters, too. Leave it out, or expect that dropped blocks move."
                 )
+    if skipping := [name for name, module in model.named_modules() if _layerdrop(module) > 0]:
+        yield (
+            f"{skipping[0].removeprefix(PREFIX) or 'the model'!r} skips blocks at random in training (layerdrop "
+            f"{_layerdrop(model.get_submodule(skipping[0]))}), also those whose gates are open, so a step may find nothing to "
+            "train. Set layerdrop in the model's configuration to 0."
+        )
     yield from _shared(model, groups, adapters)
     yield from _trained_base(model, groups, adapters)
 
@@ -142,9 +148,14 @@ def _trained_base(model: nn.Module, groups: Mapping[str, Sequence[str]], adapter
     if loose:
         yield (
             f"{len(loose)} parameters train inside the gated blocks and belong to no gated adapter (first "
-            f"{loose[0].removeprefix(PREFIX)!r}; bias='lora_only' and bias='all' make such): they stay in a dropped block and "
+            f"{loose[0].removeprefix(PREFIX)!r}; bias='lora_only' and bias='all' do this): they stay in a dropped block and "
             "keep training, so it does not compute the pre-trained function. CoTo as published trains adapters only."
         )
+
+
+def _layerdrop(module: nn.Module) -> float:
+    settings = [getattr(module, "layerdrop", 0.0), getattr(getattr(module, "config", None), "layerdrop", 0.0)]
+    return max((float(value) for value in settings if isinstance(value, (int, float))), default=0.0)
 
 
 def _method(config: Any) -> str:

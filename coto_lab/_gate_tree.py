@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_MOST = 12  # layers that a line names; experts make hundreds
+
 
 def as_tree(gates: Sequence[str], layers: Sequence[Sequence[str]]) -> str:
     """One line per gate under the module that holds them, with its layers; equal neighbours share a line.
@@ -19,13 +21,15 @@ def as_tree(gates: Sequence[str], layers: Sequence[Sequence[str]]) -> str:
 
     def finish() -> None:
         if run:
-            keys = run[0] if len(run) == 1 else f"{run[0]} ... {run[-1]} ({len(run)})"
+            in_order = len(run) > 1 and all(key[-1:].isdigit() for key in run)
+            keys = f"{run[0]} ... {run[-1]} ({len(run)})" if in_order else ", ".join(run)
             lines.append(f"    {keys}: {shown}" if shown else f"    {keys}")
         run.clear()
 
     for gate, members in zip(gates, layers, strict=True):
         parent, _, key = gate.rpartition(".")
-        text = ", ".join(name.removeprefix(f"{gate}.") for name in members if name != gate)
+        names = [name.removeprefix(f"{gate}.") for name in members if name != gate]
+        text = ", ".join(names[:_MOST]) + (f", ... ({len(names)})" if len(names) > _MOST else "")
         if parent != holder or text != shown:
             finish()
         if parent != holder:

@@ -48,35 +48,39 @@ class Gate:
 
     def is_shut_in_this_pass(self, training: bool) -> bool:
         """The same for the pass under way. Gradient checkpointing runs part of it without gradients, and again in backward."""
-        if not training or torch.compiler.is_compiling():
-            return self.is_shut(training)
         recomputing = torch._C._current_graph_task_id() != -1  # a graph task is under way only inside backward
-        if torch.is_grad_enabled() and not recomputing:
-            return self._note(self.is_shut(True))
-        shut = self.closed or self.dropped
+        if not recomputing and (not training or torch.is_grad_enabled()):
+            return self._noted(self.is_shut(training), training)
+        shut = self.closed or (self.dropped and training)
         # The reentrant kind: what its forward pass found holds in the recomputation, whatever was switched since then.
         checkpoints = (vars(context).setdefault("coto_gates", {}) for context in _function_contexts() if context.next_functions)
-        if (inner := next(checkpoints, None)) is not None:
-            for states in chain([inner], checkpoints) if recomputing else ():
+        inner = next(checkpoints, None)
+        if recomputing:
+            for states in chain([inner] if inner is not None else [], checkpoints):
                 if self in states:
-                    return inner.setdefault(self, states[self])
-            if not recomputing:
-                return inner.setdefault(self, shut)
+                    return inner.setdefault(self, states[self])  # type: ignore[union-attr]
+        if inner is None and not torch.is_grad_enabled():
+            return self.is_shut(training)  # sampling
         if not recomputing:
-            return self.is_shut(True)
+            self._noted(shut, training)
+        elif training:
+            self._check_recomputed(shut)
+        return shut if inner is None else inner.setdefault(self, shut)
+
+    def _noted(self, shut: bool, training: bool) -> bool:
+        if training:
+            if self._recomputed:
+                self._forwards, self._recomputed = set(), False
+            self._forwards.add(shut)
+        return shut
+
+    def _check_recomputed(self, shut: bool) -> None:
         self._recomputed = True
-        if shut not in self._forwards:
+        if self._forwards and shut not in self._forwards:
             raise RuntimeError(
                 f"gate {self.name!r} was changed between forward and backward, and gradient checkpointing recomputes the "
                 "forward pass: the gradients would be wrong. Change gates before a forward pass or after its backward pass."
             )
-        return shut
-
-    def _note(self, shut: bool) -> bool:
-        if self._recomputed:
-            self._forwards, self._recomputed = set(), False
-        self._forwards.add(shut)
-        return shut
 
 
 def _function_contexts() -> Iterator[Any]:
@@ -102,12 +106,20 @@ def gated(layer_class: Any) -> type[nn.Module]:
     if layer_class in _gated_classes:
         return _gated_classes[layer_class]
 
+    outside_graphs = torch.compiler.disable(Gate.is_shut_in_this_pass)
+
     class Gated(layer_class):
         _ungated_class = layer_class
 
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             gate = self._coto_gate
-            if not gate.is_shut_in_this_pass(self.training):
+            if not torch.compiler.is_compiling():
+                shut = gate.is_shut_in_this_pass(self.training)
+            elif torch.is_grad_enabled() or not self.training:
+                shut = gate.is_shut(self.training)
+            else:  # sampling, or a reentrant checkpoint: only the callers tell, and a graph cannot ask them
+                shut = outside_graphs(gate, self.training)
+            if not shut:
                 return super().forward(*args, **kwargs)
             check_unmerged(self, gate)
             return _forward_without(self, gate.adapters, super().forward, args, kwargs)

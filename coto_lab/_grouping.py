@@ -9,8 +9,9 @@ from typing import Literal
 from torch import nn
 
 from coto_lab._adapter_layers import PREFIX
-from coto_lab._blocks import ancestors, blocks_of, towers_of
+from coto_lab._blocks import ancestors, blocks_of
 from coto_lab._gate_checks import storage
+from coto_lab._towers import towers_of
 
 By = Literal["block", "module"] | type[nn.Module] | tuple[type[nn.Module], ...] | Callable[[str], str | None]
 
@@ -48,14 +49,14 @@ def group_layers(model: nn.Module, layers: dict[str, nn.Module], by: By = "block
         gates = blocks
     elif by == "module":
         gates = dict(_join_tied(layers))
-    elif isinstance(by, (type, tuple)):
+    elif isinstance(by, type) or (isinstance(by, tuple) and by and all(isinstance(kind, type) for kind in by)):
         gates = {layer: next((a for a in ancestors(layer) if isinstance(model.get_submodule(a), by)), None) for layer in layers}
     elif callable(by):
         gates = {layer: _named(by, layer.removeprefix(PREFIX)) for layer in layers}
     else:
         raise ValueError(
-            f"by={by!r} is not known; use 'block' (one gate per transformer block), 'module', a module class, or a function "
-            "from a layer's name to the name of its gate."
+            f"by={by!r} is not known; use 'block' (one gate per transformer block), 'module', a module class or a tuple of "
+            "those, or a function from a layer's name to the name of its gate."
         )
     groups: dict[str, list[str]] = {}
     for layer, gate in gates.items():
@@ -82,7 +83,7 @@ def group_layers(model: nn.Module, layers: dict[str, nn.Module], by: By = "block
 
 def _named(by: Callable[[str], str | None], layer: str) -> str | None:
     gate = by(layer)
-    if gate is not None and not isinstance(gate, str):
+    if gate is not None and not (isinstance(gate, str) and gate):
         raise ValueError(
             f"by({layer!r}) returned {gate!r}; it must return the name of a gate, or None for a layer that stays open."
         )

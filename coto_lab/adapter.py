@@ -84,10 +84,17 @@ class Adapter:
                 this one.
 
         Raises:
-            ValueError: ``model`` has no adapter, or not exactly one is active, or one is merged, or names or shapes differ;
-                the model is as before.
+            ValueError: ``model`` has no adapter, or not exactly one is active, or one is merged, or names, shapes or
+                configurations differ; the model is as before.
         """
         name, tensors = read_active(model)
+        theirs, ours = function_of(_plain(model.peft_config[name].to_dict())), function_of(self.config)
+        if other := sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key)):
+            raise ValueError(
+                f"this adapter does not fit the model: its {other[0]} is {ours.get(other[0])!r}, that of the model's adapter "
+                f"{name!r} is {theirs.get(other[0])!r}, so the tensors would compute something else. Use the configuration "
+                "that it was trained with."
+            )
         own = {key: tensor.shape for key, tensor in tensors.items()}
         new = {key: tensor.shape for key, tensor in self.tensors.items()}
         differences = [f"{key}: {new.get(key)} for {own.get(key)}" for key in own | new if new.get(key) != own.get(key)]
@@ -133,7 +140,7 @@ class Adapter:
 
         return PeftConfig.from_peft_type(**self.config | {"base_model_name_or_path": None})
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``adapter_config.json`` and ``adapter_model.safetensors`` into ``folder``, which is made if it is missing.
 
         As with PEFT's ``save_pretrained``, files of these two names are replaced and all others stay. Both are written before
@@ -143,7 +150,7 @@ class Adapter:
             OSError: the disk is full or not writable; nothing was changed.
             RuntimeError: an error while the files were replaced could not be undone; it names the folder of the earlier ones.
         """
-        with new_folder(folder, overwrite=True) as fresh:
+        with new_folder(Path(folder), overwrite=True) as fresh:
             self.write_files(fresh)
 
     def write_files(self, folder: Path) -> None:
@@ -154,12 +161,13 @@ class Adapter:
         (folder / CONFIG).write_text(json.dumps(self.config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Adapter:
+    def load(cls, folder: str | Path) -> Adapter:
         """Read what `save`, or PEFT's ``save_pretrained``, wrote.
 
         Raises:
             ValueError: a file is missing, truncated or not what its name says.
         """
+        folder = Path(folder)
         return cls(read_json(folder / CONFIG), read_tensors(folder / WEIGHTS)[0])
 
 

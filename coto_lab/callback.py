@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from transformers.trainer_callback import CallbackHandler
 
 from coto_lab._grouping import By
+from coto_lab._numbers import MAX_SEED, whole_number
 from coto_lab.coto import CoTo
-from coto_lab.gates import Gates, attach_gates
-from coto_lab.schedules import Linear, Schedule
+from coto_lab.gates import Gates, attach_gates, gates_of
+from coto_lab.schedules import Linear, Schedule, check_schedule
 
 
 class CoToCallback(TrainerCallback):
@@ -30,12 +32,12 @@ class CoToCallback(TrainerCallback):
     A trainer with a loop of its own is followed as well: if it fires no step begin, the end of a step sets the gates of the
     next one (they are not open between steps then).
 
-    At the start, one line says the schedule. Every training log gets ``coto_p``, the probability p of the last step,
-    ``coto_open``, how many gates it opened, and ``coto_open_share``, the share of open gates over all steps so far: in the
-    history, in the console, and in whatever else the Trainer reports to (TensorBoard, W&B, ...).
+    At the start, one line says the schedule. Every log of the training (``logging_steps`` apart) gets ``coto_p``, the
+    probability p of the last step, ``coto_open``, how many gates it opened, and ``coto_open_share``, the share of open gates
+    over all steps so far: in the history, in the console, and in whatever else the Trainer reports to (TensorBoard, W&B, ...).
 
-    The gates come off when training ends. After an exception they stay, which evaluation does not notice: this callback
-    takes them off when it trains again, but before another one does, call ``gates_of(model).detach()``.
+    The gates come off when training ends. Gates that are on the model before, from a look at them or from a training that ended
+    in an exception, are replaced.
 
     Args:
         schedule: activation probability over progress; by default the paper's linear ramp over 75% of training.
@@ -46,14 +48,15 @@ class CoToCallback(TrainerCallback):
         coto: what draws the gates; None before training begins. ``coto.masks()`` tells the whole plan, also afterwards.
 
     Raises:
-        ValueError: when training begins, what `attach_gates` raises; or the trainer does not say how many steps it will take;
-            or DistributedDataParallel would be told that every parameter is used, or meets reentrant checkpointing.
+        ValueError: at once, ``schedule`` is no schedule or ``seed`` no seed; when training begins, what `attach_gates` raises,
+            or the trainer does not say how many steps it will take, or DistributedDataParallel would be told that every
+            parameter is used, or meets reentrant checkpointing.
         RuntimeError: the trainer has taken steps without an event that says so, so the gates did not follow the plan.
     """
 
     def __init__(self, schedule: Schedule | None = None, seed: int | None = None, by: By = "block"):
-        self.schedule = schedule or Linear()
-        self.seed = seed
+        self.schedule = check_schedule(Linear() if schedule is None else schedule)
+        self.seed = None if seed is None else whole_number("seed", seed, 0, MAX_SEED)
         self.by = by
         self.coto: CoTo | None = None
         self._gates: Gates | None = None
@@ -75,15 +78,19 @@ class CoToCallback(TrainerCallback):
                 f"max_steps={total_steps}: the trainer does not say how many steps it will take, so p(t) is not defined. Set "
                 "TrainingArguments(max_steps=...)."
             )
-        self._detach()  # an earlier training that ended in an exception
+        with suppress(ValueError):  # there are none: the usual case
+            gates_of(model).detach()
         self._gates = attach_gates(model, by=self.by)
         seed = args.seed if self.seed is None else self.seed
         self.coto = CoTo(self._gates, self.schedule, total_steps=total_steps, seed=seed)
         self._step_begins = False  # does this trainer fire on_step_begin?
-        self._steps = self._opened = 0  # steps so far, and gates opened in all of them
+        # Steps so far, and gates opened in all of them, also those before a resumed training goes on.
+        self._steps = state.global_step
+        self._opened = int(self.coto.masks()[: self._steps].sum()) if self._steps else 0
+        self._last_step = -1
         self._go_to(state.global_step)
         if state.is_world_process_zero:
-            print(f"CoTo: {len(self._gates)} gates open by {self.schedule} over {total_steps} steps, seed {seed}.")
+            print(f"CoTo: number of gates {len(self._gates)}, p(t) = {self.schedule}, {total_steps} steps, seed {seed}.")
         _speak_first(self)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -106,7 +113,8 @@ class CoToCallback(TrainerCallback):
         **_: Any,
     ) -> None:
         self._check_followed(state)
-        if self._gates is None or self.coto is None or logs is None or any(key.startswith(("eval_", "train_")) for key in logs):
+        of_training = logs and not any(key.endswith("_runtime") for key in logs)  # which evaluations and the summary have
+        if self._gates is None or self.coto is None or not logs or not of_training:
             return
         own = {
             "coto_p": self.coto.probability(self.coto.current_step),
@@ -131,10 +139,9 @@ class CoToCallback(TrainerCallback):
 
     def _go_to(self, step: int) -> None:
         assert self.coto is not None
-        is_new = self._steps == 0 or step != self.coto.current_step
         mask = self.coto.go_to(step)
-        if is_new:
-            self._last_opened = int(mask.sum())
+        if step != self._last_step:
+            self._last_step, self._last_opened = step, int(mask.sum())
             self._steps += 1
             self._opened += self._last_opened
 
@@ -163,9 +170,10 @@ def _speak_first(callback: CoToCallback) -> None:
     A Trainer puts its reporters (TensorBoard, W&B, ...) before the user's callbacks, hands all of them the same logs one after
     the other, and tells a callback nothing about the others: the handler that is calling it is known from its frame only.
     """
-    frame = sys._getframe(2)  # beyond on_train_begin
-    handler = frame.f_locals.get("self")
-    if isinstance(handler, CallbackHandler) and callback in handler.callbacks:
+    frame = sys._getframe(1)
+    while frame and not isinstance(handler := frame.f_locals.get("self"), CallbackHandler):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame and callback in handler.callbacks:
         # A new list: the handler is going through the old one.
         handler.callbacks = [callback, *(other for other in handler.callbacks if other is not callback)]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from coto_lab._numbers import MAX_SEED, finite_number, whole_number
 from coto_lab.gates import Gates
-from coto_lab.schedules import Constant, Schedule
+from coto_lab.schedules import Constant, Schedule, check_schedule
 
 Towers = Sequence[int] | np.ndarray  # the tower of each gate
 
@@ -140,7 +140,7 @@ class CoTo:
         tilt: which gates drop more: above 0 the high ones, below 0 the low ones (`tilted`).
 
     Raises:
-        ValueError: total_steps, seed or tilt out of range.
+        ValueError: total_steps, seed or tilt out of range; ``schedule`` is none.
 
     Warns:
         UserWarning: a gate is the only one of the model, or of its tower: it is then always open.
@@ -151,15 +151,14 @@ class CoTo:
         self.seed = whole_number("seed", seed, 0, MAX_SEED)
         self.tilt = finite_number("tilt", tilt)
         self.gates = gates
-        self.schedule = schedule
+        self.schedule = check_schedule(schedule)
         self._towers = towers = gates.towers.numpy()
         sizes = {tower: int((towers == tower).sum()) for tower in towers.tolist() if tower >= 0}
         alone = [name for name, tower in zip(gates.names, towers.tolist(), strict=True) if sizes.get(tower) == 1]
         if alone and schedule != Constant(1.0):
             warnings.warn(
-                f"each of these gates is the only one of its part of the model: {', '.join(map(repr, alone))}. In every part "
-                "one is always open, so nothing will ever be dropped there. Attach gates with by='module', or put adapters on "
-                "more layers.",
+                f"{', '.join(map(repr, alone))}: the only gate in its part of the model, so it is always open and CoTo changes "
+                "nothing there. Attach gates with by='module', or put adapters on more layers.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -17,7 +17,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from coto_lab._adapter_layers import PREFIX, active_adapters, adapter_parameters, adapters_to_gate, find_adapter_layers
+from coto_lab._adapter_layers import (
+    PREFIX,
+    active_adapters,
+    adapter_parameters,
+    adapters_to_gate,
+    find_adapter_layers,
+    frozen_adapters,
+    peft_configs,
+)
 from coto_lab._gate_checks import check_forward, check_model, left_open, limits, listed
 from coto_lab._gate_tree import as_tree
 from coto_lab._gated_layer import Gate, check_unmerged, gated, set_class
@@ -28,12 +36,12 @@ from coto_lab._selection import Which, check_mask, indices
 def attach_gates(model: nn.Module, by: By = "block") -> Gates:
     """Put a gate on every adapter layer of ``model`` that trains, one for all layers of a block.
 
-    Blocks are found by structure, whatever they are called: ``print(gates)`` shows them, and a table, ``pages/blocks.md``, has
-    what is found in 77 architectures. All gates are open at first and nothing else about the model changes.
+    Blocks are found by structure, whatever they are called: ``print(gates)`` shows them, and a table, ``pages/blocks.md``,
+    lists the blocks found in some eighty architectures. All gates are open at first and nothing else about the model changes.
 
     Gates rule the adapters that are active and train now. A frozen adapter below them, or a second one that is switched to
-    (the reference policy of preference training), is never left out. Where no adapter trains (a finished one is looked at),
-    they rule the active ones.
+    (the reference policy of preference training), is never left out. Where no adapter trains (for
+    example, when you inspect a trained one), they rule the active ones.
 
     Args:
         model: a PEFT model, a transformers model with ``add_adapter``, or a model that contains ``LoRALinear``.
@@ -120,12 +128,15 @@ class Gates:
         self._model = model
         holders = {id(child): (module, key) for module in model.modules() for key, child in module.named_children()}
         self._places = tuple(holders.get(id(members[0])) for members in self._groups)  # None: the layer is the whole model
+        self._open = self._ungated()
+        self._frozen = frozen_adapters(model)
+        self._configs = peft_configs(model)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __repr__(self) -> str:
-        state = "detached" if self._ended() else f"open: {int(self.mask.sum())}"
+        state = "no longer in use" if self._ended() else f"open: {int(self.mask.sum())}"
         return f"Gates({len(self)}, {state}, names: {self.names[0]} ... {self.names[-1]})"
 
     def __str__(self) -> str:
@@ -200,7 +211,7 @@ class Gates:
         """
         check_forward(dict(zip(self.modules, self.layers, strict=True)))
         for layer in self.layers:
-            if hasattr(layer, "_coto_gate"):
+            if vars(layer).get("_coto_gate") in self._gates:  # else others were attached since
                 set_class(layer, type(layer)._ungated_class)  # type: ignore[attr-defined]
                 del layer._coto_gate
 
@@ -222,19 +233,30 @@ class Gates:
             active = active_adapters(layer)
             if gate.adapters.isdisjoint(active):
                 return (
-                    f"they rule the adapter {listed(gate.adapters)}, and active is {listed(active) or 'none'}. Switch back "
-                    "with model.set_adapter(...), or call gates.detach() and attach_gates(model) to gate what is active."
+                    f"they rule the adapter {listed(gate.adapters)}, but the active one is {listed(active) or 'none'}. Switch "
+                    "back with model.set_adapter(...), or call gates.detach() and attach_gates(model) to gate what is active."
                 )
-            if (added := active - gate.adapters - gate.beside) and self._trains(added):
-                return (
-                    f"the adapter {listed(added)} was switched on since and trains without a gate. Call gates.detach() and "
-                    "attach_gates(model) to gate it, too."
-                )
+        # Whatever trains without a gate by now has been switched on, unfrozen or added since.
+        unfrozen = any(module._parameters[key].requires_grad for module, key in self._frozen)  # type: ignore[union-attr]
+        if (unfrozen or active - gate.adapters - gate.beside or peft_configs(self._model) != self._configs) and (
+            new := sorted(self._ungated() - self._open)
+        ):
+            adapter, name = new[0]
+            return (
+                f"the adapter {adapter!r} trains without a gate by now (on {len(new)} layers, first {name!r}). Call "
+                "gates.detach() and attach_gates(model) to gate it, too."
+            )
         return ""
 
-    def _trains(self, adapters: frozenset[str]) -> bool:
+    def _ungated(self) -> set[tuple[str, str]]:
+        """What trains without a gate: pairs (adapter, layer)."""
         layers = find_adapter_layers(self._model)
-        return any(not adapters.isdisjoint(own) for own in adapters_to_gate(layers).values())
+        gates = {name: vars(layer).get("_coto_gate") for name, layer in layers.items()}
+        return {
+            (adapter, name.removeprefix(PREFIX))
+            for name, adapters in adapters_to_gate(layers).items()
+            for adapter in adapters - getattr(gates[name], "adapters", frozenset())
+        }
 
     def _check_unmerged(self, indices: Iterable[int]) -> None:
         for index in indices:

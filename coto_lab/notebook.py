@@ -33,7 +33,7 @@ class Here:
 
     Attributes:
         place: ``"JupyterLab"`` (whatever starts its kernels by a Jupyter server: also Notebook, JupyterHub and PyCharm),
-            ``"VS Code"`` (also over SSH, in WSL and in a container), ``"Colab"``, ``"Kaggle"``, ``"Databricks"``,
+            ``"VS Code"`` (its notebooks also over SSH, in WSL and in a container), ``"Colab"``, ``"Kaggle"``, ``"Databricks"``,
             ``"a headless kernel"`` (nbconvert, nbval, a page being built) or ``"a script"``.
         live: whether widgets work and somebody can move them; if not, views show their figure as it stands. On Kaggle and
             Databricks the live views were never tried, so they are static there.
@@ -79,7 +79,7 @@ def setup(threads: int | None = None) -> Here:
     """Choose the figures' renderer, and print one line that says where this runs.
 
     On Colab it first installs what is missing and removes a torchao that PEFT refuses (`remove_torchao`). Further lines appear
-    only where versions do not fit together (`doctor`).
+    only where `doctor` finds something that does not fit.
 
     Args:
         threads: CPU threads for torch; None leaves its choice. The embedded models are too small to gain much from a second
@@ -131,28 +131,34 @@ def doctor() -> list[str]:
     place, server = _place(), server_python()
     ours = server is not None and is_ours(server)
     in_jupyter = place in (JUPYTER, SCRIPT)  # a script may be what somebody runs before starting JupyterLab
-    pip = f"{sys.executable} -m pip"
+    pip = _pip(sys.executable)
 
     unmet = _unmet("lab" if ours and in_jupyter else "colab")
-    complaints = [f"{found}. Fix: {pip} install '{wanted}'" for wanted, found in unmet.items()]
+    complaints = [f'{found}. Fix: {pip} install "{wanted}", then restart the kernel' for wanted, found in unmet.items()]
     for name, reason in _refused_by_peft().items():
-        complaints.append(f"PEFT makes no adapter beside this {name}: {reason}. Fix: {pip} uninstall {name}, or upgrade it")
+        complaints.append(
+            f"PEFT cannot add adapters while this {name} is installed. PEFT says: {reason} "
+            f"Fix: {pip} uninstall --yes {name}, then restart the kernel"
+        )
     ipywidgets, extension = _installed("ipywidgets"), _installed("widgetsnbextension")
     if ipywidgets and extension and _major(extension) != _major(ipywidgets) - 4:  # 8 goes with 4, 7 with 3
         complaints.append(
             f"ipywidgets {ipywidgets} does not go with widgetsnbextension {extension}. "
-            f"Fix: {pip} install --force-reinstall ipywidgets"
+            f"Fix: {pip} install --force-reinstall ipywidgets, then restart the kernel"
         )
     if server is None or not (in_jupyter or (place == VS_CODE and not ours)):  # VS Code may use the kernels of a server
         return complaints  # the page takes nothing from a server that could be asked
     needs = _needed_in_the_page()
+    if place == VS_CODE:  # it draws figures itself and knows ipywidgets; only what anywidget sends may come from a server
+        needs = {name: need for name, need in needs.items() if name == "anywidget"}
     found_there = {name: _installed(name) for name in needs} if ours else versions_in(server, list(needs))
     for name, found in found_there.items():
         wanted, consequence = needs[name]
         if found is None or not _fits(found, wanted):
             complaints.append(
-                f"{name} is {found or 'missing'} in the notebook server's environment, and this kernel needs {wanted}: "
-                f"{consequence}. Fix: {server} -m pip install '{name}{wanted}', and load the page anew"
+                f"{name} is {found or 'missing'} in the notebook server's environment, and this kernel needs {name}{wanted}; "
+                f'without it, {consequence}. Fix: {_pip(server)} install "{name}{wanted}", then restart the server and reload '
+                "the page"
             )
     return complaints
 
@@ -174,7 +180,12 @@ def remove_torchao() -> None:
     importlib.invalidate_caches()
     if done.returncode or "torchao" in _refused_by_peft():  # there may be another copy, or one that pip does not know
         raise RuntimeError(f"pip could not uninstall torchao {found}:\n{done.stderr.strip()[-2000:]}")
-    print(f"removed torchao {found}: PEFT makes no adapter beside it, and nothing in the lab needs it")
+    print(f"removed torchao {found}: PEFT cannot add adapters while it is installed, and nothing in the lab needs it")
+
+
+def _pip(python: str | Path | None) -> str:
+    """The command of an environment's pip, as one types it in a shell."""
+    return f'"{python}" -m pip' if " " in str(python) else f"{python} -m pip"
 
 
 def _installed(name: str) -> str | None:
@@ -232,7 +243,8 @@ def _needed_in_the_page() -> dict[str, tuple[str, str]]:
     if anywidget := _installed("anywidget"):  # its widgets ask the page for ~major.minor
         needs["anywidget"] = (f"=={'.'.join(anywidget.split('.')[:2])}.*", "widgets stay empty")
     if plotly := _installed("plotly"):  # it ships JupyterLab's extension for its figures
-        needs["plotly"] = (f"=={_major(plotly)}.*", "static figures stay blank")
+        least = ">=6.1," if _major(plotly) == 6 else ""  # 6.0 came without it
+        needs["plotly"] = (f"{least}=={_major(plotly)}.*", "static figures stay blank")
     return needs
 
 

@@ -29,6 +29,25 @@ class Schedule(ABC):
         """The activation probability at ``progress`` in [0, 1]; raises ValueError outside."""
 
 
+def check_schedule(schedule: Schedule) -> Schedule:
+    """``schedule``, if it gives probabilities: a `Schedule`, or any function from progress to p.
+
+    Raises:
+        ValueError: it is no such function.
+    """
+    try:
+        found: object = [float(schedule(progress)) for progress in (0.0, 0.5, 1.0)]
+        right = not isinstance(schedule, type) and all(0 <= p <= 1 for p in found)  # type: ignore[attr-defined]
+    except TypeError as error:
+        found, right = error, False
+    if not right:
+        raise ValueError(
+            f"schedule={schedule!r} gives {found} at progress 0, 0.5 and 1: must be a schedule such as Linear(), or a function "
+            "from progress (0 to 1) to a probability."
+        )
+    return schedule
+
+
 @dataclass(frozen=True)
 class Constant(Schedule):
     """p is the same throughout: stochastic depth for LoRA at ``p < 1``, plain LoRA at ``p = 1``.

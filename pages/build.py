@@ -23,7 +23,7 @@ from coto_lab.figures import CONFIG
 PAGES = Path(__file__).parent
 TEXTS = ("EVIDENCE.md", "pages/blocks.md", "CONTRIBUTING.md", "data/README.md", "data/glyph-vit/README.md")
 FILES = ("LICENSE", "CITATION.cff", "data/evidence")  # to which the texts link
-LIST = "pages.txt"  # in the folder of the pages: what was written there, so that no other file is ever deleted
+LIST = ".pages-of-coto_lab"  # in the folder of the pages: the names of what was written there, so that nothing else is deleted
 FIGURE, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 NOTE = "<p><em>Here a widget waits for you: open the notebook in JupyterLab (<code>make lab</code>).</em></p>"
 
@@ -80,7 +80,9 @@ def build(root: Path, out: Path) -> None:
         CellExecutionError: a cell failed.
         RuntimeError: Sphinx warned, of a broken link for one.
     """
-    if out.exists() and any(out.iterdir()) and not (out / LIST).exists():
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out={str(out)!r} is a file. Name a folder.")
+    if out.exists() and any(out.iterdir()) and not (out / LIST).is_file():
         raise ValueError(f"out={str(out)!r} is not empty and holds no pages that were written here. Name a new folder.")
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder, "source"), Path(folder, "site")
@@ -96,12 +98,29 @@ def build(root: Path, out: Path) -> None:
         options = ["--quiet", "--fail-on-warning", "--keep-going", "--conf-dir", str(PAGES), "--doctree-dir", f"{folder}/trees"]
         if sphinx([*options, str(source), str(made)]):
             raise RuntimeError("the pages were not written: fix what Sphinx complains of above")
-        earlier = (out / LIST).read_text(encoding="utf-8").splitlines() if out.exists() and (out / LIST).exists() else []
-        written = sorted(str(file.relative_to(made)) for file in made.rglob("*") if file.is_file())
-        shutil.copytree(made, out, dirs_exist_ok=True)
-        (out / LIST).write_text("\n".join(written) + "\n", encoding="utf-8")
-        for name in set(earlier) - set(written):
-            (out / name).unlink(missing_ok=True)
+        replace(out, made)
+
+
+def replace(out: Path, made: Path) -> None:
+    """Copy the pages ``made`` to ``out`` and delete those that were written there before; other files stay.
+
+    Raises:
+        ValueError: a file of somebody else is in the way; nothing was changed.
+    """
+    earlier = set((out / LIST).read_text(encoding="utf-8").splitlines()) if out.exists() and (out / LIST).is_file() else set()
+    written = {file.relative_to(made).as_posix() for file in made.rglob("*") if file.is_file()}
+    for name in sorted(written):
+        links = any((out / part).is_symlink() for part in (name, *map(str, Path(name).parents)))
+        if links or (out / name).is_dir() or ((out / name).exists() and name not in earlier):
+            raise ValueError(
+                f"{str(out / name)!r} is in the way of a page, and was not written here. Move it, or name a new folder."
+            )
+    shutil.copytree(made, out, dirs_exist_ok=True)
+    (out / LIST).write_text("\n".join(sorted(written)) + "\n", encoding="utf-8")
+    for name in earlier - written:
+        old = out / name
+        if out.resolve() in old.resolve().parents and old.is_file():
+            old.unlink()
 
 
 def main() -> None:

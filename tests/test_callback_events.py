@@ -184,7 +184,7 @@ def test_the_schedule_is_said_once_and_every_log_has_p_and_the_open_gates(tmp_pa
     )
     trainer.train()
     said = capsys.readouterr().out
-    assert said.count("CoTo: 4 gates open by Linear(start=0.1, end=1.0, ramp=0.75) over 8 steps, seed 3.\n") == 1
+    assert said.count("CoTo: number of gates 4, p(t) = Linear(start=0.1, end=1.0, ramp=0.75), 8 steps, seed 3.\n") == 1
     schedule, masks = Linear(start=0.1), callback.coto.masks()
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert [entry["step"] for entry in history] == [2, 4, 6, 8]
@@ -220,6 +220,56 @@ def test_a_second_training_counts_anew(tmp_path: Path) -> None:
     assert len(set(shares)) == 1
 
 
+def test_the_share_goes_on_where_a_resumed_training_does(tmp_path: Path) -> None:
+    settings = {"max_steps": 8, "logging_strategy": "steps", "logging_steps": 1, "save_strategy": "steps", "save_steps": 4}
+    trainers = [make_trainer(tmp_path, CoToCallback(Linear(), seed=1), **settings) for _ in range(2)]
+    trainers[0].train()
+    trainers[1].train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    shares = [[e["coto_open_share"] for e in t.state.log_history if "coto_open_share" in e] for t in trainers]
+    assert shares[0] == shares[1] and len(shares[0]) == 8
+
+
+def test_a_subclass_speaks_too(tmp_path: Path) -> None:
+    class Mine(CoToCallback):
+        def on_train_begin(self, *args: Any, **settings: Any) -> None:
+            super().on_train_begin(*args, **settings)
+
+    class Listens(TrainerCallback):
+        heard: list[dict[str, Any]] = []  # noqa: RUF012
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            self.heard.append(dict(logs))
+
+    trainer = make_trainer(tmp_path, Listens(), Mine(), max_steps=2, logging_strategy="steps", logging_steps=1)
+    trainer.train()
+    assert ["coto_p" in logs for logs in Listens.heard] == [True, True, False]  # not in the summary
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"schedule": "linear"}, "schedule='linear' gives .*not callable"),
+        ({"schedule": Linear}, r"schedule=.*Linear.* must be a schedule such as Linear\(\)"),
+        ({"schedule": lambda progress: 5.0}, r"gives \[5\.0, 5\.0, 5\.0\] at progress 0, 0\.5 and 1"),
+        ({"schedule": lambda progress: float("nan")}, "gives .nan"),
+        ({"seed": -1}, "seed=-1: must be a whole number"),
+        ({"seed": 1.5}, r"seed=1\.5: must be a whole number"),
+    ],
+    ids=["text", "class", "too much", "nan", "negative", "half"],
+)
+def test_wrong_arguments_are_refused_before_anything_is_gated(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CoToCallback(**settings)
+
+
+def test_gates_that_are_there_are_replaced(tmp_path: Path) -> None:
+    model = tiny_peft()
+    gates = attach_gates(model)  # a look at them
+    make_trainer(tmp_path, CoToCallback(Constant(0.5)), model=model, max_steps=2).train()
+    with pytest.raises(RuntimeError, match="no longer in use"):
+        gates.close(0)
+
+
 def test_the_same_gates_come_off_and_nothing_else_moves(tmp_path: Path) -> None:
     model = tiny_peft()
     before, watch = classes(model), Watch(model)
@@ -236,5 +286,5 @@ def test_a_new_adapter_that_trains_in_mid_training_is_noticed(tmp_path: Path) ->
                 model.base_model.set_adapter(["default", "second"])
 
     model = peft.get_peft_model(tiny.vit(layers=4), tiny.config_of("LoRA"))
-    with pytest.raises(RuntimeError, match="the adapter 'second' was switched on since and trains without a gate"):
+    with pytest.raises(RuntimeError, match="the adapter 'second' trains without a gate by now"):
         make_trainer(tmp_path, CoToCallback(), Adds(), model=model).train()

@@ -121,7 +121,7 @@ def test_numbers_of_numpy_are_stored_as_those_of_python(gates):
 def test_a_single_gate_is_warned_of_unless_nothing_is_to_be_dropped():
     gates = attach_gates(tiny.adapted("LoRA", tiny.llama(layers=1)).train())
     with pytest.warns(
-        UserWarning, match=r"only one of its part of the model: 'model\.layers\.0'.* nothing will ever be dropped.*by='module'"
+        UserWarning, match=r"'model\.layers\.0': the only gate in its part of the model, so it is always open.*by='module'"
     ) as seen:
         CoTo(gates, Linear(), total_steps=10)
     assert seen[0].filename == __file__

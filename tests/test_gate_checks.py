@@ -1,9 +1,12 @@
 """Which models are refused or warned about."""
 
+import re
+
 import peft
 import pytest
 import tiny_models as tiny
 import torch
+import transformers
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
 from tiny_models import grouped, lora
 from torch import nn
@@ -67,9 +70,11 @@ def test_models_that_cannot_be_gated_are_refused_and_left_as_they_were(make, mes
     assert [(type(module), set(vars(module))) for module in model.modules()] == before
 
 
-@pytest.mark.parametrize("by", ["layer", 3, None])
+@pytest.mark.parametrize("by", ["layer", 3, None, (), (nn.Linear, "x")], ids=str)
 def test_an_unknown_by_is_named(by):
-    with pytest.raises(ValueError, match=rf"by={by!r} is not known; use 'block'.*'module', a module class, or a function"):
+    with pytest.raises(
+        ValueError, match=rf"by={re.escape(repr(by))} is not known; use 'block'.*'module', a module class or a tuple"
+    ):
         attach_gates(tiny.adapted(), by=by)
 
 
@@ -113,7 +118,7 @@ def test_an_initialisation_that_rewrites_the_base_is_named(initialisation):
 def test_layers_outside_all_blocks_stay_open_with_one_warning_that_names_them():
     model = tiny.wrap(tiny.bert(), lora(["query", "dense", "classifier"], exclude_modules=r".*(output|intermediate).*"))
     with pytest.warns(
-        UserWarning, match=r"2 adapter layers are on no block and stay open: bert\.pooler\.dense, classifier\."
+        UserWarning, match=r"outside of all blocks, which stay open \(2\): bert\.pooler\.dense, classifier\."
     ) as seen:
         gates = attach_gates(model)
     assert [warning.filename for warning in seen] == [__file__]
@@ -123,6 +128,16 @@ def test_layers_outside_all_blocks_stay_open_with_one_warning_that_names_them():
     trained = {name.split(".lora_")[0] for name, parameter in model.named_parameters() if parameter.grad is not None}
     expected = ("bert.encoder.layer.0.attention.self.query", "bert.pooler.dense", "classifier")
     assert trained == {f"base_model.model.{name}" for name in expected}
+
+
+def test_blocks_that_are_skipped_at_random_are_told_of():
+    config = transformers.BartConfig(
+        vocab_size=32, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=16, decoder_layerdrop=0.1,
+    )  # fmt: skip
+    model = tiny.wrap(transformers.BartForConditionalGeneration(config), lora(["q_proj"]))
+    with pytest.warns(UserWarning, match=r"'model\.decoder' skips blocks at random .*layerdrop 0\.1.*to 0"):
+        attach_gates(model)
 
 
 @pytest.mark.parametrize(
@@ -170,5 +185,5 @@ def test_parameters_shared_across_gates_are_named_and_do_keep_training(by):
 def test_our_own_layer_is_grouped_and_left_open_like_pefts():
     blocks = nn.ModuleList(nn.ModuleDict({"up": LoRALinear(nn.Linear(3, 3), 1, 1)}) for _ in range(2))
     model = nn.ModuleDict({"blocks": blocks, "head": LoRALinear(nn.Linear(3, 3), 1, 1)})
-    with pytest.warns(UserWarning, match="1 adapter layers are on no block and stay open: head"):
+    with pytest.warns(UserWarning, match=r"outside of all blocks, which stay open \(1\): head"):
         assert grouped(model) == {"blocks.0": ["up"], "blocks.1": ["up"]}

@@ -147,3 +147,84 @@ def test_an_evaluation_between_forward_and_backward_is_no_change(reentrant):
     model.train()
     loss.backward()
     assert same_gradients(model, tiny.gradients(plain))
+
+
+@pytest.mark.parametrize("inner", [False, True], ids=["non-reentrant inside", "reentrant inside"])
+@pytest.mark.parametrize("outer", [False, True], ids=["in non-reentrant", "in reentrant"])
+def test_both_kinds_may_be_nested(outer, inner):
+    torch.manual_seed(0)
+    model = nn.Sequential(*(LoRALinear(nn.Linear(4, 4), r=2, alpha=4) for _ in range(3)))
+    tiny.randomise(model)
+    attach_gates(model).train_with(MIDDLE_OFF)
+    x = torch.randn(5, 4, requires_grad=True)
+    model(x).square().sum().backward()
+    theirs = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+    model.zero_grad()
+
+    def part(y):
+        return checkpoint(model[2], checkpoint(model[1], model[0](y), use_reentrant=inner), use_reentrant=inner)
+
+    checkpoint(part, x, use_reentrant=outer).square().sum().backward()
+    assert same_gradients(model, theirs)
+
+
+def test_evaluation_mode_after_the_forward_pass_does_not_change_its_recomputation():
+    model, plain = checkpointed("LoRA", reentrant=True).train(), tiny.adapted()
+    attach_gates(model).train_with(MIDDLE_OFF)
+    attach_gates(plain).train_with(MIDDLE_OFF)
+    loss = model(input_ids=tiny.TOKENS, labels=tiny.TOKENS).loss
+    model.eval()
+    loss.backward()
+    assert same_gradients(model, tiny.gradients(plain))
+
+
+@pytest.mark.parametrize("reentrant", [None, False, True], ids=["none", "non-reentrant", "reentrant"])
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # dynamo looks at it
+def test_compiled_blocks_are_checkpointed_right(reentrant):
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    model = nn.ModuleList(nn.Sequential(LoRALinear(nn.Linear(4, 4), r=2, alpha=4), nn.Tanh()) for _ in range(3))
+    tiny.randomise(model)
+    gates = attach_gates(model)
+    x = torch.randn(5, 4, requires_grad=True)
+
+    def passes(how):
+        y = x
+        for block in model:
+            y = block(y) if how is None else checkpoint(block, y, use_reentrant=how)
+        model.zero_grad()
+        y.square().sum().backward()
+        grads = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+        return y.detach(), {name: None if grad is None else grad.clone() for name, grad in grads.items()}
+
+    masks = [MIDDLE_OFF, torch.tensor([False, True, True])]
+    expected = []
+    for mask in masks:
+        gates.train_with(mask)
+        expected.append(passes(None))
+    for block in model:
+        block.compile(backend="eager")
+    for mask, (output, theirs) in zip(masks, expected, strict=True):
+        gates.train_with(mask)
+        ours, _ = passes(reentrant)
+        torch.testing.assert_close(ours, output)
+        assert same_gradients(model, theirs)
+    with torch.no_grad():  # sampling
+        y = x
+        for block in model:
+            y = block(y)
+    gates.open()
+    torch.testing.assert_close(y, passes(None)[0])
+
+
+def test_sampling_within_a_backward_pass_is_open():
+    model = tiny.adapted()
+    opened = tiny.logits(model)
+    attach_gates(model.train()).train_with(MIDDLE_OFF)
+    sampled = []
+    weight = torch.ones(1, requires_grad=True)
+    (weight * 2).register_hook(lambda _: sampled.append(tiny.logits(model)))
+    output = weight * 2
+    output.register_hook(lambda _: sampled.append(tiny.logits(model)))
+    output.sum().backward()
+    assert len(sampled) == 1 and torch.equal(sampled[0], opened)

@@ -167,11 +167,38 @@ def test_foreign_folder_is_not_written_to(root: Path) -> None:
     assert sorted(path.name for path in (root / "data").iterdir()) == ["README.md", "evidence", "glyph-vit"]
 
 
+@pytest.mark.parametrize("mine", ["notebooks/00_tiny.html", "_static"])
+def test_pages_do_not_replace_a_file_of_somebody_else(site: Path, tmp_path: Path, mine: str) -> None:
+    out, elsewhere = tmp_path / "pages", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / ".pages-of-coto_lab").write_text("../secret.txt\n")
+    (tmp_path / "secret.txt").write_text("mine")
+    if mine == "_static":
+        (out / mine).symlink_to(elsewhere)
+    else:
+        (out / mine).parent.mkdir()
+        (out / mine).write_text("mine")
+    sys.path.insert(0, str(ROOT / "pages"))
+    try:
+        from build import replace
+    finally:
+        sys.path.pop(0)
+    with pytest.raises(ValueError, match="in the way of a page"):
+        replace(out, site)
+    assert not list(elsewhere.iterdir())
+    replace(tmp_path / "new", site)
+    (tmp_path / "new/.pages-of-coto_lab").write_text("../secret.txt\nindex.html\nnotebooks\n")
+    for file in site.rglob("*.html"):
+        file.unlink() if file.name == "nothing" else None
+    assert (tmp_path / "secret.txt").read_text() == "mine"
+
+
 def test_pages_written_anew_replace_the_old_ones_and_nothing_else(root: Path, site: Path, tmp_path: Path) -> None:
     out = shutil.copytree(site, tmp_path / "pages")
     (out / "CNAME").write_text("of the reader")
     (out / "gone.html").write_text("an old page")
-    (out / "pages.txt").write_text((out / "pages.txt").read_text() + "gone.html\n")
+    (out / ".pages-of-coto_lab").write_text((out / ".pages-of-coto_lab").read_text() + "gone.html\n")
     (out / "index.html").write_text("an old page")
     source = shutil.copytree(root, tmp_path / "root", ignore=shutil.ignore_patterns("_site", "*.ipynb"))
     (source / "README.md").write_text("# A lab\n\n[licence](LICENSE)")

@@ -35,7 +35,7 @@ PUBLIC = [
 # From the ground up. A module imports only from those before it; modules of one package may import one another.
 FLOORS = [
     "_numbers", "statistics", "schedules", "_files", "randomness", "history", "lora", "_adapter_layers", "_blocks",
-    "_gate_checks", "_grouping", "_gated_layer", "_gate_tree", "_selection", "gates", "coto",
+    "_towers", "_gate_checks", "_grouping", "_gated_layer", "_gate_tree", "_selection", "gates", "coto",
     "recipe", "_active_adapter", "adapter", "run", "_checkpoint", "chain", "rows",
     "callback", "tasks", "training", "_stacked", "evaluation",
     "fleet", "merging", "gallery", "probes", "figures", "_server", "notebook", "exercises", "widgets",

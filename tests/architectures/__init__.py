@@ -11,5 +11,8 @@ from architectures.diffusion import DIFFUSION
 from architectures.encoders import ENCODERS
 from architectures.multimodal import MULTIMODAL
 from architectures.vision import VISION
+from architectures.within_blocks import WITHIN_BLOCKS
 
-ALL: tuple[Architecture, ...] = (*DECODERS, *ENCODERS, *VISION, *MULTIMODAL, *DIFFUSION, *BY_HAND, *BY_HAND_VISION, COMPVIS)
+ALL: tuple[Architecture, ...] = (
+    *DECODERS, *ENCODERS, *VISION, *MULTIMODAL, *DIFFUSION, *BY_HAND, *BY_HAND_VISION, COMPVIS, *WITHIN_BLOCKS,
+)  # fmt: skip

@@ -26,6 +26,7 @@ class Architecture:
         outside: names of the adapter layers that lie on no block, in the same order.
         towers: how many consecutive blocks each tower has, where there are several. A tower is a part that a batch can reach
             without the others, because the others have no input or their output is given.
+        tower_of: instead of that, the tower of each block, where those of several are mixed.
         part_batches: name of a tower -> runs that tower alone and returns a tensor with a gradient.
     """
 
@@ -35,6 +36,7 @@ class Architecture:
     blocks: tuple[str, ...]
     outside: tuple[str, ...] = ()
     towers: tuple[int, ...] = ()
+    tower_of: tuple[int, ...] = ()
     part_batches: Mapping[str, Callable[[nn.Module], Tensor]] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -51,6 +53,8 @@ class Architecture:
     @property
     def tower_of_block(self) -> list[int]:
         """The number of each block's tower."""
+        if self.tower_of:
+            return list(self.tower_of)
         return [tower for tower, size in enumerate(self.towers or (len(self.blocks),)) for _ in range(size)]
 
 

@@ -82,6 +82,7 @@ COMPVIS = Architecture(
         *within("middle_block", "0", "1.transformer_blocks.0", "2"),
         *within("output_blocks", "0.0", "1.0", "2.0", "2.1.transformer_blocks.0", "3.0", "3.1.transformer_blocks.0"),
     ),
+    towers=(3, 3, 6),
     outside=(
         *within("time_embed", "0", "2"),
         "input_blocks.0.0",

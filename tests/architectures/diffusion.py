@@ -74,6 +74,7 @@ DIFFUSION = (
             *with_attention("up_blocks.1", attentions=2, resnets=2),
             *with_attention("mid_block", attentions=1, resnets=2),
         ),
+        towers=(4, 8, 2, 2),
         outside=(
             *("conv_in", "time_embedding.linear_1", "time_embedding.linear_2"),
             *around("down_blocks.0.attentions.0"),
@@ -115,6 +116,7 @@ DIFFUSION = (
         flux,
         EVERY_LINEAR,
         (*numbered("transformer_blocks", 2), *numbered("single_transformer_blocks", 3)),
+        towers=(2, 3),
         outside=(*TIME_AND_TEXT, "context_embedder", "x_embedder", "norm_out.linear", "proj_out"),
     ),
 )

@@ -79,7 +79,7 @@ def whisper() -> nn.Module:
 def wav2vec2() -> nn.Module:
     config = transformers.Wav2Vec2Config(
         **TEXT, conv_dim=[8, 8], conv_stride=[2, 2], conv_kernel=[3, 3], num_conv_pos_embeddings=4,
-        num_conv_pos_embedding_groups=2, classifier_proj_size=8,
+        num_conv_pos_embedding_groups=2, classifier_proj_size=8, layerdrop=0.0,
     )  # fmt: skip
     return transformers.Wav2Vec2ForSequenceClassification(config)
 

@@ -115,6 +115,12 @@ VISION = (
         outside=("swin.encoder.layers.0.downsample.reduction", "classifier"),
     ),
     Architecture(
+        "Swin, two blocks a stage",  # of which the first has no drop path and the second has one
+        lambda: classifier("Swin", **WINDOWS | {"depths": [2, 2], "drop_path_rate": 0.1}),
+        ["q_proj"],
+        staged("swin.encoder.layers", "blocks", (2, 2)),
+    ),
+    Architecture(
         "Swin v2",
         lambda: classifier("Swinv2", **WINDOWS),
         "all-linear",
