@@ -27,7 +27,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 NAMES = ["lowest", "colab"]
 CORE = [
     "active_adapter", "adapter", "adapter_layers", "callback", "checkpoint", "coto", "evaluation", "fleet", "gate_checks",
-    "gate_handles", "gated_checkpointing", "gated_layer", "gates", "grouping", "lora", "merging", "recipe", "run", "stacked", "training",
+    "gate_handles", "gated_checkpointing", "gated_layer", "gates", "grouping", "lora", "merging", "recipe", "run", "stacked",
+    "training",
 ]  # fmt: skip
 
 PEFT_MERGES = """

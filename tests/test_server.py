@@ -14,6 +14,7 @@ import pytest
 
 from coto_lab import _server
 from coto_lab._server import is_ours, server_python, versions_in
+from coto_lab.notebook import doctor
 
 OURS = Path(sys.executable)
 
@@ -102,3 +103,8 @@ def test_versions_are_asked_by_any_spelling() -> None:
 def test_a_python_that_does_not_answer_says_nothing(tmp_path: Path) -> None:
     assert versions_in(tmp_path / "python", ["plotly"]) == {}
     assert not is_ours(tmp_path / "missing/python")
+
+
+def test_a_server_that_is_gone_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", "999999999")
+    assert server_python() is None and doctor() == []
