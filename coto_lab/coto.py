@@ -38,21 +38,25 @@ def draw_mask(gates: int | Towers, p: float | np.ndarray, seed: int, step: int) 
 
     Source: arXiv:2506.05713; one gate at least in each *tower* is ours: a batch may reach only one of two towers.
     """
-    towers = _towers(gates)
-    return torch.from_numpy(_open(_uniform(len(towers), seed, step), np.broadcast_to(p, len(towers)), towers))
+    n_gates, towers = _towers(gates)
+    return torch.from_numpy(_open(_uniform(n_gates, seed, step), np.broadcast_to(p, n_gates), towers))
 
 
-def _towers(gates: int | Towers) -> np.ndarray:
-    return np.zeros(gates, dtype=int) if isinstance(gates, int) else np.asarray(gates)
+def _towers(gates: int | Towers) -> tuple[int, np.ndarray | None]:
+    """How many gates there are, and the tower of each; None if all are in one."""
+    if isinstance(gates, int):
+        return gates, None
+    towers = np.asarray(gates)
+    return len(towers), towers if towers.any() else None
 
 
 def _uniform(n_gates: int, seed: int, step: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, step, 0, 0])).random(n_gates)
 
 
-def _open(uniform: np.ndarray, p: np.ndarray, towers: np.ndarray) -> np.ndarray:
+def _open(uniform: np.ndarray, p: np.ndarray, towers: np.ndarray | None) -> np.ndarray:
     """Which gates these uniform numbers open: bool ``[..., n_gates]``, from two of that shape and the tower of each gate."""
-    if not towers.any():
+    if towers is None:
         return _open_one_at_least(uniform, p)
     mask = uniform < p
     for tower in range(towers.max() + 1):
@@ -113,10 +117,10 @@ def training_masks(gates: int | Towers, schedule: Schedule, *, total_steps: int,
 
     ``gates`` is their number, or the tower of each, as in `draw_mask`.
     """
-    towers = _towers(gates)
+    n_gates, towers = _towers(gates)
     p = probabilities(schedule, total_steps)
-    uniform = np.stack([_uniform(len(towers), seed, step) for step in range(total_steps)])
-    return torch.from_numpy(_open(uniform, tilted(p[:, None], len(towers), tilt), towers))
+    uniform = np.stack([_uniform(n_gates, seed, step) for step in range(total_steps)])
+    return torch.from_numpy(_open(uniform, tilted(p[:, None], n_gates, tilt), towers))
 
 
 class CoTo:
