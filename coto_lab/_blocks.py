@@ -141,7 +141,7 @@ class _Structure:
         for name in ancestors(layer):
             if name in stages:
                 return None
-            if self._holds(name, notion) and self._list_of(name, notion.numbered) and self.kinds[name] not in LISTS:
+            if self._holds(name, notion) and self.kinds[name] not in LISTS:
                 return name if self._member_classes[self.kinds[name]] > 1 else None
         return None
 

@@ -24,7 +24,7 @@ class Gate:
     Attributes:
         name: its name.
         block: the block that it is on.
-        tower: number of the tower that the block is in (`coto_lab._blocks.towers_of`).
+        tower: number of the tower that the block is in (`coto_lab._towers.towers_of`).
         adapters: names of the adapters that it leaves out when it is shut; any other adapter of its layers stays.
         beside: names of the others that were active when it was made.
         closed: shut by hand, in training and evaluation.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from torch import nn
 
+from coto_lab._adapter_layers import PREFIX
 from coto_lab._blocks import LISTS, siblings
 
 
@@ -32,7 +33,7 @@ def _towers(model: nn.Module, blocks: list[str]) -> list[list[str]]:
         return _joined(_grouped(blocks, lambda block: "crossattention" in type(model.get_submodule(block)).__name__.lower()))
     place = ".".join(paths[0][:fork])
     holder = model.get_submodule(place)
-    is_whole = paths[0][:fork] in ([], ["base_model", "model"])
+    is_whole = f"{place}." in (".", PREFIX)
     if isinstance(holder, nn.Sequential) or (isinstance(holder, nn.ModuleList) and not is_whole):
         return [blocks]
     in_order = not isinstance(holder, LISTS)

@@ -113,8 +113,9 @@ class CoToCallback(TrainerCallback):
         **_: Any,
     ) -> None:
         self._check_followed(state)
-        of_training = logs and not any(key.endswith("_runtime") for key in logs)  # which evaluations and the summary have
-        if self._gates is None or self.coto is None or not logs or not of_training:
+        if self._gates is None or self.coto is None or not logs:
+            return
+        if any(key.endswith("_runtime") for key in logs):  # an evaluation's log, or the summary
             return
         own = {
             "coto_p": self.coto.probability(self.coto.current_step),

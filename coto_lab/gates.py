@@ -258,6 +258,6 @@ class Gates:
             for adapter in adapters - getattr(gates[name], "adapters", frozenset())
         }
 
-    def _check_unmerged(self, indices: Iterable[int]) -> None:
-        for index in indices:
+    def _check_unmerged(self, to_shut: Iterable[int]) -> None:
+        for index in to_shut:
             check_unmerged(self._groups[index][0], self._gates[index])

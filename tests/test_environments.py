@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,9 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from environments import bare, kernels_of, made
-from jupyter_client import AsyncKernelManager
-from nbclient import NotebookClient
+from environments import bare, made, run_notebook
 from nbformat.v4 import new_code_cell
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -65,18 +62,6 @@ def ran(python: Path, *words: str, **settings: object) -> str:
     done = subprocess.run([str(python), *words], capture_output=True, text=True, **settings)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
-
-
-def run(notebook: nbformat.NotebookNode, python: Path, **environment: str) -> None:
-    """Run every cell in the kernel of a Python, on the fast scale."""
-    client = NotebookClient(
-        notebook,
-        timeout=120,
-        kernel_manager_class=kernels_of(python, AsyncKernelManager),
-        resources={"metadata": {"path": ROOT / "notebooks"}},
-        store_widget_state=False,
-    )
-    client.execute(env=os.environ | {"COTO_LAB_FAST": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"} | environment)
 
 
 # The files
@@ -130,7 +115,7 @@ def test_lowest_jupyterlab_finds_both_halves_and_doctor_is_content() -> None:
 
 
 def test_tour_runs_with_the_lowest_versions() -> None:
-    run(nbformat.read(ROOT / "notebooks/00_tour.ipynb", as_version=4), made("lowest"))
+    run_notebook(nbformat.read(ROOT / "notebooks/00_tour.ipynb", as_version=4), made("lowest"))
 
 
 @pytest.fixture
@@ -164,7 +149,7 @@ def test_a_notebook_on_colab_installs_the_lab_removes_torchao_and_trains(on_cola
     notebook.cells = [new_code_cell("import google.colab"), *notebook.cells, new_code_cell(FOUND)]
     git = {"COUNT": "1", "KEY_0": f"url.{repository.as_uri()}.insteadOf", "VALUE_0": PROJECT["urls"]["Repository"]}
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}  # pip reads this 0 as: no isolation
-    run(notebook, python, **offline, **{f"GIT_CONFIG_{name}": value for name, value in git.items()})
+    run_notebook(notebook, python, **offline, **{f"GIT_CONFIG_{name}": value for name, value in git.items()})
 
     said = {cell.id: "".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells if "outputs" in cell}
     assert "removed torchao 0.10.0: " in said["install"]

@@ -12,10 +12,9 @@ from queue import Empty
 
 import nbformat
 import pytest
-from environments import kernels_of, made
-from jupyter_client import AsyncKernelManager, KernelManager
+from environments import FAST, kernels_of, made, run_notebook
+from jupyter_client import KernelManager
 from jupyter_client.blocking import BlockingKernelClient
-from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 STEPS = 100_000
@@ -34,9 +33,6 @@ for button in (live.start, live.pause, live.stop):
     button.on_click(lambda _: threads.add(threading.current_thread().name))
 print(*(button.comm.comm_id for button in (live.start, live.pause, live.stop)))
 """
-
-
-FAST = {"COTO_LAB_FAST": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
 @pytest.fixture(params=["newest", "colab"])
@@ -118,14 +114,7 @@ def test_the_live_notebook_runs_headless(python: Path) -> None:
     notebook = nbformat.read(ROOT / "notebooks/03_training_live.ipynb", as_version=4)
     versions = "import ipykernel, ipywidgets; print(ipykernel.__version__, ipywidgets.__version__)"
     notebook.cells.append(nbformat.v4.new_code_cell(versions))
-    client = NotebookClient(
-        notebook,
-        timeout=120,
-        kernel_manager_class=kernels_of(python, AsyncKernelManager),
-        resources={"metadata": {"path": ROOT / "notebooks"}},
-        store_widget_state=False,
-    )
-    client.execute(env=os.environ | FAST)
+    run_notebook(notebook, python)
     (train,) = (cell for cell in notebook.cells if cell.id == "train")
     assert any("application/vnd.plotly.v1+json" in output.get("data", {}) for output in train.outputs), "a still figure"
     found = notebook.cells[-1].outputs[0].text.split()
