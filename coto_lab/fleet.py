@@ -33,8 +33,8 @@ def fit_many(
     """Train one adapter per recipe; each run is the one that `fit` makes, up to rounding.
 
     LoRA recipes without adapter dropout that agree in rank, alpha, steps and batch size share one base: their batches go
-    through it as one, and each meets its own adapter (`LoRALinear` with rows). Schedule, tilt, seed, learning rate, decay and
-    weight decay may differ. An adapter that a row drops gets no update, no decay and no change of moments, as in `fit`. All
+    through it as one, and each meets its own adapter (`LoRALinear` with rows). Schedule, tilt, seed, learning rate with its
+    warm-up and decay, clipping and weight decay may differ. An adapter that a row drops gets no update, no decay and no change of moments, as in `fit`. All
     other recipes are trained by themselves, in processes side by side.
 
     Rounding: in float64 the two agree to 1e-9. In float32, after 800 steps on the digits, the weights of ten runs (five seeds
@@ -200,6 +200,9 @@ class _Fleet:
         if moving.any():
             loss[moving.to(self.device)].sum().backward()
         norms = self._hand_out_gradients(masks & moving[:, None])
+        for views, recipe in zip(self._views, self.recipes, strict=True):
+            if recipe.max_grad_norm is not None:
+                nn.utils.clip_grad_norm_(views, recipe.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return values, norms

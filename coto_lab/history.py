@@ -27,7 +27,8 @@ class Step:
         lr: learning rate.
         p: activation probability.
         mask: which gates were open, ``BoolTensor [n_gates]``.
-        grad_norm: Euclidean norm of the gradient of each gate's adapter, float32 ``[n_gates]``; 0 where dropped.
+        grad_norm: Euclidean norm of the gradient of each gate's adapter, before clipping, float32 ``[n_gates]``; 0 where
+            dropped.
         module_grad_norm: the same for each adapted module, ``[n_modules]``.
         seconds: wall-clock duration.
     """

@@ -35,7 +35,7 @@ class Recipe:
         dropout: probability of zeroing an entry of the adapter's input.
         schedule: activation probability over progress; ``Constant(1.0)`` keeps every block's adapter on.
         steps: optimiser steps.
-        lr: learning rate at the first step.
+        lr: the highest learning rate: that of the first step after the warm-up.
         decay: how it falls to 0 over the steps: ``"linear"``, ``"cosine"``, or ``"constant"`` (stays).
         batch_size: examples in a step, all processes together.
         weight_decay: AdamW's decoupled decay, per step and learning rate.
@@ -43,6 +43,9 @@ class Recipe:
         tilt: which blocks drop more: above 0 the high ones, below 0 the low ones (`coto.tilted`).
         dropout_decay: ``"constant"``, or ``"linear"``: it falls to 0 over the first 75% of the steps, then stays 0. (The
             paper names progressive dropout, not its curve; this mirrors CoTo's ramp.)
+        warmup_steps: the learning rate rises from 0 over so many steps, and decays over the rest, as in transformers'
+            ``get_scheduler``.
+        max_grad_norm: gradients of a longer Euclidean norm, over all adapters, are shortened to it; None leaves them.
 
     Raises:
         ValueError: a value out of range, naming it.
@@ -61,13 +64,17 @@ class Recipe:
     seed: int = 0
     tilt: float = 0.0
     dropout_decay: str = "constant"
+    warmup_steps: int = 0
+    max_grad_norm: float | None = None
 
     def __post_init__(self) -> None:
         for name, choices in (("method", METHODS), ("decay", DECAYS), ("dropout_decay", DROPOUT_DECAYS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(map(repr, choices))}.")
-        for name, least, most in (("r", 1, None), ("steps", 1, None), ("batch_size", 1, None), ("seed", 0, MAX_SEED)):
-            object.__setattr__(self, name, whole_number(name, getattr(self, name), least, most))
+        least = {"r": 1, "steps": 1, "batch_size": 1, "seed": 0, "warmup_steps": 0}
+        for name, low in least.items():
+            most = MAX_SEED if name == "seed" else None
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), low, most))
         for name in ("alpha", "lr", "dropout", "weight_decay"):
             object.__setattr__(self, name, real_number(name, getattr(self, name)))
         for name in ("alpha", "lr"):
@@ -78,12 +85,20 @@ class Recipe:
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"weight_decay={self.weight_decay!r}: must be a finite number, 0 or above.")
         object.__setattr__(self, "tilt", finite_number("tilt", self.tilt))
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps={self.warmup_steps}: must be below steps={self.steps}.")
+        if self.max_grad_norm is not None:
+            object.__setattr__(self, "max_grad_norm", real_number("max_grad_norm", self.max_grad_norm))
+            if not (math.isfinite(self.max_grad_norm) and self.max_grad_norm > 0):
+                raise ValueError(f"max_grad_norm={self.max_grad_norm!r}: must be None or a finite number above 0.")
         if not isinstance(self.schedule, Schedule):
             raise ValueError(f"schedule={self.schedule!r}: must be a Schedule, such as Linear() or Constant(1.0).")
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of the 0-based ``step``."""
-        progress = step / self.steps
+        if step < self.warmup_steps:
+            return self.lr * step / self.warmup_steps
+        progress = (step - self.warmup_steps) / (self.steps - self.warmup_steps)
         if self.decay == "linear":
             return self.lr * (1 - progress)
         if self.decay == "cosine":

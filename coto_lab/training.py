@@ -144,6 +144,8 @@ class Training:
             self.optimizer.zero_grad()
             raise FloatingPointError(f"the loss of step {t} is {value}; try a learning rate below lr={self.recipe.lr}.")
         norms = self._gradient_norms()
+        if self.recipe.max_grad_norm is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         record = Step(

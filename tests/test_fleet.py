@@ -88,9 +88,11 @@ def test_in_float64_every_run_is_that_of_fit(double_task: Task, sizes: list[int]
         replace(base, schedule=Constant(0.2), tilt=1.0, weight_decay=0.3),
         replace(base, schedule=Linear(), tilt=-1.0, seed=1),
         replace(base, schedule=Linear(), dropout_decay="linear"),  # of no dropout
+        replace(base, schedule=Linear(), warmup_steps=20, max_grad_norm=0.05),
+        replace(base, max_grad_norm=0.05),
     ]
     runs = together(double_task, recipes)
-    assert sizes == [8]
+    assert sizes == [10]
     for run, recipe in zip(runs, recipes, strict=True):
         assert_same(run, fit(double_task, recipe, progress=False), 1e-9)
     assert min(difference(a.adapter, b.adapter) for a in runs for b in runs if a is not b) > 1e-3, "and they do differ"

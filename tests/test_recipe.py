@@ -21,6 +21,8 @@ BAD = {
     "weight_decay": [-0.1, float("nan"), float("inf"), "0"],
     "tilt": [float("nan"), float("inf"), "1"],
     "dropout_decay": ["exponential", None],
+    "warmup_steps": [-1, 0.5, 800],
+    "max_grad_norm": [0.0, -1.0, float("inf"), "1"],
     "schedule": [0.5, "Linear", Linear],
 }
 
@@ -41,7 +43,7 @@ def test_a_bad_value_is_refused_by_name(field: str, value: object) -> None:
     ids=repr,
 )  # fmt: skip
 def test_json_round_trip(schedule: Linear) -> None:
-    recipe = Recipe("dora", 3, 1.5, 0.1, schedule, 7, 0.02, "cosine", 5, 0.1, 9, -0.5, "linear")
+    recipe = Recipe("dora", 3, 1.5, 0.1, schedule, 7, 0.02, "cosine", 5, 0.1, 9, -0.5, "linear", 2, 0.7)
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 

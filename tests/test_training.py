@@ -11,11 +11,14 @@ import pytest
 import torch
 from datasets import Dataset
 from torch.nn import functional as F
+from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
+from transformers import get_scheduler
 
 from coto_lab import Adapter, Constant, Evaluator, Linear, Recipe, Run, Task, Training, Variant, fit
 from coto_lab.history import Step
 from coto_lab.randomness import batch_indices
+from coto_lab.recipe import DECAYS
 
 
 def same(a: Adapter, b: Adapter) -> bool:
@@ -153,6 +156,30 @@ def test_the_optimizer_follows_the_decay(tiny_task: Task, recipe: Recipe, decay:
     training.optimizer.optimizer.register_step_pre_hook(lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"]))
     recorded = [record.lr for record in training]
     assert used == recorded == [training.recipe.learning_rate(t) for t in range(5)]
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize("warmup_steps", [0, 1, 7])
+def test_learning_rates_are_those_of_transformers(decay: str, warmup_steps: int) -> None:
+    recipe = Recipe(steps=20, lr=0.1, decay=decay, warmup_steps=warmup_steps)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=recipe.lr)
+    name = decay if decay != "constant" else "constant_with_warmup"
+    theirs = get_scheduler(name, optimizer, num_warmup_steps=warmup_steps, num_training_steps=recipe.steps)
+    for step in range(recipe.steps):
+        assert recipe.learning_rate(step) == pytest.approx(theirs.get_last_lr()[0], abs=1e-15)
+        optimizer.step()
+        theirs.step()
+
+
+def test_a_long_gradient_is_shortened_and_recorded_as_it_was(tiny_task: Task, recipe: Recipe) -> None:
+    free, clipped = (Training(tiny_task, replace(recipe, max_grad_norm=limit)) for limit in (None, 1e-3))
+    seen: list[Tensor] = []
+    clipped.optimizer.optimizer.register_step_pre_hook(
+        lambda *_: seen.append(torch.stack([p.grad.norm() for p in clipped.model.parameters() if p.grad is not None]).norm())
+    )
+    first = free.step(), clipped.step()
+    assert torch.equal(first[0].grad_norm, first[1].grad_norm) and first[0].grad_norm.norm() > 1e-3
+    torch.testing.assert_close(seen[0], torch.tensor(1e-3), rtol=1e-3, atol=0)
 
 
 def test_progressive_dropout_is_in_force_step_by_step(tiny_task: Task, recipe: Recipe) -> None:
