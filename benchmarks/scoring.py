@@ -50,7 +50,7 @@ def interpolation_together(scale: Scale) -> Scoring:
     """21 mixtures of two adapters, by the evaluator."""
     task, a, b = _pair(scale)
     evaluator = _ready_evaluator(task, a)
-    return lambda: evaluator([Variant(merge([a, b], "linear", [1 - alpha, alpha])) for alpha in ALPHAS]).logits
+    return lambda: evaluator([Variant(merge([a, b], "fuse", [1 - alpha, alpha])) for alpha in ALPHAS]).logits
 
 
 def interpolation_loop(scale: Scale) -> Scoring:

@@ -33,9 +33,9 @@ def fit_many(
     """Train one adapter per recipe; each run is the one that `fit` makes, up to rounding.
 
     LoRA recipes without adapter dropout that agree in rank, alpha, steps and batch size share one base: their batches go
-    through it as one, and each meets its own adapter (`LoRALinear` with rows). Schedule, tilt, seed, learning rate with its
-    warm-up and decay, clipping and weight decay may differ. An adapter that a row drops gets no update, no decay and no change of moments, as in `fit`. All
-    other recipes are trained by themselves, in processes side by side.
+    through it as one, and each meets its own adapter (`LoRALinear` with rows). Schedule, tilt, seed, learning rate, warm-up,
+    decay, clipping and weight decay may differ. An adapter that a row drops gets no update, no decay and no change of moments,
+    as in `fit`. All other recipes are trained by themselves, in processes side by side.
 
     Rounding: in float64 the two agree to 1e-9. In float32, after 800 steps on the digits, the weights of ten runs (five seeds
     of LoRA and of CoTo) differed from those of `fit` by at most 7e-6 of their length, and the losses by at most 4e-6 nats.

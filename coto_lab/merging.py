@@ -13,25 +13,25 @@ from coto_lab.adapter import Adapter, function_of
 from coto_lab.run import Run
 
 
-def merge(adapters: Sequence[Adapter | Run], how: str = "linear", weights: Sequence[float] | None = None) -> Adapter:
+def merge(adapters: Sequence[Adapter | Run], how: str = "fuse", weights: Sequence[float] | None = None) -> Adapter:
     """One adapter from several of the same base.
 
-    ``"linear"`` averages the factors, A = Σ wᵢAᵢ and B = Σ wᵢBᵢ (linear fusion; any PEFT method). ``"ensemble"`` averages the
+    ``"fuse"`` averages the factors, A = Σ wᵢAᵢ and B = Σ wᵢBᵢ (fusion; any PEFT method). ``"ensemble"`` averages the
     updates, ΔW = Σ wᵢ sᵢBᵢAᵢ, exactly: the factors are stacked along the rank, which becomes Σ rᵢ (LoRA only).
 
-    Linear fusion of two LoRAs gives ΔW = s·(w₁B₁ + w₂B₂)(w₁A₁ + w₂A₂): each one's own update s·BᵢAᵢ has the weight wᵢ², and
+    Fusion of two LoRAs gives ΔW = s·(w₁B₁ + w₂B₂)(w₁A₁ + w₂A₂): each one's own update s·BᵢAᵢ has the weight wᵢ², and
     cross terms w₁w₂·s·(B₁A₂ + B₂A₁) appear. (PEFT's ``"linear"`` combination gives the factors the roots of the weights.)
 
     Args:
         adapters: at least one; runs stand for their adapters.
-        how: ``"linear"`` or ``"ensemble"``.
+        how: ``"fuse"`` or ``"ensemble"``.
         weights: one finite number per adapter; by default 1/n each.
 
     Raises:
         ValueError: no adapters; an unknown ``how``; weights that do not fit; runs of different bases; adapters of different
-            methods, modules or (for linear fusion) configurations; an ensemble of adapters whose update is not s·BA.
+            methods, modules or (for fusion) configurations; an ensemble of adapters whose update is not s·BA.
 
-    Source: arXiv:2506.05713, linear fusion and ensemble; PEFT's ``add_weighted_adapter`` (``"linear"``, ``"cat"``).
+    Source: arXiv:2506.05713, which calls the first linear fusion; PEFT's ``add_weighted_adapter`` (``"linear"``, ``"cat"``).
     """
     if not adapters:
         raise ValueError("adapters is empty: give at least one.")
@@ -39,7 +39,7 @@ def merge(adapters: Sequence[Adapter | Run], how: str = "linear", weights: Seque
     if len(weights) != len(adapters) or not all(math.isfinite(w) for w in weights):
         raise ValueError(f"weights={weights}: give one finite number for each of the {len(adapters)} adapters.")
     if how not in _METHODS:
-        raise ValueError(f"how={how!r}: must be one of {', '.join(map(repr, _METHODS))}.")
+        raise ValueError(f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates).")
     bases = {item.base: i for i, item in enumerate(adapters) if isinstance(item, Run)}
     if len(bases) > 1:
         found = ", ".join(f"{base!r} (run {i})" for base, i in bases.items())
@@ -52,14 +52,14 @@ def merge(adapters: Sequence[Adapter | Run], how: str = "linear", weights: Seque
     return _METHODS[how](parts, weights)
 
 
-def _linear(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
+def _fuse(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     first = adapters[0]
     for i, adapter in enumerate(adapters):
         ours, theirs = function_of(first.config), function_of(adapter.config)
         for key in ours | theirs:
             if ours.get(key) != theirs.get(key):
                 raise ValueError(
-                    f"linear fusion averages factors that act alike, but {key} is {first.config.get(key)} in "
+                    f"fusion averages factors that act alike, but {key} is {first.config.get(key)} in "
                     f"adapter 0 and {adapter.config.get(key)} in adapter {i}. Use how='ensemble' for LoRA of different ranks."
                 )
         for name, tensor in adapter.tensors.items():
@@ -76,7 +76,7 @@ def _ensemble(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     try:
         parts = [adapter.factors() for adapter in adapters]
     except ValueError as error:
-        raise ValueError(f"an ensemble averages the updates: {error} Use how='linear'.") from error
+        raise ValueError(f"an ensemble averages the updates: {error} Use how='fuse'.") from error
     for name in parts[0]:
         tensors[f"{name}.lora_A.weight"] = torch.cat([part[name][0] for part in parts], dim=0)  # [Σ r, in]
         scaled = [w * part[name][1] for part, w in zip(parts, weights, strict=True)]
@@ -90,4 +90,4 @@ def _sum(terms: Any) -> Tensor:
     return torch.stack(list(terms)).sum(0)
 
 
-_METHODS = {"linear": _linear, "ensemble": _ensemble}
+_METHODS = {"fuse": _fuse, "ensemble": _ensemble}

@@ -25,7 +25,7 @@ def deltas(adapter: Adapter) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("weights", [None, [0.3, 0.7], [1, 0], [-0.5, 1.5]])
 @pytest.mark.parametrize("method", ["LoRA", "DoRA", "HiRA", "LoHa"])
-def test_linear_averages_every_tensor(method: str, weights: list[float] | None) -> None:
+def test_fusion_averages_every_tensor(method: str, weights: list[float] | None) -> None:
     first = Adapter.from_model(adapted(method, vit()))
     second = Adapter.from_model(randomise(adapted(method, vit()).train(), seed=1))
     merged = merge([first, second], weights=weights)
@@ -35,14 +35,14 @@ def test_linear_averages_every_tensor(method: str, weights: list[float] | None) 
         torch.testing.assert_close(tensor, a * first.tensors[key] + b * second.tensors[key])
 
 
-def test_linear_of_one_end_is_bitwise_that_adapter() -> None:
+def test_fusion_of_one_end_is_bitwise_that_adapter() -> None:
     first, second = lora(0), lora(1)
     for weights, expected in (([1, 0], first), ([0, 1], second)):
         merged = merge([first, second], weights=weights)
         assert all(torch.equal(merged.tensors[key], tensor) for key, tensor in expected.tensors.items())
 
 
-def test_linear_is_peft_with_squared_weights() -> None:
+def test_fusion_is_peft_with_squared_weights() -> None:
     # PEFT gives each factor the root of weight and scale, so that the update of one adapter alone is weight * s * BA. Linear
     # fusion gives each factor the weight itself; so the same result has PEFT's weight squared.
     first, second, weights = lora(0), lora(1), (0.3, 0.7)
@@ -52,7 +52,7 @@ def test_linear_is_peft_with_squared_weights() -> None:
         peft.set_peft_model_state_dict(model, dict(adapter.tensors), adapter_name=name)
     model.add_weighted_adapter(["first", "second"], [w**2 for w in weights], "merged", combination_type="linear")
     expected = {n: m.get_delta_weight("merged") for n, m in model.named_modules() if hasattr(m, "get_delta_weight")}
-    merged = deltas(merge([first, second], "linear", weights))
+    merged = deltas(merge([first, second], "fuse", weights))
     assert merged.keys() == expected.keys()
     for name, delta in merged.items():
         torch.testing.assert_close(delta, expected[name])
@@ -77,13 +77,13 @@ def test_the_update_that_is_averaged_is_s_b_a() -> None:
             torch.testing.assert_close(delta, scale * b @ a)
 
 
-def test_linear_and_ensemble_differ_in_between() -> None:
+def test_fusion_and_ensemble_differ_in_between() -> None:
     first, second = lora(0), lora(1)
     fused, averaged = deltas(merge([first, second])), deltas(merge([first, second], "ensemble"))
     assert all(not torch.allclose(fused[name], averaged[name], atol=1e-3) for name in fused)
 
 
-@pytest.mark.parametrize("how", ["linear", "ensemble"])
+@pytest.mark.parametrize("how", ["fuse", "ensemble"])
 def test_the_parts_are_left_alone(how: str) -> None:
     adapters = [lora(0), lora(1)]
     before = [{key: tensor.clone() for key, tensor in adapter.tensors.items()} for adapter in adapters]
@@ -94,7 +94,7 @@ def test_the_parts_are_left_alone(how: str) -> None:
 
 
 @pytest.mark.parametrize("weights", [[1.0], [0.5, 0.25, 0.25], [], [0.5, float("nan")], [float("inf"), 0.0]])
-@pytest.mark.parametrize("how", ["linear", "ensemble"])
+@pytest.mark.parametrize("how", ["fuse", "ensemble"])
 def test_weights_that_do_not_fit_are_refused(how: str, weights: list[float]) -> None:
     with pytest.raises(ValueError, match=r"weights=\[.*\]: give one finite number for each of the 2 adapters"):
         merge([lora(0), lora(1)], how, weights)
@@ -113,7 +113,7 @@ def test_weights_that_do_not_fit_are_refused(how: str, weights: list[float]) -> 
         ({"layers_to_transform": [0]}, "different methods or modules"),
     ],
 )
-def test_linear_fusion_of_different_adapters_is_refused(settings: dict, message: str) -> None:
+def test_fusion_of_different_adapters_is_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         merge([lora(0), lora(1, **settings)])
 
@@ -145,13 +145,13 @@ def test_an_ensemble_of_what_is_no_product_is_refused(adapter: object, message: 
 def test_other_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="adapters is empty"):
         merge([])
-    with pytest.raises(ValueError, match="how='average': must be one of 'linear', 'ensemble'"):
+    with pytest.raises(ValueError, match="how='average': must be 'fuse'"):
         merge([lora()], "average")
     with pytest.raises(ValueError, match="different methods or modules"):
         merge([lora(), replace(lora(), tensors={})])
 
 
-def test_linear_fusion_has_squared_weights_and_cross_terms() -> None:
+def test_fusion_has_squared_weights_and_cross_terms() -> None:
     first, second = lora(0, r=2, alpha=4), lora(1, r=2, alpha=4)
     for name, delta in deltas(merge([first, second], weights=[0.3, 0.7])).items():
         (a1, b1), (a2, b2) = ([part.tensors[f"{name}.lora_{f}.weight"] for f in "AB"] for part in (first, second))
@@ -190,7 +190,7 @@ def test_runs_stand_for_their_adapters(runs: tuple[Run, Run]) -> None:
         assert all(torch.equal(merged.tensors[key], tensor) for key, tensor in expected.tensors.items())
 
 
-@pytest.mark.parametrize("how", ["linear", "ensemble"])
+@pytest.mark.parametrize("how", ["fuse", "ensemble"])
 def test_runs_of_different_bases_are_refused(runs: tuple[Run, Run], how: str) -> None:
     with pytest.raises(ValueError, match=r"different bases: 'tiny base' \(run 0\), 'other base' \(run 1\)"):
         merge([runs[0], replace(runs[1], base="other base")], how)

@@ -38,7 +38,7 @@ FLOORS = [
     "_towers", "_gate_checks", "_grouping", "_gated_layer", "_gate_tree", "_selection", "gates", "coto",
     "recipe", "_active_adapter", "adapter", "run", "_checkpoint", "chain", "rows",
     "callback", "tasks", "training", "_stacked", "evaluation",
-    "fleet", "merging", "gallery", "probes", "figures", "_server", "notebook", "exercises", "widgets",
+    "fleet", "merging", "gallery", "rate_sweep", "probes", "figures", "_server", "notebook", "exercises", "widgets",
 ]  # fmt: skip
 
 HEAVY = ("peft", "transformers", "datasets", "plotly", "ipywidgets", "pandas", "accelerate", "captum", "scipy", "sklearn")

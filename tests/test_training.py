@@ -10,8 +10,8 @@ import peft
 import pytest
 import torch
 from datasets import Dataset
-from torch.nn import functional as F
 from torch import Tensor
+from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from transformers import get_scheduler
 

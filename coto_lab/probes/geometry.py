@@ -99,7 +99,7 @@ def geometry(adapters: Mapping[str, Adapter | Run], space: str = "update") -> Ge
 
     ``"factors"``: the trained tensors themselves, for LoRA A and B. One update has many factors (B and A, or BM and M⁻¹A),
     and A starts at random: adapters that do the same may be far apart here, and two of one seed are close from the start.
-    It is the space in which linear fusion averages.
+    It is the space in which fusion averages.
 
     Args:
         adapters: name -> adapter, at least two; runs stand for their adapters.

@@ -19,8 +19,6 @@ from coto_lab.tasks import Task
 if TYPE_CHECKING:
     import pandas as pd
 
-_MERGE = {"fuse": "linear", "ensemble": "ensemble"}
-
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -105,9 +103,7 @@ def mixtures(runs: Sequence[Run], weights: Tensor, how: str = "fuse") -> list[Va
     Raises:
         ValueError: an unknown ``how``; runs that do not merge.
     """
-    if how not in _MERGE:
-        raise ValueError(f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates).")
-    return [Variant(merge(runs, _MERGE[how], row), name=":".join(f"{w:.3g}" for w in row)) for row in weights.tolist()]
+    return [Variant(merge(runs, how, row), name=":".join(f"{w:.3g}" for w in row)) for row in weights.tolist()]
 
 
 def line(alphas: Tensor) -> Tensor:

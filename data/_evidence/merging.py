@@ -106,13 +106,13 @@ def text(evidence: Numbers) -> str:
     roots = evidence["merging"]["roots"]
     return f"""## 3. Merging
 
-Linear fusion averages the factors A and B of two or three seeds; an ensemble averages the updates ΔW. Test accuracy in %,
+Fusion averages the factors A and B of two or three seeds; an ensemble averages the updates ΔW. Test accuracy in %,
 mean ± sd over all ten pairs (for 1:1:1, all ten triples) of the five seeds; under it, the difference to LoRA. A pair's
 value for 1:2 is the mean of its 1:2 and its 2:1.
 
 {method_table(columns)}
 
-{figure("interpolation", "accuracy and loss on the lines between pairs of seeds, by linear fusion")}
+{figure("interpolation", "accuracy and loss on the lines between pairs of seeds, by fusion")}
 
 How the factors are weighted decides. An average (weights of one half) leaves a quarter of each run's own update. PEFT's
 `add_weighted_adapter` with `combination_type="linear"` takes the roots of the weights, which leaves a half: fused 1:1 so, LoRA

@@ -78,7 +78,7 @@ Theorem 3.1 is Jensen's inequality and holds for any adapter, at every p: the co
 merit of CoTo. The bound on the barrier has constants that we do not have: the figure only shows whether barriers are below
 loss changes, and whether they grow together.
 
-{figure("barrier", "barrier of linear fusion against the loss change with half of the blocks dropped")}
+{figure("barrier", "barrier of fusion against the loss change with half of the blocks dropped")}
 """
 
 

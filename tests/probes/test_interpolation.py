@@ -23,20 +23,20 @@ def test_the_ends_are_the_two_runs(tiny_task: Task, evaluator: Evaluator, runs: 
         torch.testing.assert_close(scores[[0, -1]], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("how", "merging"), [("fuse", "linear"), ("ensemble", "ensemble")])
-def test_in_between_are_the_merged_adapters(tiny_task: Task, runs: tuple[Run, Run], how: str, merging: str) -> None:
+@pytest.mark.parametrize("how", ["fuse", "ensemble"])
+def test_in_between_are_the_merged_adapters(tiny_task: Task, runs: tuple[Run, Run], how: str) -> None:
     between = interpolate(tiny_task, *runs, alphas=[0, 0.3, 1], how=how)
-    merged = merge([run.adapter for run in runs], merging, [0.7, 0.3])
+    merged = merge([run.adapter for run in runs], how, [0.7, 0.3])
     expected = Evaluator(tiny_task)([Variant(merged)])
     assert between.loss[1] == expected.loss[0] and between.accuracy[1] == expected.accuracy[0]
 
 
-@pytest.mark.parametrize(("how", "merging"), [("fuse", "linear"), ("ensemble", "ensemble")])
-def test_mixtures_of_any_number_of_runs(runs: tuple[Run, Run], how: str, merging: str) -> None:
+@pytest.mark.parametrize("how", ["fuse", "ensemble"])
+def test_mixtures_of_any_number_of_runs(runs: tuple[Run, Run], how: str) -> None:
     weights = torch.tensor([[1, 0, 0], [0.2, 0.3, 0.5]])
     three = [*runs, runs[0]]
     for variant, row, name in zip(mixtures(three, weights, how), weights.tolist(), ("1:0:0", "0.2:0.3:0.5"), strict=True):
-        expected = merge(three, merging, row)
+        expected = merge(three, how, row)
         assert variant.name == name and variant.mask is None and variant.adapter.config == expected.config
         assert all(torch.equal(tensor, expected.tensors[key]) for key, tensor in variant.adapter.tensors.items())
     assert line(torch.tensor([0, 0.25, 1])).tolist() == [[1, 0], [0.75, 0.25], [0, 1]]

@@ -10,7 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from coto_lab import LoRALinear
-from coto_lab.exercises import LayerMaker, check_gate, check_lora
+from coto_lab.exercises import lora
+from coto_lab.exercises.lora import LayerMaker
+
+check_lora, check_gate = lora.check_lora.__wrapped__, lora.check_gate.__wrapped__  # what they find, before it is printed
 
 
 class Right(nn.Module):

@@ -1,4 +1,4 @@
-"""Checks of what a reader writes in the notebooks: they say what is wrong, not only that something is."""
+"""The exercises of the notebook on LoRA and gates."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from coto_lab.exercises._exercise import exercise
 from coto_lab.lora import LoRALinear
 
 LayerMaker = Callable[[nn.Linear, int, float], Any]  # Any: mypy takes the attributes of an nn.Module for tensors or modules
@@ -19,6 +20,7 @@ _IN, _OUT, _R, _ALPHA = 64, 48, 4, 12.0  # all different, so that a transposed f
 _NO_TENSOR = "forward returns a {}, no tensor: is there a return?"
 
 
+@exercise("This is LoRA.")
 def check_lora(make: LayerMaker) -> list[str]:
     """What is wrong with a LoRA layer written by hand; an empty list if nothing is.
 
@@ -52,6 +54,7 @@ def check_lora(make: LayerMaker) -> list[str]:
     return complaints + [f"{name} gets no gradient: does forward take its .data, or detach it?" for name in lost]
 
 
+@exercise("This is a gate.")
 def check_gate(make: LayerMaker) -> list[str]:
     """What is wrong with the gate of a LoRA layer written by hand; an empty list if nothing is.
 
