@@ -15,16 +15,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 
-# glibc gives large blocks back to the system when they are freed and takes them anew, page by page, at the next step. Activations
-# come and go at every step: kept, they cost less (at ten rows, a step takes thousands of page faults without these two lines).
+# By default glibc returns large freed blocks to the system and requests them again, page by page, at the next step. Activations
+# are freed at every step. With these two lines glibc keeps them; without, a step with ten rows takes thousands of page faults.
 export MALLOC_MMAP_THRESHOLD_ := 1073741824
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
 .PHONY: lab test gallery evidence bench site clean
 .DELETE_ON_ERROR:
 
-# The address that JupyterLab prints leads to the tour too. In a container one is often root, and it asks to be told that this
-# is meant.
+# The address that JupyterLab prints opens the tour too. In a container one is often root, and JupyterLab then refuses to start
+# without --allow-root.
 lab: $(VENV)/.lab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=$(TOUR) $(LAB_ARGS)
 
@@ -60,7 +60,8 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
 
-# Stamps: a second make installs nothing. PyTorch comes first and by itself, so that pip takes the build that fits this
+# Stamps: a second make installs nothing. A copied folder needs `make clean` first: .venv holds its old path, so a stamp that a
+# copy kept would be wrong. PyTorch comes first and by itself, so that pip takes the build that fits this
 # machine (CPU or CUDA) before any other package asks for it.
 $(VENV)/.torch: constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -13,7 +13,7 @@ def read_active(model: nn.Module) -> tuple[str, dict[str, Tensor]]:
     """The name of the active adapter, and its tensors by the names that PEFT's files have; not copies.
 
     Raises:
-        ValueError: ``model`` has no adapter, or not exactly one is active, or PEFT cannot tell its tensors from others.
+        ValueError: ``model`` has no adapter, or not exactly one is active, or PEFT would confuse its tensors with another's.
     """
     from peft import get_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -39,7 +39,7 @@ def read_active(model: nn.Module) -> tuple[str, dict[str, Tensor]]:
     tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     if not tensors:
         raise ValueError(
-            f"model has no layers of its adapter {name!r} any more, because the adapter was unloaded or merged for good. Read "
+            f"model no longer has layers of its adapter {name!r}, because the adapter was unloaded or merged for good. Read "
             "an adapter before that, and put it on a base model with Adapter.attach."
         )
     return name, {key if _is_peft_model(model) else PREFIX + key: tensor for key, tensor in tensors.items()}

@@ -60,7 +60,7 @@ def adapters_to_gate(layers: dict[str, nn.Module]) -> dict[str, frozenset[str]]:
 
 
 def active_adapters(layer: nn.Module) -> frozenset[str]:
-    """The adapters that are active in the model: PEFT tells every layer of all of them, whether it has them or not."""
+    """The adapters that are active in the model: PEFT lists all of them in every layer, also in layers without them."""
     return frozenset({_OWN}) if isinstance(layer, LoRALinear) else frozenset(layer.active_adapters)  # type: ignore[arg-type]
 
 

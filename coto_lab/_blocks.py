@@ -110,7 +110,7 @@ class _Structure:
         attends = any(map(_ATTENTION.search, (key, kind.__name__)))
         self.modules[name], self.kinds[name] = module, kind
         self.no_split.update(getattr(module, "_no_split_modules", None) or ())
-        self.parts[name] = {path.rpartition(".")[2]: self.kinds[path] for path in children if self._bears(path)}
+        self.parts[name] = {path.rpartition(".")[2]: self.kinds[path] for path in children if self._has_parameters(path)}
         self.parts[name] |= dict.fromkeys(own, nn.Parameter) | ({"": kind} if is_layer else {})
         self.matrices[name] = is_matrix + sum(self.matrices[path] for path in children)
         self.unlisted[name] = is_matrix + sum(self.unlisted[path] for path in unlisted)
@@ -120,14 +120,14 @@ class _Structure:
             attends or any(self.attends[path][1] for path in unlisted),
         )
 
-    def _bears(self, name: str) -> bool:
+    def _has_parameters(self, name: str) -> bool:
         """Whether a module holds any parameter."""
         return bool(self.parts[name])
 
     def block(self, layer: str, notion: _Notion, repeated: bool) -> str | None:
         """The block that a layer is on, by one notion of a block."""
         inside_out = [*([layer] if notion.leaves else []), *ancestors(layer)]
-        fits = self._is_repeated if repeated else self._is_of_its_like
+        fits = self._is_repeated if repeated else self._is_in_a_uniform_list
         fitting = [name for name in inside_out if self._holds(name, notion) and fits(name, notion)]
         if not notion.normed:  # experts look like blocks, then; what holds more than lists is a block, and no stage
             return next((name for name in reversed(fitting) if self.unlisted[name]), next(iter(fitting), None))
@@ -158,7 +158,7 @@ class _Structure:
         between = not self.attends[name][0] and _BETWEEN_TOWERS.search(name)
         return enough and not between and bool(self._list_of(name, notion.numbered))
 
-    def _is_of_its_like(self, name: str, notion: _Notion) -> bool:
+    def _is_in_a_uniform_list(self, name: str, notion: _Notion) -> bool:
         """Whether all members of the module's list are of one class."""
         return len({self.kinds[other] for other in self._list_of(name, notion.numbered)}) == 1
 
@@ -192,6 +192,6 @@ class _Structure:
         place = (parent, numbered, "" if is_list else _NUMBER_AT_END.sub("", key))
         if place not in self._lists:
             paths = [f"{parent}.{other}" if parent else other for other in siblings(holder, key)]
-            found = [path for path in paths if path in self.parts and self._bears(path)]
+            found = [path for path in paths if path in self.parts and self._has_parameters(path)]
             self._lists[place] = found if is_list or len(found) > 1 else []
         return self._lists[place] if is_list or name in self._lists[place] else []

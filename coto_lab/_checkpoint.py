@@ -28,7 +28,7 @@ def save(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimize
 
     if path.exists() and not _is_state(path):
         raise FileExistsError(
-            f"checkpoint={str(path)!r} is no training state of coto_lab that can be read, so it is not replaced. "
+            f"checkpoint={str(path)!r} is not a readable training state of coto_lab, so it is not replaced. "
             "Choose another path, or delete it yourself."
         )
     tensors = {f"history/{name}": column for name, column in run.history.tensors().items()}
@@ -60,8 +60,8 @@ def load(
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != _FORMAT:
         raise ValueError(
-            f"checkpoint={str(path)!r} is no training state of coto_lab (format {metadata.get('format')!r}, not {_FORMAT!r}). "
-            "Give a file that Training.save or fit wrote, or a new path to begin anew."
+            f"checkpoint={str(path)!r} is not a training state of coto_lab (format {metadata.get('format')!r}, not "
+            f"{_FORMAT!r}). Give a file that Training.save or fit wrote, or a new path to start from the beginning."
         )
     identity = _identity(run)
     if missing := identity.keys() - metadata.keys():
@@ -89,7 +89,7 @@ def load(
         raise ValueError(
             f"checkpoint={str(path)!r} was saved on another kind of device: it holds random states of "
             f"{[len(state.flatten()) for state in states]} bytes, this training has {[len(state) for state in rng]}. "
-            "Go on where it was saved, or begin anew with another checkpoint file."
+            "Go on where it was saved, or start from the beginning with another checkpoint file."
         )
     with torch.no_grad():
         for name, parameter in trainable.items():

@@ -12,8 +12,8 @@ from torch import nn
 
 from coto_lab._adapter_layers import PREFIX, adapter_parameters
 
-# Initialisations that move part of the base weight into the adapter: with the adapter left out, the base is not the
-# pre-trained function any more. The value of `init_lora_weights` starts with one of these.
+# Initialisations that move part of the base weight into the adapter: with the adapter left out, the base is no longer
+# the pre-trained function. The value of `init_lora_weights` starts with one of these.
 _REWRITES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "kasa")
 
 # Variants of LoRA with a loss that the caller adds, and that reaches every layer whether it ran or not.
@@ -178,6 +178,6 @@ def listed(names: Iterable[str]) -> str:
 
 
 def storage(parameter: nn.Parameter) -> int:
-    """What tells two names of one parameter: equal for both."""
+    """A key that is equal for two names of one parameter, and different for two parameters."""
     # PEFT ties two adapters by making one's parameter a transposed view of the other's: two objects, one memory.
     return parameter.data_ptr() or id(parameter)  # without memory of its own (meta device, sharded): the object

@@ -23,7 +23,7 @@ print(json.dumps({name: version(name) for name in sys.argv[1:]}))
 
 
 def server_python() -> Path | None:
-    """The server's Python, or ours if no server started this process; None where it cannot be told."""
+    """The server's Python, or ours if no server started this process; None where it is unknown."""
     import psutil
 
     if not (parent := os.environ.get("JPY_PARENT_PID")):
@@ -36,6 +36,19 @@ def server_python() -> Path | None:
         return _python_of(Path(program) if Path(program).is_absolute() else Path(server.cwd(), program))
     except (psutil.Error, OSError, ValueError, IndexError):
         return None
+
+
+def is_nbclassic() -> bool:
+    """Whether the server that started this process is nbclassic, whose page knows no output of plotly's own type."""
+    import psutil
+
+    try:
+        words = psutil.Process(_process_id(int(os.environ["JPY_PARENT_PID"]))).cmdline()[:3]
+    except (psutil.Error, OSError, ValueError, KeyError):
+        return False
+    return any(
+        Path(word).stem.lower() in ("nbclassic", "jupyter-nbclassic") for word in words
+    )  # python -m nbclassic, or its program
 
 
 def is_ours(python: Path) -> bool:

@@ -1,4 +1,4 @@
-"""An adapter as data: its PEFT configuration and its tensors, apart from any model."""
+"""An adapter as data: its PEFT configuration and its tensors, without a model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from coto_lab._active_adapter import read_active, write_active
 from coto_lab._files import new_folder
+from coto_lab._peft import add_adapter
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -64,15 +65,14 @@ class Adapter:
         Raises:
             ValueError: ``base`` carries an adapter already, or this adapter does not fit it.
         """
-        from peft import get_peft_model
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         if layer := next((name for name, module in base.named_modules() if isinstance(module, BaseTunerLayer)), None):
             raise ValueError(
-                f"base already carries an adapter, in {layer}. Load the base model anew, or use copy_to, which writes into the "
-                "adapter that is there."
+                f"base already carries an adapter, in {layer}. Load the base model again, or use copy_to, which writes into "
+                "the adapter that is there."
             )
-        model = get_peft_model(base, self.peft_config())
+        model = add_adapter(base, self.peft_config())
         self.copy_to(model)
         return model.requires_grad_(False).eval()
 
@@ -125,12 +125,12 @@ class Adapter:
         if self.config.get("peft_type") != "LORA" or unusual or pairs != self.tensors.keys():
             what = ", ".join([*(f"{key}={value}" for key, value in unusual.items()), *sorted(self.tensors.keys() - pairs)[:2]])
             raise ValueError(
-                f"the updates of this adapter are not s·BA and nothing else, of one rank: it is {self.config.get('peft_type')}"
+                f"the updates of this adapter must be s·BA alone, all of one rank, but this is {self.config.get('peft_type')}"
                 f"{' with ' + what if what else ''}."
             )
         rank = self.config["r"]
-        if strange := [name for name in names if len(self.tensors[f"{name}.lora_A.weight"]) != rank]:
-            raise ValueError(f"the configuration says rank r={rank}, but {strange[0]} has another.")
+        if mismatched := [name for name in names if len(self.tensors[f"{name}.lora_A.weight"]) != rank]:
+            raise ValueError(f"the configuration says rank r={rank}, but {mismatched[0]} has another.")
         scale = self.config["lora_alpha"] / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
         return {name: (self.tensors[f"{name}.lora_A.weight"], self.tensors[f"{name}.lora_B.weight"] * scale) for name in names}
 
@@ -172,7 +172,7 @@ class Adapter:
 
 
 def function_of(config: dict[str, Any]) -> dict[str, Any]:
-    """What of a configuration decides the function; what is empty is as good as missing (PEFT's versions differ)."""
+    """The configuration fields that change the adapter's output; an empty one counts as missing (PEFT's versions differ)."""
     return {
         key: value
         for key, value in config.items()

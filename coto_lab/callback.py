@@ -45,12 +45,12 @@ class CoToCallback(TrainerCallback):
         by: ``"block"`` (the paper), or whatever else `attach_gates` takes.
 
     Attributes:
-        coto: what draws the gates; None before training begins. ``coto.masks()`` tells the whole plan, also afterwards.
+        coto: what draws the gates; None before training begins. ``coto.masks()`` gives the whole plan, also afterwards.
 
     Raises:
-        ValueError: at once, ``schedule`` is no schedule or ``seed`` no seed; when training begins, what `attach_gates` raises,
-            or the trainer does not say how many steps it will take, or DistributedDataParallel would be told that every
-            parameter is used, or meets reentrant checkpointing.
+        ValueError: at once, ``schedule`` is not a schedule or ``seed`` not a seed; when training begins, what `attach_gates`
+            raises, or the trainer does not say how many steps it will take, or DistributedDataParallel does not look for
+            unused parameters, or meets reentrant checkpointing.
         RuntimeError: the trainer has taken steps without an event that says so, so the gates did not follow the plan.
     """
 
@@ -169,7 +169,7 @@ def _speak_first(callback: CoToCallback) -> None:
     """Move a callback to the front of those that hear an event, so that what it adds to the logs reaches all of them.
 
     A Trainer puts its reporters (TensorBoard, W&B, ...) before the user's callbacks, hands all of them the same logs one after
-    the other, and tells a callback nothing about the others: the handler that is calling it is known from its frame only.
+    the other, and a callback gets no reference to the others: the handler that is calling it is found only in the call stack.
     """
     frame = sys._getframe(1)
     while frame and not isinstance(handler := frame.f_locals.get("self"), CallbackHandler):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from coto_lab._adapter_layers import PREFIX
 from coto_lab._grouping import Group, group_layers
 from coto_lab._numbers import whole_number
+from coto_lab._peft import add_adapter
 from coto_lab.adapter import Adapter
 from coto_lab.coto import training_masks
 from coto_lab.evaluation import default_device
@@ -40,7 +41,7 @@ def fit_many(
     Rounding: in float64 the two agree to 1e-9. In float32, after 800 steps on the digits, the weights of ten runs (five seeds
     of LoRA and of CoTo) differed from those of `fit` by at most 7e-6 of their length, and the losses by at most 4e-6 nats.
 
-    A run whose loss is not finite any more ends there: it is named in a warning, and the others train on. It is returned as it
+    A run whose loss is no longer finite ends there: it is named in a warning, and the others train on. It is returned as it
     was before that step; its history is shorter than its recipe's steps.
 
     Args:
@@ -253,7 +254,5 @@ def _groups(rows: Rows) -> list[Group]:
 
 def _start(task: Task, recipe: Recipe) -> Adapter:
     """The adapter that a training by ``recipe`` starts from."""
-    from peft import get_peft_model
-
     with OwnRandomNumbers(recipe.seed, torch.device("cpu")).active():
-        return Adapter.from_model(get_peft_model(task.load_base(), recipe.peft_config(task.target_modules)))
+        return Adapter.from_model(add_adapter(task.load_base(), recipe.peft_config(task.target_modules)))

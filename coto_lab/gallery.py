@@ -89,6 +89,11 @@ def manifest() -> dict[str, Any]:
     return read_json(data_path("gallery", MANIFEST))
 
 
+def evidence() -> dict[str, Any]:
+    """Every number behind ``EVIDENCE.md``, by topic, as ``make evidence`` measured it."""
+    return read_json(data_path("evidence", "evidence.json"))
+
+
 def checked_folder(name: str) -> Path:
     """The folder of a run, after every file in it was compared with the manifest.
 

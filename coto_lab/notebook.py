@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from coto_lab._numbers import whole_number
-from coto_lab._server import is_ours, server_python, versions_in
+from coto_lab._server import is_nbclassic, is_ours, server_python, versions_in
 
 T = TypeVar("T")
 
@@ -23,8 +23,10 @@ FAST = "COTO_LAB_FAST"  # environment: anything but "" and "0" means the fast sc
 JUPYTER, COLAB, VS_CODE, HEADLESS, SCRIPT = "JupyterLab", "Colab", "VS Code", "a headless kernel", "a script"
 KAGGLE, DATABRICKS = "Kaggle", "Databricks"
 
-# Where figures need another renderer than JupyterLab, VS Code and what writes a notebook to a file.
-_RENDERERS = {SCRIPT: "json", COLAB: "colab", KAGGLE: "kaggle", DATABRICKS: "databricks"}
+# JupyterLab and VS Code know plotly's own type of output. A page that knows only HTML needs 5 MB of JavaScript in the notebook:
+# nbconvert writes such pages, and the classic Notebook is one. Notebook 6 starts its kernels as if they were headless.
+_KNOWN, _HTML_TOO = "plotly_mimetype", "plotly_mimetype+notebook"
+_RENDERERS = {SCRIPT: "json", COLAB: "colab", KAGGLE: "kaggle", DATABRICKS: "databricks", HEADLESS: _HTML_TOO}
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,11 @@ def _place() -> str:
     return VS_CODE if "VSCODE_PID" in os.environ else HEADLESS
 
 
-def setup(threads: int | None = None) -> Here:
-    """Choose the figures' renderer, and print one line that says where this runs.
+def setup(threads: int | None = None, size: str = "normal") -> Here:
+    """Choose how figures are shown, and print one line that says where this runs.
+
+    The environment's ``PLOTLY_RENDERER`` goes before the choice: with ``plotly_mimetype+notebook`` in JupyterLab, pages that
+    its menu exports show their figures, and every notebook grows by 5 MB.
 
     On Colab it first installs what is missing and removes a torchao that PEFT refuses (`remove_torchao`). Further lines appear
     only where `doctor` finds something that does not fit.
@@ -84,9 +89,11 @@ def setup(threads: int | None = None) -> Here:
     Args:
         threads: CPU threads for torch; None leaves its choice. The embedded models are too small to gain much from a second
             one (``OMP_NUM_THREADS=1 make bench`` and ``=2`` show it), and on a busy machine two wait for each other.
+        size: of the letters in figures, controls and sentences: ``"large"`` for a lecture. It holds for what is made later;
+            on Colab, for figures only.
 
     Raises:
-        ValueError: ``threads`` below 1.
+        ValueError: ``threads`` below 1; an unknown ``size``.
         RuntimeError: on Colab, pip could not install what is missing, or could not remove torchao.
     """
     here = where()
@@ -98,16 +105,23 @@ def setup(threads: int | None = None) -> Here:
     import plotly.io as pio
     import torch
 
+    from coto_lab._renderers import use_renderer
     from coto_lab.evaluation import default_device
-    from coto_lab.figures import CONFIG
+    from coto_lab.figures._theme import page_css, set_text_size
 
-    if threads is not None:
-        torch.set_num_threads(whole_number("threads", threads, 1))
+    checked = None if threads is None else whole_number("threads", threads, 1)
+    set_text_size(size)
+    if checked is not None:
+        torch.set_num_threads(checked)
     torch.manual_seed(0)  # for what a reader draws by hand: nothing in the lab uses the global generator
     # PEFT asks transformers in a way that a coming release will not answer; nothing a reader could change.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-    pio.renderers.default = _RENDERERS.get(here.place, "plotly_mimetype")
-    pio.renderers[pio.renderers.default].config = CONFIG
+    fitting = _HTML_TOO if here.place == JUPYTER and is_nbclassic() else _RENDERERS.get(here.place, _KNOWN)
+    use_renderer(os.environ.get("PLOTLY_RENDERER") or fitting)
+    if here.place in (JUPYTER, VS_CODE):  # on Colab every output is a page of its own
+        from IPython.display import publish_display_data
+
+        publish_display_data({"text/html": f"<style>{page_css()}</style>", "text/plain": ""})
     device = default_device()
     name = torch.cuda.get_device_name() if device.type == "cuda" else str(device).replace("cpu", "CPU")
     count = torch.get_num_threads()

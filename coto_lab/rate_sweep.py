@@ -1,7 +1,7 @@
 """The sweep over learning rates: which runs it is made of, and the table of what they scored.
 
 Its grid and seeds were fixed before any of its runs: an earlier sweep (`coto_lab.gallery.RATES`) went from 0.02 to 0.04 in one
-step, and so stepped over the rates between them. Its 390 adapters do not ship; ``data/make_rate_sweep.py`` makes them again.
+step, and so stepped over the rates between them. Its 300 adapters do not ship; ``data/make_rate_sweep.py`` makes them again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ SAFEGUARDS: dict[str, dict[str, Any]] = {
     "none": {},
     "clipping": {"max_grad_norm": 1.0},
     "warm-up": {"warmup_steps": 80},
-    "both": {"max_grad_norm": 1.0, "warmup_steps": 80},
 }
 
 
@@ -35,6 +34,11 @@ def swept_rates(safeguard: str) -> tuple[float, ...]:
 def sweep_name(safeguard: str, method: str, lr: float, seed: int) -> str:
     """The name of a run: ``"clipping/coto-lr0.0238-seed5"``."""
     return f"{safeguard}/{method.lower()}-lr{lr:g}-seed{seed}"
+
+
+def fused_name(safeguard: str, method: str, lr: float) -> str:
+    """The name of all fusions of two seeds: ``"clipping/CoTo/0.0238"``."""
+    return f"{safeguard}/{method}/{lr:g}"
 
 
 def planned_sweep() -> dict[str, Recipe]:
@@ -53,6 +57,6 @@ def rate_sweep() -> dict[str, Any]:
 
     ``runs``: name -> recipe, test ``accuracy`` in % and ``loss`` in nats, ``steps`` taken before a loss was not finite,
     ``course`` (training loss and gradient norm before clipping, means over every 20 steps) and the adapter's SHA-256.
-    ``fused``: ``"safeguard/method/rate"`` -> test accuracy in % of all ten pairs of seeds, fused 1:1.
+    ``fused``: name by `fused_name` -> test accuracy in % of all ten pairs of seeds, fused 1:1.
     """
     return read_json(data_path("gallery", TABLE))

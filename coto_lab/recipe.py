@@ -138,7 +138,7 @@ class Recipe:
             ValueError: a field or a schedule that this version does not know.
         """
         if not isinstance(values, dict):
-            raise ValueError(f"not a recipe of this version: {values!r} is no object with fields.")
+            raise ValueError(f"not a recipe of this version: {values!r} is not an object with fields.")
         parameters = values.get("schedule", {"name": "Constant"})
         if not isinstance(parameters, dict):
             raise ValueError(f"schedule={parameters!r}: must be an object with a name and the parameters.")

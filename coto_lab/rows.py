@@ -20,7 +20,7 @@ class Rows:
 
     Args:
         model: the base; its layers are replaced in place, and its parameters frozen.
-        adapter: one of the adapters, which tells the layers.
+        adapter: one of the adapters; its layers are those of all.
 
     Attributes:
         model: the base with the layers in it.
@@ -36,9 +36,9 @@ class Rows:
     def __init__(self, model: nn.Module, adapter: Adapter):
         wanted = {name.removeprefix(PREFIX) for name in adapter.factors()}
         found = {name: module for name, module in model.named_modules() if name in wanted}
-        strange = sorted(wanted - found.keys()) + [n for n, m in found.items() if type(m) is not nn.Linear]
-        if strange:
-            raise TypeError(f"the adapter is on {strange[:2]}, which is no nn.Linear of this model.")
+        mismatched = sorted(wanted - found.keys()) + [n for n, m in found.items() if type(m) is not nn.Linear]
+        if mismatched:
+            raise TypeError(f"the adapter is on {mismatched[:2]}, which are not nn.Linear layers of this model.")
         self.model = model.requires_grad_(False)
         self.names = tuple(found)
         blocks = blocks_of(model, found)

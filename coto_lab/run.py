@@ -67,8 +67,8 @@ class Run:
         }
         if path.is_dir() and any(path.iterdir()) and not _is_run(path):
             raise FileExistsError(
-                f"path={str(path)!r} exists and holds no run, so nothing in it is replaced. Choose a new folder, for instance "
-                f"{str(path / 'run')!r}."
+                f"path={str(path)!r} exists and does not hold a run, so nothing in it is replaced. Choose a new folder, for "
+                f"instance {str(path / 'run')!r}."
             )
         with new_folder(path, overwrite=overwrite) as folder:
             self.adapter.write_files(folder)

@@ -14,7 +14,7 @@ from coto_lab._numbers import finite_number
 if TYPE_CHECKING:
     import pandas as pd
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
+HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
 CLAIMS = ("above", "below", "not below", "same")
 
 
@@ -36,7 +36,7 @@ class Difference:
     level: float = 0.95
 
     def verdict(self, claim: str, margin: float = 0.0) -> str:
-        """What the interval says about a claim: ``"holds"``, ``"does not hold"`` or ``"cannot be told"``.
+        """What the interval says about a claim: ``"holds"``, ``"does not hold"`` or ``"inconclusive"``.
 
         ======================  ==============================  ============================
         the claim: a is ... b   it holds if the interval        it does not hold if that is

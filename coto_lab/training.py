@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from coto_lab import _checkpoint
+from coto_lab._peft import add_adapter
 from coto_lab.adapter import Adapter
 from coto_lab.coto import CoTo
 from coto_lab.gates import attach_gates
@@ -47,7 +48,7 @@ def fit(
 
     Raises:
         ValueError: ``checkpoint`` is truncated, foreign, or of another recipe or base; ``checkpoint_every`` below 1.
-        FloatingPointError: the loss is not finite any more.
+        FloatingPointError: the loss is no longer finite.
     """
     from tqdm.auto import tqdm
 
@@ -87,7 +88,6 @@ class Training:
 
     def __init__(self, task: Task, recipe: Recipe, *, accelerator: Accelerator | None = None):
         from accelerate import Accelerator, DistributedDataParallelKwargs
-        from peft import get_peft_model
 
         # A dropped adapter gets no gradient, so DistributedDataParallel has to look for the unused ones.
         self.accelerator = accelerator or Accelerator(
@@ -104,7 +104,7 @@ class Training:
         self.records: list[Step] = []
         self._rng = OwnRandomNumbers(recipe.seed, self.accelerator.device)
         with self._rng.active():
-            model = get_peft_model(task.load_base(), recipe.peft_config(task.target_modules))
+            model = add_adapter(task.load_base(), recipe.peft_config(task.target_modules))
         self.model = model.train()
         self.gates = attach_gates(model)
         self.coto = CoTo(self.gates, recipe.schedule, total_steps=recipe.steps, seed=recipe.seed, tilt=recipe.tilt)

@@ -17,7 +17,7 @@ from types import ModuleType
 
 import plotly.graph_objects as go
 import plotly.io
-from _evidence import accuracy, geometry, gradients, merging, pruning, schedules, shapley, stability, sweep
+from _evidence import accuracy, geometry, gradients, growth, merging, pruning, schedules, shapley, stability, sweep
 from _evidence.lab import Lab
 from _evidence.page import page
 from _evidence.records import Numbers, Section
@@ -25,6 +25,7 @@ from joblib import Parallel, delayed
 
 from coto_lab import load_task
 from coto_lab._files import new_folder, write_file
+from coto_lab.figures._theme import on_white
 from coto_lab.gallery import METHODS, SEEDS
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # Two halves that take about as long, for two processes; then what uses the numbers of both. Within a part, a topic may use the
 # numbers of those before it.
 HALVES = (
-    {"accuracy": accuracy, "merging": merging, "sweep": sweep},
+    {"accuracy": accuracy, "merging": merging, "sweep": sweep, "growth": growth},
     {"pruning": pruning, "gradients": gradients, "shapley": shapley, "stability": stability, "geometry": geometry},
 )
 LAST = {"schedules": schedules}
@@ -95,7 +96,7 @@ def main() -> None:
         with new_folder(FOLDER, overwrite=True) as folder:
             files = [folder / f"{name}.png" for name in figures]
             heights = [figure.layout.height for figure in figures.values()]
-            plotly.io.write_images(list(figures.values()), files, width=WIDTH, height=heights)
+            plotly.io.write_images([on_white(figure) for figure in figures.values()], files, width=WIDTH, height=heights)
             (folder / NUMBERS).write_text(json.dumps(evidence, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     evidence = json.loads((FOLDER / NUMBERS).read_text(encoding="utf-8"))
     write_file(PAGE, lambda path: path.write_text(page(evidence), encoding="utf-8"))

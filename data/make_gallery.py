@@ -1,7 +1,7 @@
 """Train the gallery, and score it: ``python data/make_gallery.py``.
 
-Five seeds of every method, and of LoRA and CoTo at every learning rate of the sweep (`coto_lab.gallery`). Runs that lie in
-``--out`` already are not trained again: another folder (``--out runs/gallery``) makes all of them anew. ``manifest.json``
+Five seeds of every method, and of LoRA and CoTo at every learning rate of the sweep (`coto_lab.gallery`). Runs that are in
+``--out`` already are not trained again: another folder (``--out runs/gallery``) trains all of them again. ``manifest.json``
 lists every run with its recipe, scores and hashes; ``scores.json`` is the table that the tour and the README quote.
 """
 

@@ -1,6 +1,6 @@
 """Train the sweep over learning rates, and score it: ``python data/make_rate_sweep.py``.
 
-Its 390 runs (`coto_lab.rate_sweep`) go to ``--runs``, and do not ship; those that lie there already are not trained again.
+Its 300 runs (`coto_lab.rate_sweep`) go to ``--runs``, and do not ship; those that lie there already are not trained again.
 ``data/gallery/rate_sweep.json`` does: every run's recipe, scores, course and hash, and what its fusions score.
 """
 
@@ -18,7 +18,7 @@ import torch
 from coto_lab import Evaluator, Run, Task, Variant, fit_many, load_task, merge
 from coto_lab._files import write_file
 from coto_lab.gallery import SWEPT, sha256
-from coto_lab.rate_sweep import SAFEGUARDS, SEEDS, TABLE, planned_sweep, sweep_name, swept_rates
+from coto_lab.rate_sweep import SAFEGUARDS, SEEDS, TABLE, fused_name, planned_sweep, sweep_name, swept_rates
 
 _TOGETHER = 10  # runs trained at once, and lost if this is interrupted
 _STEPS = 20  # of training in one point of a run's course
@@ -65,7 +65,7 @@ def score(task: Task, out: Path) -> dict[str, Any]:
                         "course": course(run),
                         "sha256": sha256(out / name / "adapter_model.safetensors"),
                     }
-                fused[f"{safeguard}/{method}/{lr:g}"] = accuracy[len(found) :]
+                fused[fused_name(safeguard, method, lr)] = accuracy[len(found) :]
                 print(f"{safeguard} {method} {lr:g}: {accuracy[: len(found)]}", flush=True)
     return {"runs": runs, "fused": fused}
 

@@ -21,8 +21,10 @@ from tqdm import tqdm
 from coto_lab.figures import CONFIG
 
 PAGES = Path(__file__).parent
-TEXTS = ("EVIDENCE.md", "pages/blocks.md", "CONTRIBUTING.md", "data/README.md", "data/glyph-vit/README.md")
-FILES = ("LICENSE", "CITATION.cff", "data/evidence")  # to which the texts link
+TEXTS = (
+    "pages/glossary.md", "EVIDENCE.md", "pages/blocks.md", "CONTRIBUTING.md", "data/README.md", "data/glyph-vit/README.md"
+)  # fmt: skip
+FILES = ("LICENSE", "CITATION.cff", "data/evidence", "pages/live.png")  # to which the texts link
 LIST = ".pages-of-coto_lab"  # in the folder of the pages: the names of what was written there, so that nothing else is deleted
 FIGURE, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 NOTE = "<p><em>Here a widget waits for you: open the notebook in JupyterLab (<code>make lab</code>).</em></p>"

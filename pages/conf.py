@@ -22,6 +22,7 @@ pygments_dark_style = "monokai"
 
 extensions = ["myst_nb"]
 myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3  # GitHub's anchors, so that glossary.md#learning-rate leads to the same place there and here
 nb_execution_mode = "off"  # build.py has run them
 nb_ipywidgets_js: dict[str, Any] = {}  # from another machine by default
 nb_output_stderr = "remove"  # progress bars

@@ -171,7 +171,7 @@ BOTH = r"model has the adapters \['first', 'second'\], of which \['first', 'seco
             r"model has the adapters \['first', 'second'\], of which none are active.*model\.set_adapter\('first'\)",
         ),
         (_deleted, "of the class PeftModel, has no adapter"),
-        (_unloaded, "no layers of its adapter 'second' any more, because"),
+        (_unloaded, "no longer has layers of its adapter 'second', because"),
         (
             _of_one_name,
             r"an adapter named '0', and names of layers contain this too, such as .*model\.layers\.0\.self_attn\.q_proj",

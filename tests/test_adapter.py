@@ -86,7 +86,7 @@ def test_an_adapter_is_attached_to_a_bare_base_model_only() -> None:
     model = adapted("LoRA")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for base in (model, model.get_base_model()):
-        with pytest.raises(ValueError, match=r"base already carries an adapter, in .*q_proj. Load the base model anew"):
+        with pytest.raises(ValueError, match=r"base already carries an adapter, in .*q_proj. Load the base model again"):
             adapter.attach(base)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
@@ -165,13 +165,13 @@ def test_factors_multiply_to_the_update_that_peft_merges(settings: dict) -> None
 )
 def test_updates_that_are_more_than_a_product_of_two_factors_are_refused(settings: dict, message: str) -> None:
     model = wrap(vit(), peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], **settings))
-    with pytest.raises(ValueError, match=f"not s·BA and nothing else, of one rank: it is LORA with {message}"):
+    with pytest.raises(ValueError, match=f"must be s·BA alone, all of one rank, but this is LORA with {message}"):
         Adapter.from_model(model).factors()
 
 
 @pytest.mark.parametrize("method", ["HiRA", "LoHa", "LoKr", "OFT", "VeRA", "IA3"])
 def test_factors_of_another_method_are_refused(method: str) -> None:
-    with pytest.raises(ValueError, match=f"it is {method.upper()}"):
+    with pytest.raises(ValueError, match=f"this is {method.upper()}"):
         Adapter.from_model(adapted(method, vit())).factors()
 
 
@@ -182,5 +182,5 @@ def test_a_rank_that_is_not_that_of_the_configuration_is_refused() -> None:
     ):
         replace(adapter, config=adapter.config | {"r": 3}).factors()
     first = next(key for key in adapter.tensors if "lora_B" in key)
-    with pytest.raises(ValueError, match="nothing else"):
+    with pytest.raises(ValueError, match="must be s·BA alone"):
         replace(adapter, tensors={key: tensor for key, tensor in adapter.tensors.items() if key != first}).factors()

@@ -1,6 +1,6 @@
 """Blocks and towers that gates find, on tiny models of many architectures: the right answers stand in ``architectures``.
 
-The table of what was found, ``pages/blocks.md``, is written anew by the command in `WRITE`.
+The table of what was found, ``pages/blocks.md``, is written again by the command in `WRITE`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WRITE = "COTO_LAB_WRITE=1 .venv/bin/python -m pytest tests/test_architectures.py
 HEADING = f"""# Blocks of architectures
 
 This table says which blocks `coto_lab.attach_gates` finds in tiny random models of {len(ALL)} architectures, and which adapter
-layers lie on no block and are always open. A test compares it with what the gates find; to write it anew, run `{WRITE}`.
+layers lie on no block and are always open. A test compares it with what the gates find; to write it again, run `{WRITE}`.
 
 | architecture | class | blocks found | always open |
 |---|---|---|---|
@@ -170,4 +170,4 @@ def test_table() -> None:
     table = HEADING + "".join(f"{row(architecture)}\n" for architecture in ALL)
     if os.environ.get("COTO_LAB_WRITE") == "1":
         TABLE.write_text(table, encoding="utf-8")
-    assert TABLE.is_file() and TABLE.read_text(encoding="utf-8") == table, f"the table is old; write it anew: {WRITE}"
+    assert TABLE.is_file() and TABLE.read_text(encoding="utf-8") == table, f"the table is old; write it again: {WRITE}"

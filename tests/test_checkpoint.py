@@ -180,7 +180,9 @@ def test_nothing_but_a_state_is_replaced(
 ) -> None:
     spoil(checkpoint)
     before = None if checkpoint.is_dir() else checkpoint.read_bytes()
-    with pytest.raises(FileExistsError, match=rf"checkpoint='{checkpoint}' is no training state .*Choose another path"):
+    with pytest.raises(
+        FileExistsError, match=rf"checkpoint='{checkpoint}' is not a readable training state .*Choose another path"
+    ):
         Training(tiny_task, recipe).save(checkpoint)
     assert checkpoint.is_dir() if before is None else checkpoint.read_bytes() == before
 
@@ -214,7 +216,7 @@ def _first(tensors: dict, start: str) -> str:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t, m: m.update(format="else"), "is no training state of coto_lab .*'else'.* Give a file that Training.save"),
+        (lambda t, m: m.update(format="else"), "is not a training state of coto_lab .*'else'.* Give a file that Training.save"),
         (lambda t, m: m.pop("recipe"), r"is damaged: its metadata lack \['recipe'\]"),
         (lambda t, m: (m.pop("task"), m.pop("base")), r"is damaged: its metadata lack \['base', 'task'\]"),
         (lambda t, m: m.pop("gates"), "is damaged: its history is of other gates"),

@@ -121,8 +121,8 @@ def test_fusion_of_different_adapters_is_refused(settings: dict, message: str) -
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [
-        (lambda: lora(use_dora=True), "it is LORA with use_dora=True"),
-        (lambda: Adapter.from_model(adapted("HiRA", vit())), "it is HIRA"),
+        (lambda: lora(use_dora=True), "this is LORA with use_dora=True"),
+        (lambda: Adapter.from_model(adapted("HiRA", vit())), "this is HIRA"),
         (lambda: lora(rank_pattern={"q_proj": 3}), "rank_pattern={'q_proj': 3}"),
         (lambda: lora(alpha_pattern={"q_proj": 3}), "alpha_pattern={'q_proj': 3}"),
         pytest.param(

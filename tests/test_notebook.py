@@ -47,7 +47,7 @@ def said_in_a_kernel(**environment):
     cell = nbformat.v4.new_code_cell("from coto_lab.notebook import setup\nhere = setup()\nprint(here.live)")
     document = nbformat.v4.new_notebook(cells=[cell])
     NotebookClient(document, timeout=120, kernel_name="python3").execute(env=os.environ | environment)
-    return "".join(output.text for output in document.cells[0].outputs)  # printed in one piece or two
+    return "".join(output.get("text", "") for output in document.cells[0].outputs)  # printed in one piece or two
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_setup_seeds_what_a_reader_draws_by_hand(capsys):
 
 def test_in_a_kernel_without_a_server_nothing_is_live():
     said = said_in_a_kernel(COTO_LAB_FAST="")
-    assert " in a headless kernel, " in said and "static figures by plotly_mimetype, full scale" in said
+    assert " in a headless kernel, " in said and "static figures by plotly_mimetype+notebook, full scale" in said
     assert said.endswith("False\n")
 
 

@@ -4,69 +4,22 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_markdown_cell, new_notebook
+from tiny_site import build, write_repository
 
 ROOT = Path(__file__).parents[1]
-
-TEXT = r"""# A tiny notebook
-
-The scale is $s = \tfrac{\alpha}{r}$, and
-
-$$\mathbb{E}_\delta\big[\ell(f_\delta)\big] \;\ge\; \sum_{j=0}^{L} \underbrace{\binom{L}{j}\, p^j}_{\texttt{weights}}$$
-
-<details><summary>Hint</summary>
-
-Look at $W_i x$.
-</details>
-"""
-SETUP = "from coto_lab.notebook import setup\n\nhere = setup(threads=1)"
-FIGURE = "import plotly.graph_objects as go\n\ngo.Figure(go.Scatter(y=[1, 4, 9]))"
-WIDGET = "from coto_lab.widgets import Prediction\n\nPrediction('How much?')"
-VIEW = """from coto_lab.widgets._view import View
-
-view = View(go.Figure(go.Bar(y=[2, 3])), [], "coto-tiny")
-view.say("Two bars.")
-view"""
-PROGRESS = "from tqdm.auto import tqdm\n\nfor _ in tqdm(range(3), desc='a progress' + ' bar'):\n    pass"
-FOLDED = {"jupyter": {"source_hidden": True}}
-ALL_FOLDED = {"jupyter": {"source_hidden": True, "outputs_hidden": True}}
-
-
-def build(root: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "pages/build.py"), "--root", str(root), "--out", str(out)]
-    return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a repository has that becomes pages."""
     root = tmp_path_factory.mktemp("repository")
-    cells = [
-        new_markdown_cell(TEXT),
-        new_code_cell(SETUP),
-        *(new_code_cell(source, id=name) for name, source in [("figure", FIGURE), ("widget", WIDGET), ("view", VIEW)]),
-        new_code_cell(PROGRESS),
-        new_code_cell("print('folded ' + 'away')", metadata=FOLDED),
-        new_code_cell("print('all ' + 'of it')", metadata=ALL_FOLDED),
-    ]
-    for folder in ("notebooks", "pages", "data/evidence", "data/glyph-vit"):
-        (root / folder).mkdir(parents=True)
-    nbformat.write(new_notebook(cells=cells), root / "notebooks/00_tiny.ipynb")
-    texts = {
-        "README.md": "# A lab\n\n[tiny](notebooks/00_tiny.ipynb), [evidence](EVIDENCE.md), [licence](LICENSE)",
-        "EVIDENCE.md": "# Evidence\n\n![a picture](data/evidence/a.svg)",
-        "data/evidence/a.svg": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>',
-    }
-    others = ("CONTRIBUTING.md", "pages/blocks.md", "CITATION.cff", "LICENSE", "data/README.md", "data/glyph-vit/README.md")
-    for name, text in (texts | dict.fromkeys(others, "# Title")).items():
-        (root / name).write_text(text)
+    write_repository(root)
     return root
 
 
@@ -142,6 +95,11 @@ def test_solutions_are_folded(page: str) -> None:
     assert "folded away" not in solutions[0][1] and "folded away" in page
     assert "all of it" in solutions[1][1]
     assert "<summary>Hint</summary>" in page
+
+
+def test_a_link_to_the_glossary_leads_to_its_term(site: Path, page: str) -> None:
+    assert 'href="../pages/glossary.html#learning-rate"' in page
+    assert 'id="learning-rate"' in (site / "pages/glossary.html").read_text(encoding="utf-8")
 
 
 def test_index_links_to_all_and_can_be_searched(site: Path) -> None:

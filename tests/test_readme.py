@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 from tiny_models import llama
+
+from coto_lab.statistics import FAILS, HOLDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,7 +22,7 @@ TRAINER, SCRIPT = re.findall(r"^```python\n(.*?)^```$", README, flags=re.DOTALL 
 def shortened(code: str, **replacements: str) -> str:
     for long, short in replacements.items():
         pattern = rf"\b{long}=[^,)]+"
-        assert re.search(pattern, code), f"the README sets no {long} any more"
+        assert re.search(pattern, code), f"the README no longer sets {long}"
         code = re.sub(pattern, f"{long}={short}", code)
     return code
 
@@ -38,7 +42,9 @@ def test_trainer_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_script_example(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
 
-    exec(shortened(SCRIPT, steps="3", alphas="2"), names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # also those that the other tests let pass
+        exec(shortened(SCRIPT, steps="3", alphas="2"), names)
 
     printed = capsys.readouterr().out
     assert [run.recipe.seed for run in names["runs"]] == [0, 1]
@@ -48,8 +54,28 @@ def test_script_example(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_readme_counts_the_verdicts_of_the_evidence() -> None:
     claims = json.loads((ROOT / "data/evidence/evidence.json").read_text(encoding="utf-8"))["claims"]
-    counts = [sum(claim["verdict"] == verdict for claim in claims) for verdict in ("holds", "does not hold", "cannot be told")]
-    said = re.search(r"Of (\d+) claims (\d+) hold here, (\d+) do not, and (\d+) cannot be told", README)
-    assert said is not None and [int(number) for number in said.groups()] == [len(claims), *counts]
-    for picture in re.findall(r"!\[.+?\]\((.+?)\)", README):
-        assert (ROOT / picture).exists()
+    holds, fails = (sum(claim["verdict"] == verdict for claim in claims) for verdict in (HOLDS, FAILS))
+    said = re.search(r"Of (\d+) claims (\d+) hold here, (\d+) do not, and (\d+) are inconclusive", README)
+    assert said is not None
+    assert [int(number) for number in said.groups()] == [len(claims), holds, fails, len(claims) - holds - fails]
+
+
+def test_what_the_readme_links_to_and_shows_is_there() -> None:
+    targets = {target.split("#")[0] for target in re.findall(r"\]\(([^)]+)\)", README) if "://" not in target}
+    assert "pages/live.png" in targets and [target for target in targets if not (ROOT / target).exists()] == []
+    assert (ROOT / "pages/live.png").stat().st_size < 300e3
+
+
+def test_readme_lists_every_notebook() -> None:
+    listed = re.findall(r"^\| \[.+?\]\((notebooks/.+?)\)", README, flags=re.MULTILINE)
+    assert listed == sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("notebooks/*.ipynb"))
+
+
+def test_the_picture_is_made_by_cells_that_the_notebook_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "pages")
+    import picture
+
+    notebook = picture.until_trained(nbformat.read(ROOT / "notebooks/03_training_live.ipynb", as_version=4))
+    *_, last = notebook.cells
+    assert last.id == picture.TRAINS and "live.train()" in last.source
+    assert any("LiveTraining(" in cell.source for cell in notebook.cells)

@@ -58,7 +58,7 @@ def test_json_of_an_earlier_version_takes_the_defaults() -> None:
         ({"schedule": {"name": "Schedule"}}, "schedule 'Schedule'"),
         ({"schedule": None}, "schedule=None: must be an object"),
         ({"schedule": "Linear"}, "schedule='Linear': must be an object"),
-        (["r", 2], r"\['r', 2\] is no object"),
+        (["r", 2], r"\['r', 2\] is not an object"),
         ({"schedule": {"p": 0.5}}, "schedule None"),
         ({"schedule": {"name": "Constant", "ramp": 0.5}}, r"schedule 'Constant' has no \['ramp'\]"),
         ({"schedule": {"name": "Linear", "ramp": 2}}, "ramp=2: must be"),

@@ -84,7 +84,7 @@ def test_a_folder_without_a_run_is_refused(finished: dict[str, Run], tmp_path: P
     file = tmp_path / "proj" / name
     file.parent.mkdir(parents=True)
     file.write_text('{"name": "mine"}')
-    with pytest.raises(FileExistsError, match=rf"path='{tmp_path}/proj' exists and holds no run") as caught:
+    with pytest.raises(FileExistsError, match=rf"path='{tmp_path}/proj' exists and does not hold a run") as caught:
         finished["lora"].save(tmp_path / "proj", overwrite=overwrite)
     assert "overwrite" not in str(caught.value) and str(tmp_path / "proj" / "run") in str(caught.value)
     assert [found for found in tmp_path.rglob("*") if found.is_file()] == [file]
@@ -184,7 +184,7 @@ def test_a_foreign_folder_is_refused(finished: dict[str, Run], tmp_path: Path) -
     [
         ({"format": 2}, r"holds no run of format 1: found format 2.*another version"),
         ({"recipe": {"schedule": None}}, r"run\.json' holds a broken recipe: schedule=None: must be"),
-        ({"recipe": [1]}, r"run\.json' holds a broken recipe: .*\[1\] is no object"),
+        ({"recipe": [1]}, r"run\.json' holds a broken recipe: .*\[1\] is not an object"),
         ({"recipe": {"lr": "fast"}}, r"run\.json' holds a broken recipe: lr='fast': must be a number"),
         ({"recipe": {"temperature": 1}}, r"unknown fields \['temperature'\]"),
         ({"recipe": {"schedule": {"name": "Zigzag"}}}, r"schedule 'Zigzag'"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from coto_lab import _server
-from coto_lab._server import is_ours, server_python, versions_in
+from coto_lab._server import is_nbclassic, is_ours, server_python, versions_in
 from coto_lab.notebook import doctor
 
 OURS = Path(sys.executable)
@@ -108,3 +108,24 @@ def test_a_python_that_does_not_answer_says_nothing(tmp_path: Path) -> None:
 def test_a_server_that_is_gone_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JPY_PARENT_PID", "999999999")
     assert server_python() is None and doctor() == []
+
+
+@pytest.mark.parametrize(
+    ("program", "classic"),
+    [("jupyter-nbclassic", True), ("jupyter-lab", False), ("jupyter-notebook", False), ("nbclassics", False)],
+)
+def test_nbclassic_is_known_by_its_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, classic: bool
+) -> None:
+    (tmp_path / program).write_text("input()")
+    with started(str(OURS), str(tmp_path / program)) as number:
+        monkeypatch.setenv("JPY_PARENT_PID", number)
+        assert is_nbclassic() == classic
+
+
+@pytest.mark.parametrize("number", ["999999999", "no number", None])
+def test_without_a_server_it_is_no_nbclassic(monkeypatch: pytest.MonkeyPatch, number: str | None) -> None:
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    if number is not None:
+        monkeypatch.setenv("JPY_PARENT_PID", number)
+    assert not is_nbclassic()

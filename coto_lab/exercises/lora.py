@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from coto_lab.coto import draw_mask
 from coto_lab.exercises._exercise import exercise
+from coto_lab.gates import Gates, gates_of
 from coto_lab.lora import LoRALinear
+from coto_lab.recipe import Recipe
+from coto_lab.schedules import Constant, Linear
 
 LayerMaker = Callable[[nn.Linear, int, float], Any]  # Any: mypy takes the attributes of an nn.Module for tensors or modules
 
@@ -83,6 +88,64 @@ def check_gate(make: LayerMaker) -> list[str]:
     return complaints
 
 
+@exercise("One plain layer, with the outputs of both parts.")
+def check_merge(my_merge: Callable[[LoRALinear], Any]) -> list[str]:
+    """What is wrong with a function that adds the update of a LoRA layer into its weight.
+
+    Args:
+        my_merge: called as ``my_merge(layer)``; returns a new ``nn.Linear`` and leaves the layer as it is.
+    """
+    base, _ = _base_and_input()
+    layer = LoRALinear(copy.deepcopy(base), _R, _ALPHA, generator=torch.Generator().manual_seed(0))
+    _move_off_the_start(layer)
+    right = layer.merge().weight
+    merged = my_merge(layer)
+    complaints = []
+    if not all(torch.equal(p, q) for p, q in zip(layer.base_layer.parameters(), base.parameters(), strict=True)):
+        complaints.append("layer.base_layer was changed: copy into a new nn.Linear")
+    if type(merged) is not nn.Linear:
+        return [*complaints, f"my_merge returns a {type(merged).__name__}; it should return a plain nn.Linear"]
+    if merged.bias is None or not torch.equal(merged.bias, base.bias):
+        complaints.append("its bias is not that of the base layer: copy it")
+    weight, product = base.weight, layer.lora_B @ layer.lora_A
+    likely = {
+        "its weight is W alone: add s B A": weight,
+        "its weight is s B A alone: add W": layer.scaling * product,
+        "the scale s = alpha / r is missing (layer.scaling)": weight + product,
+        "the update is subtracted: add it": weight - layer.scaling * product,
+    }
+    if not torch.allclose(merged.weight, right, rtol=1e-4, atol=1e-5):
+        found = (said for said, wrong in likely.items() if torch.allclose(merged.weight, wrong, rtol=1e-4, atol=1e-5))
+        complaints.append(next(found, f"its weight differs from W + s B A by up to {(merged.weight - right).abs().max():.3g}"))
+    return complaints
+
+
+@exercise("These lines make it CoTo.")
+def check_coto_gates(my_gates: Callable[[Gates, Recipe, int], None], model: nn.Module) -> list[str]:
+    """What is wrong with a function that sets the gates of a training step as CoTo does.
+
+    Args:
+        my_gates: called as ``my_gates(gates, recipe, t)``.
+        model: carries the gates; they are all open afterwards, and the model is in the mode in which it was.
+    """
+    gates, training = gates_of(model), model.training
+    try:
+        for schedule in (Linear(), Linear(ramp=0.5), Constant(0.5), Constant(1.0)):
+            for seed, t in itertools.product((3, 4), (0, 7, 20, 39)):
+                gates.open()
+                recipe = Recipe(schedule=schedule, steps=40, seed=seed)
+                my_gates(gates, recipe, t)
+                model.train()
+                in_training = gates.mask
+                model.eval()
+                if wrong := _check_gates(in_training, gates.mask, recipe, t):
+                    return [wrong]
+        return []
+    finally:
+        gates.open()
+        model.train(training)
+
+
 def _base_and_input() -> tuple[nn.Linear, Tensor]:
     generator = torch.Generator().manual_seed(0)
     base = nn.utils.skip_init(nn.Linear, _IN, _OUT)
@@ -109,6 +172,32 @@ def _move_off_the_start(layer: Any) -> None:
     with torch.no_grad():  # at B = 0 one could not tell what forward does with the factors
         for factor in (layer.lora_A, layer.lora_B):
             factor.copy_(torch.randn(factor.shape, generator=generator) / 4)
+
+
+def _check_gates(in_training: Tensor, in_evaluation: Tensor, recipe: Recipe, t: int) -> str:
+    """One sentence on how the gates set for step t differ from CoTo's; empty if they do not."""
+    n, schedule = len(in_training), recipe.schedule
+    p = schedule(t / recipe.steps)
+    if not in_evaluation.all():
+        return "some gates stay shut in evaluation: set them with gates.train_with(mask)"
+    if torch.equal(in_training, right := draw_mask(n, p, recipe.seed, t)):
+        return ""
+    likely = {
+        "the mask is upside down: True is open": ~right,
+        "every step draws with p of the first step: p is recipe.schedule(t / recipe.steps)": draw_mask(
+            n, schedule(0), recipe.seed, t
+        ),
+        "every step draws the same gates: give draw_mask the step t": draw_mask(n, p, recipe.seed, 0),
+        "every seed draws the same gates: give draw_mask recipe.seed": draw_mask(n, p, 0, t),
+        "all gates are open: are they set with gates.train_with(mask)?": torch.ones(n, dtype=torch.bool),
+    }
+    where = f"at step {t} of {recipe.steps} with {schedule}, seed {recipe.seed}"
+    said = next((said for said, wrong in likely.items() if torch.equal(in_training, wrong)), "")
+    return f"{where}: {said or f'open are {_listed(in_training)}, and CoTo draws {_listed(right)}'}"
+
+
+def _listed(mask: Tensor) -> str:
+    return "".join("█" if is_open else "·" for is_open in mask)
 
 
 def _check_output(y: Any, x: Tensor, base: nn.Linear, layer: Any) -> str:

@@ -7,13 +7,23 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from torch import Tensor
 
-from coto_lab.figures._style import style
+from coto_lab.figures._style import stroke, style
+
+SPREAD_FROM = 3  # values: of fewer, a standard deviation says nothing, and each value is drawn
 
 
 def add_bands(
-    figure: go.Figure, name: str, x: Sequence[float], values: Tensor, position: int, hover: str, row: int = 1, column: int = 1
+    figure: go.Figure,
+    name: str,
+    x: Sequence[float],
+    values: Tensor,
+    position: int,
+    hover: str,
+    row: int = 1,
+    column: int = 1,
+    label: str = "",
 ) -> None:
-    """Add a band of ±1 sample standard deviation, and over it the line of the means; one value makes a line only.
+    """Add a band of ±1 sample standard deviation and over it the line of the means; of two values a dot each, and no band.
 
     Args:
         figure: made by ``make_subplots``.
@@ -21,36 +31,54 @@ def add_bands(
         x: where the values lie, K of them.
         values: ``[S, K]``.
         position: of the method, for its style.
-        hover: what is shown of a point, with ``%{x}``, ``%{y}`` and the deviation, ``%{customdata}``.
+        hover: what is shown of a point, with ``%{x}`` and ``%{y}``; the deviation follows.
         row, column: the panel; the first column has the legend.
+        label: of the method in the legend, if not its name.
     """
-    look = style(name, position)
     mean = values.mean(0)
-    spread = values.std(0) if len(values) > 1 else mean * 0
-    if len(values) > 1:
-        band = go.Scatter(
-            name=f"{name}, ±1 standard deviation",
-            legendgroup=name,
-            showlegend=False,
-            x=[*x, *reversed(x)],
-            y=(mean + spread).tolist() + (mean - spread).flip(0).tolist(),
-            fill="toself",
-            fillcolor=look["color"],
-            opacity=0.18,
-            mode="none",
-            hoverinfo="skip",
-        )
-        figure.add_trace(band, row=row, col=column)
+    shared = {"legendgroup": name, "showlegend": False}
     line = go.Scatter(
-        name=name,
-        legendgroup=name,
-        showlegend=column == 1,
+        name=label or name,
         x=list(x),
         y=mean.tolist(),
         mode="lines+markers",
-        line={"color": look["color"], "dash": look["dash"], "width": 2.5},
-        marker={"symbol": look["symbol"], "size": 8},
-        customdata=spread.tolist(),
         hovertemplate=hover,
+        **shared | {"showlegend": column == 1},
+        **stroke(name, position),
     )
+    color = style(name, position)["color"]
+    if len(values) >= SPREAD_FROM:
+        spread = values.std(0)
+        line.update(customdata=spread.tolist(), hovertemplate=f"{hover} (±1 standard deviation: %{{customdata:.2g}})")
+        band = go.Scatter(
+            name=f"{name}, ±1 standard deviation",
+            x=[*x, *reversed(x)],
+            y=(mean + spread).tolist() + (mean - spread).flip(0).tolist(),
+            fill="toself",
+            fillcolor=color,
+            opacity=0.18,
+            mode="none",
+            hoverinfo="skip",
+            **shared,
+        )
+        figure.add_trace(band, row=row, col=column)
+    elif len(values) > 1:
+        figure.add_trace(single_values(name, position, x, values, hover, **shared), row=row, col=column)
     figure.add_trace(line, row=row, col=column)
+
+
+def single_values(
+    name: str, position: int, x: Sequence[float | str], values: Tensor, hover: str, **options: object
+) -> go.Scatter:
+    """A dot for each of the values ``[S, K]`` at K places."""
+    look = style(name, position)
+    return go.Scatter(
+        name=f"{name}, single values",
+        x=[*x] * len(values),
+        y=values.flatten().tolist(),
+        mode="markers",
+        marker={"color": "white", "symbol": look["symbol"], "size": 7, "line": {"color": look["color"], "width": 1.5}},
+        hovertemplate=hover,
+        zorder=3,
+        **options,
+    )

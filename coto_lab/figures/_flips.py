@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from torch import Tensor
 
-from coto_lab.figures._tiles import WRONG, tile_strip
+from coto_lab.figures._theme import INK
+from coto_lab.figures._tiles import TILES, WRONG, tile_strip
 from coto_lab.probes.flips import Flips
 
 _SHAPE = (2, 10)  # rows and columns of the strip
@@ -29,16 +30,16 @@ def add_flips(figure: go.Figure, row: int, flips: Flips | None, images: Tensor, 
     shown = list(zip(*(column[:SHOWN].tolist() for column in columns), strict=True))
     sheet, middles, words = tile_strip(images[[index for index, *_ in shown]], _SHAPE)
     text = [f"{classes[true]}: {classes[before]}→{classes[now]}" for _, true, before, now in shown]
-    colors = ["black" if now == true else WRONG for _, true, _, now in shown]
+    colors = [INK if now == true else WRONG for _, true, _, now in shown]
     places = [divmod(i, _SHAPE[1]) for i in range(len(shown))]
-    grey = go.Heatmap(name="flips", z=sheet.numpy(), zmin=-1, zmax=1, colorscale="Greys", showscale=False, hoverinfo="skip")
+    grey = go.Heatmap(name="flips", z=sheet.numpy(), **TILES)
     below = go.Scatter(
         name="what was read",
         x=[middles[column] for _, column in places],
         y=[words[line] for line, _ in places],
         mode="text",
         text=text,
-        textfont={"size": 13, "color": colors},
+        textfont={"color": colors},
         hoverinfo="skip",
         showlegend=False,
     )

@@ -6,6 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from coto_lab.figures._style import size_titles
+
 
 def redrawn(figure: Any, fresh: go.Figure) -> Any:
     """``figure`` with the traces, annotations, shapes, colours and ranges of y of ``fresh``, in place.
@@ -16,6 +18,7 @@ def redrawn(figure: Any, fresh: go.Figure) -> Any:
         figure: made by the function that made ``fresh``, with the same traces; a ``FigureWidget`` redraws once.
         fresh: what it should look like.
     """
+    size_titles(fresh)
     with figure.batch_update():
         for old, new in zip(figure.data, fresh.data, strict=True):
             gone = dict.fromkeys(key for key in old.to_plotly_json().keys() - new.to_plotly_json().keys() if key != "uid")

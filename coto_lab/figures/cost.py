@@ -9,6 +9,7 @@ import torch
 from plotly.subplots import make_subplots
 
 from coto_lab.figures._style import dress, guess_marker, style
+from coto_lab.figures._theme import INK
 from coto_lab.history import History
 from coto_lab.probes.cost import Cost, steady_saving
 
@@ -28,7 +29,7 @@ def cost_figure(cost: Cost, coto: History, lora: History) -> go.Figure:
         ValueError: histories of different lengths, or of another number of blocks than ``cost``; ``lora`` dropped blocks.
     """
     measured = steady_saving(coto, lora)
-    titles = [f"predicted from the masks: CoTo saves {cost.saving(coto.mask):.1%}", f"measured: CoTo saves {measured:.1%}"]
+    titles = [f"predicted: CoTo saves {cost.saving(coto.mask):z.1%}", f"measured: CoTo saves {measured:z.1%}"]
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.05)
     steps = torch.arange(len(coto)).numpy()
     shares = (cost.step(coto.mask) / cost.step(lora.mask), coto.seconds / lora.seconds)
@@ -81,7 +82,11 @@ def step_cost_figure(cost: Cost, guesses: Mapping[str, float] | None = None) -> 
             name=name,
             x=names,
             y=(1000 * part).tolist(),
-            marker={"color": color, "pattern": {"shape": pattern, "fgcolor": "white", "size": 6}},
+            marker={
+                "color": color,
+                "pattern": {"shape": pattern, "fgcolor": "white", "size": 6},
+                "line": {"color": INK, "width": 1},
+            },
             hovertemplate="%{x}: %{y:.1f} ms<extra>%{fullData.name}</extra>",
         )
         figure.add_trace(bar)
@@ -92,7 +97,7 @@ def step_cost_figure(cost: Cost, guesses: Mapping[str, float] | None = None) -> 
     )
     whole = 1000 * cost.parts(torch.ones(1, cost.n_blocks, dtype=torch.bool)).sum().item()
     for name, percent in (guesses or {}).items():
-        figure.add_trace(guess_marker(name, name, percent / 100 * whole, {"color": "black"}))
+        figure.add_trace(guess_marker(name, name, percent / 100 * whole))
     figure.update_xaxes(title="blocks whose gates are open, 0 is the lowest", type="category")
     figure.update_yaxes(title="ms per step", rangemode="tozero")
     return dress(figure, height=400).update_layout(barmode="stack")

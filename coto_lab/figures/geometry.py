@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from coto_lab.figures._style import dress, style
+from coto_lab.figures._theme import GRID
 from coto_lab.probes.geometry import Geometry
 
 _ANNOTATED = 12  # up to so many adapters the numbers are written into the cells
@@ -44,7 +45,7 @@ def cosine_figure(geometry: Geometry) -> go.Figure:
     height = 260 + 40 * min(n, 14)
     title = f"cosine similarity of the {_VECTORS[geometry.space]}"
     return dress(figure, height).update_layout(
-        title={"text": title, "x": 0.5}, margin={"t": 50, "l": 110, "b": 110}, plot_bgcolor="#CCCCCC"
+        title={"text": title, "x": 0.5}, margin={"t": 50, "l": 110, "b": 110}, plot_bgcolor=GRID
     )
 
 

@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from coto_lab.figures._style import dress
+from coto_lab.figures._tiles import TILES
 
 
 def image_figure(images: Tensor, titles: Sequence[str], columns: int = 10) -> go.Figure:
@@ -22,7 +23,7 @@ def image_figure(images: Tensor, titles: Sequence[str], columns: int = 10) -> go
     rows = -(-len(images) // columns)
     figure = make_subplots(rows=rows, cols=columns, subplot_titles=list(titles), horizontal_spacing=0.01)
     for i, image in enumerate(images[:, 0]):
-        grey = go.Heatmap(z=image.numpy(), zmin=-1, zmax=1, colorscale="Greys", showscale=False, hoverinfo="skip")
+        grey = go.Heatmap(z=image.numpy(), **TILES)
         figure.add_trace(grey, row=i // columns + 1, col=i % columns + 1)
     figure.update_xaxes(visible=False, constrain="domain")
     figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x", constrain="domain")

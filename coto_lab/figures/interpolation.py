@@ -13,7 +13,7 @@ from torch import Tensor
 
 from coto_lab.figures._flips import FLIPS_TITLE, add_flips
 from coto_lab.figures._redraw import redrawn
-from coto_lab.figures._style import GUESS_COLOR, dress, guess_marker, style
+from coto_lab.figures._style import GUESS_COLOR, dress, guess_marker, stroke, style
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.interpolation import Curve
 
@@ -31,7 +31,7 @@ def interpolation_figure(curves: Mapping[str, Curve], guesses: Mapping[str, floa
     for position, (name, curve) in enumerate(curves.items()):
         _add_curve(figure, name, position, curve)
         if guesses and name in guesses:
-            figure.add_trace(guess_marker(name, 0.5, guesses[name], style(name, position)), row=1, col=1)
+            figure.add_trace(guess_marker(name, 0.5, guesses[name], style(name, position)["color"]), row=1, col=1)
     _name_axes(figure)
     figure.update_yaxes(rangemode="tozero", row=1, col=2)
     return dress(figure, height=400)
@@ -83,12 +83,12 @@ def line_explorer_figure(
     fresh.update_yaxes(range=[0, max(highs, default=1)], row=1, col=2)
     if figure is not None:
         return redrawn(figure, fresh)
-    return dress(fresh, height=640).update_layout(margin={"b": 20})
+    return dress(fresh, height=560).update_layout(margin={"b": 5})
 
 
 def _add_curve(figure: go.Figure, name: str, position: int, curve: Curve | None, at: int | None = None) -> None:
     """Accuracy and loss of one method in row 1; with ``at``, lines with a mark at that alpha."""
-    look = style(name, position)
+    look = stroke(name, position)
     nothing = torch.empty(0)
     alphas, accuracy, loss = (nothing,) * 3 if curve is None else (curve.alphas, curve.accuracy * 100, curve.loss)
     for column, y in enumerate((accuracy.numpy(), loss.numpy()), start=1):
@@ -99,8 +99,7 @@ def _add_curve(figure: go.Figure, name: str, position: int, curve: Curve | None,
             x=alphas.numpy(),
             y=y,
             mode="lines+markers" if at is None else "lines",
-            line={"color": look["color"], "dash": look["dash"], "width": 2},
-            marker={"symbol": look["symbol"], "size": 7},
+            **look,
         )
         figure.add_trace(whole, row=1, col=column)
         if at is not None:
@@ -111,7 +110,8 @@ def _add_curve(figure: go.Figure, name: str, position: int, curve: Curve | None,
                 x=alphas[at : at + 1].numpy(),
                 y=y[at : at + 1],
                 mode="markers",
-                marker={"symbol": look["symbol"], "size": 14, "color": look["color"], "line": {"color": "white", "width": 2}},
+                marker=look["marker"] | {"size": 14, "line": {"color": "white", "width": 2}},
+                zorder=3,
             )
             figure.add_trace(here, row=1, col=column)
 

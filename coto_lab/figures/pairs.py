@@ -29,8 +29,8 @@ def pairs_figure(curves: Mapping[str, Sequence[Curve]]) -> go.Figure:
         alphas = pairs[0].alphas.tolist()
         accuracy = torch.stack([curve.accuracy for curve in pairs]) * 100
         loss = torch.stack([curve.loss for curve in pairs])
-        add_bands(figure, name, alphas, accuracy, position, "α = %{x:.2f}: %{y:.1f} ± %{customdata:.1f}%")
-        add_bands(figure, name, alphas, loss, position, "α = %{x:.2f}: %{y:.3f} ± %{customdata:.3f} nats", column=2)
+        add_bands(figure, name, alphas, accuracy, position, "α = %{x:.2f}: %{y:.1f}%")
+        add_bands(figure, name, alphas, loss, position, "α = %{x:.2f}: %{y:.3f} nats", column=2)
     figure.update_xaxes(title="α: share of the second run", range=[-0.03, 1.03])
     figure.update_yaxes(title="accuracy, %<br>(mean; band: ±1 standard deviation)", row=1, col=1)
     figure.update_yaxes(title="cross-entropy, nats", rangemode="tozero", row=1, col=2)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from coto_lab.figures._style import dress, guess_marker, style
+from coto_lab.figures._theme import INK, LABEL
 from coto_lab.probes.pruning import PruningTable
 
 
@@ -28,19 +29,20 @@ def pruning_figure(
             name=name,
             x=[pattern for pattern, _ in shown],
             y=[accuracy for _, accuracy in shown],
+            offsetgroup=name,
             marker={"color": look["color"], "pattern": {"shape": look["pattern"], "fgcolor": "white", "size": 6}},
             hovertemplate="%{x}: %{y:.1f}%<extra></extra>",
         )
         figure.add_trace(bar)
-        if "none" in table.patterns and position == len(tables) - 1:  # the last trace is drawn over the bars
-            base = [table.accuracy[table.patterns.index("none")].item() * 100] * len(shown)
-            line = {"dash": "dot", "color": "black", "width": 2}
-            x = [pattern for pattern, _ in shown]
-            figure.add_trace(go.Scatter(name="base model, no adapter", x=x, y=base, mode="lines", line=line))
-    for position, name in enumerate(tables):
         if guesses and name in guesses:
-            figure.add_trace(guess_marker(name, guessed, guesses[name], style(name, position)))
+            figure.add_trace(guess_marker(name, guessed, guesses[name]).update(offsetgroup=name))  # on the method's bar
+    if "none" in table.patterns:
+        base = table.accuracy[table.patterns.index("none")].item() * 100
+        line = {"dash": "dot", "color": INK, "width": 2}
+        words = {f"annotation_{key}": value for key, value in LABEL.items()}
+        name = "base model, no adapter"  # beside the line: an entry of the legend would need a trace as wide as the figure
+        figure.add_hline(y=base, line=line, name=name, annotation_text=name, annotation_position="top left", **words)
     figure.update_xaxes(title="which adapters are kept")
     figure.update_yaxes(title="test accuracy, %", range=[0, 100])
-    figure.update_layout(barmode="group")
+    figure.update_layout(barmode="group", scattermode="group")
     return dress(figure, height=400)

@@ -12,7 +12,8 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from coto_lab.coto import CoTo, expected_open, probabilities, tilted
-from coto_lab.figures._style import GUESS_COLOR, dress, smooth, style
+from coto_lab.figures._style import GUESS_COLOR, dress, smooth, stroke, style
+from coto_lab.figures._theme import CLOSED, INK
 from coto_lab.probes.cost import spared
 from coto_lab.schedules import Schedule
 
@@ -26,9 +27,8 @@ def ramp_figure(schedules: Mapping[str, Schedule]) -> go.Figure:
     progress = np.linspace(0, 1, 201)
     figure = go.Figure()
     for position, (name, schedule) in enumerate(schedules.items()):
-        look = style(name, position)
-        line = {"color": look["color"], "dash": look["dash"], "width": 3}
-        figure.add_trace(go.Scatter(name=name, x=progress, y=[schedule(x) for x in progress.tolist()], mode="lines", line=line))
+        y = [schedule(x) for x in progress.tolist()]
+        figure.add_trace(go.Scatter(name=name, x=progress, y=y, mode="lines", **stroke(name, position)))
     figure.update_xaxes(title="progress: share of the training that is over", range=[0, 1])
     figure.update_yaxes(title="activation probability p", range=[0, 1.05])
     return dress(figure, height=360)
@@ -69,7 +69,7 @@ def plan_figure(schedule: Schedule, masks: Tensor, time_saved: float | None = No
         _fill_training(figure, p, expected, masks, blocks)
         traces[TRAINED].update(x=masks.float().mean(0).numpy(), y=blocks)
         traces[AVERAGE].update(x=[expected.mean() / n] * 2, y=[blocks[0], blocks[-1]])
-        traces[SPARED].update(x=list(saved.values()), y=list(saved), text=[f"{share:.0%}" for share in saved.values()])
+        traces[SPARED].update(x=list(saved.values()), y=list(saved), text=[f"{share:z.0%}" for share in saved.values()])
     return figure
 
 
@@ -86,9 +86,8 @@ def _empty_plan_figure() -> go.Figure:
     figure.add_trace(
         go.Bar(name=TRAINED, hovertemplate="block %{y}: %{x:.1%} of the steps<extra></extra>", **bar), row=2, col=2
     )
-    line = {"color": "black", "dash": "dot", "width": 2}
+    line = {"color": INK, "dash": "dot", "width": 2}
     figure.add_trace(go.Scatter(name=AVERAGE, mode="lines", line=line, showlegend=False), row=2, col=2)
-    figure.update_annotations(font_size=13)  # the titles of the two
     figure.update_xaxes(range=[0, 1.2], tickvals=[0, 0.5, 1], tickformat=".0%", col=2)
     figure.update_xaxes(title="share of the steps", row=2, col=2)
     figure.update_yaxes(autorange="reversed", row=1, col=2)
@@ -100,13 +99,13 @@ def _add_training(figure: go.Figure) -> None:
     """The first column, empty: curves above, gates below, over the optimiser steps."""
     looks = {
         DRAWN: {"color": "#BBBBBB", "width": 1.5},
-        EXPECTED: {"color": "black", "width": 2, "dash": "dot"},
-        P: {"color": _COLOR, "width": 3},
+        EXPECTED: {"color": INK, "width": 2, "dash": "dot"},
+        P: {"color": _COLOR, "width": 4},
     }
     for name, line in looks.items():
         figure.add_trace(go.Scatter(name=name, mode="lines", line=line), row=1, col=1, secondary_y=name != P)
     raster = go.Heatmap(
-        name=GATES, zmin=0, zmax=1, colorscale=[[0, "#F2F2F2"], [1, _COLOR]], showscale=False,
+        name=GATES, zmin=0, zmax=1, colorscale=[[0, CLOSED], [1, _COLOR]], showscale=False,
         hovertemplate="step %{x}, block %{y}: %{z}<extra>1 = open</extra>",
     )  # fmt: skip
     figure.add_trace(raster, row=2, col=1)

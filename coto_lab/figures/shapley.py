@@ -9,7 +9,9 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from coto_lab.figures._bands import SPREAD_FROM, single_values
 from coto_lab.figures._style import dress, style
+from coto_lab.figures._theme import INK
 from coto_lab.probes.shapley import ShapleyValues
 
 _KINDS = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "o_proj": "output"}
@@ -23,8 +25,8 @@ _UNITS = {
 def shapley_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyValues]]) -> go.Figure:
     """Shapley values of every block, one bar per method side by side.
 
-    Error bars are the standard deviation over the seeds where there are several, else the standard error of the estimate
-    where there is one; the title of the axis says which.
+    Error bars are the standard deviation over the seeds where there are three or more, and the standard error of the estimate
+    of a single seed where there is one; the title of the axis says which. Of two seeds, each value has a dot.
 
     Args:
         records: method name -> record, or the records of several seeds; all in the same game.
@@ -42,20 +44,25 @@ def shapley_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyValues]
         look = style(name, position)
         mean, error, meaning = _mean_and_error(seeds)
         meanings.append(meaning)
-        sizes = None if error is None else {"array": (error * factor).numpy(), "thickness": 1.5, "width": 4}
+        sizes = None if error is None else {"array": (error * factor).numpy(), "thickness": 1.5, "width": 4, "color": INK}
         bar = go.Bar(
             name=name if len(seeds) == 1 else f"{name}, {len(seeds)} seeds",
             x=labels,
             y=(mean * factor).numpy(),
             error_y=sizes,
+            offsetgroup=name,
             marker={"color": look["color"], "pattern": {"shape": look["pattern"], "fgcolor": "white", "size": 6}},
             hovertemplate=f"%{{x}}: %{{y:.{digits}f}} {unit}",
         )
         figure.add_trace(bar)
+        if 1 < len(seeds) < SPREAD_FROM:
+            values = torch.stack([record.values for record in seeds]) * factor
+            hover = f"%{{x}}: %{{y:.{digits}f}} {unit}"
+            figure.add_trace(single_values(name, position, labels, values, hover, offsetgroup=name, showlegend=False))
     bars = [f"error bars: {meaning}" for meaning in dict.fromkeys(meanings) if meaning]
     figure.update_xaxes(title="block, from the input up" if owners is None else "module", type="category")
-    figure.update_yaxes(title="<br>".join([f"Shapley value of {title}", *bars]), zerolinecolor="black")
-    return dress(figure, height=400).update_layout(barmode="group", margin={"l": 90})
+    figure.update_yaxes(title="<br>".join([f"Shapley value of {title}", *bars]), zerolinecolor=INK)
+    return dress(figure, height=400).update_layout(barmode="group", scattermode="group", scattergap=0.2)
 
 
 def shapley_map_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyValues]]) -> go.Figure:
@@ -122,8 +129,10 @@ def _same_game(several: Mapping[str, Sequence[ShapleyValues]]) -> tuple[tuple[st
 def _mean_and_error(seeds: Sequence[ShapleyValues]) -> tuple[Tensor, Tensor | None, str]:
     """Mean over the seeds ``[n]``, what the error bars show ``[n]``, and what that is called."""
     values = torch.stack([record.values for record in seeds])
+    if len(seeds) >= SPREAD_FROM:
+        return values.mean(0), values.std(0), "standard deviation over seeds"
     if len(seeds) > 1:
-        return values.mean(0), values.std(0), "sd over seeds"
+        return values.mean(0), None, ""
     error = seeds[0].standard_error
     return values[0], error, "" if error is None else "standard error"
 

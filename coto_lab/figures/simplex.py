@@ -13,6 +13,7 @@ from torch import Tensor
 from coto_lab.figures._flips import FLIPS_TITLE, add_flips
 from coto_lab.figures._redraw import redrawn
 from coto_lab.figures._style import dress
+from coto_lab.figures._theme import INK, LABEL, magnification
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.simplex import Simplex
 
@@ -23,19 +24,20 @@ _PIXELS = 101  # on a side of the rectangle around it
 def simplex_figure(simplexes: Mapping[str, Simplex]) -> go.Figure:
     """Test accuracy of all mixtures of three runs: one triangle per method, the runs at its corners, one colour scale.
 
-    The dots are what was scored, and the colour between them is interpolated linearly. The corners and the 1:1:1 mixture
-    in the centre, where it was scored, have their accuracy written on.
+    The dots are what was scored, and the colour between them is interpolated linearly. Accuracies are written on the corners,
+    on the 1:1:1 mixture in the centre, where it was scored, and on the highest ▲ and the lowest ▼ mixture of each triangle.
 
     Args:
         simplexes: method name -> record.
     """
-    titles = [f"{name}<br>accuracy barrier {record.accuracy_barrier * 100:.1f} points" for name, record in simplexes.items()]
+    titles = [f"{name}<br>accuracy barrier {record.accuracy_barrier * 100:z.1f} points" for name, record in simplexes.items()]
     rows = -(-len(titles) // 3)
     columns = -(-len(titles) // rows)
     figure = make_subplots(rows=rows, cols=columns, subplot_titles=titles, horizontal_spacing=0.02, vertical_spacing=0.2 / rows)
     for i, record in enumerate(simplexes.values()):
         _add_triangle(figure, record, i // columns + 1, i % columns + 1)
     height = 60 + rows * (490 - 60 * columns)  # more panels in a row are smaller
+    _set_axes(figure)
     return _dress(figure, height)
 
 
@@ -64,7 +66,7 @@ def simplex_explorer_figure(
         rows=2,
         cols=n,
         specs=[[{}] * n, [{"colspan": n}, *[None] * (n - 1)]],
-        row_heights=[0.6, 0.4],
+        row_heights=[0.62, 0.38],
         subplot_titles=[*(_here(name, record, at) for name, record in simplexes.items()), FLIPS_TITLE],
         horizontal_spacing=0.02,
         vertical_spacing=0.12,
@@ -72,22 +74,22 @@ def simplex_explorer_figure(
     for column, record in enumerate(simplexes.values(), start=1):
         _add_triangle(fresh, record, 1, column)
         fresh.add_trace(_mark(record, at), row=1, col=column)
-    _dress(fresh, 720)
+    _set_axes(fresh)
     add_flips(fresh, 2, flips, images, classes)
     known = [record.accuracy * 100 for record in simplexes.values() if record is not None]
     lows, highs = [accuracy.min().item() for accuracy in known], [accuracy.max().item() for accuracy in known]
     if figure is not None and figure.layout.coloraxis.cmin is not None:
         lows.append(figure.layout.coloraxis.cmin)
         highs.append(figure.layout.coloraxis.cmax)
-    fresh.update_coloraxes(cmin=min(lows, default=None), cmax=max(highs, default=None), colorbar={"len": 0.6, "y": 0.7})
-    return fresh if figure is None else redrawn(figure, fresh)
+    fresh.update_coloraxes(cmin=min(lows, default=None), cmax=max(highs, default=None), colorbar={"len": 0.65, "y": 0.68})
+    return _dress(fresh, 570) if figure is None else redrawn(figure, fresh)
 
 
 def _here(name: str, record: Simplex | None, at: int) -> str:
     if record is None:
         return name
     accuracy, loss = record.accuracy[at].item(), record.loss[at].item()
-    return f"{name}, accuracy barrier {record.accuracy_barrier * 100:.1f} points<br>here: {accuracy:.1%}, loss {loss:.2f}"
+    return f"{name}, accuracy barrier {record.accuracy_barrier * 100:z.1f} points<br>here: {accuracy:.1%}, loss {loss:.2f}"
 
 
 def _mark(record: Simplex | None, at: int) -> go.Scatter:
@@ -116,21 +118,28 @@ def _add_triangle(figure: go.Figure, record: Simplex | None, row: int, column: i
         showlegend=False,
     )
     figure.add_traces([_surface(places, accuracy), _outline(), dots, _labels(record)], rows=row, cols=column)
-    if record.centre is not None:
-        x, y = places[record.centre]
-        text = f"{accuracy[record.centre]:.1f}%"
-        figure.add_annotation(
-            x=x, y=y, yshift=16, text=text, showarrow=False, bgcolor="rgba(255, 255, 255, 0.85)", row=row, col=column
-        )
+    for place, sign in _named(record).items():
+        x, y = places[place]
+        words = {"text": f"{sign}{accuracy[place]:.1f}%", "showarrow": False, "yshift": 18, "borderpad": 1}
+        figure.add_annotation(x=x, y=y, **words, **LABEL, row=row, col=column)
 
 
-def _dress(figure: go.Figure, height: int) -> go.Figure:
+def _named(record: Simplex) -> dict[int, str]:
+    """Mixtures whose accuracy is written on the surface, and the sign before it."""
+    named = {} if record.centre is None else {record.centre: ""}
+    return named | {int(record.accuracy.argmin()): "▼ ", int(record.accuracy.argmax()): "▲ "}
+
+
+def _set_axes(figure: go.Figure) -> None:
     figure.update_xaxes(visible=False, range=[-0.15, 1.15], constrain="domain")
     figure.update_yaxes(visible=False, range=[-0.22, 1.12], constrain="domain")
     for y, x in zip(figure.select_yaxes(), figure.select_xaxes(), strict=True):
         y.update(scaleanchor=x.plotly_name.replace("axis", ""))
     figure.update_coloraxes(colorscale="Cividis", colorbar={"title": "test<br>accuracy, %"})
-    return dress(figure, height).update_layout(margin={"l": 20, "r": 20, "t": 60, "b": 10})
+
+
+def _dress(figure: go.Figure, height: int) -> go.Figure:
+    return dress(figure, height).update_layout(margin={"l": 20, "r": 20, "t": round(46 * magnification()), "b": 10})
 
 
 def _surface(places: np.ndarray, values: np.ndarray) -> go.Heatmap:
@@ -144,7 +153,7 @@ def _surface(places: np.ndarray, values: np.ndarray) -> go.Heatmap:
 
 def _outline() -> go.Scatter:
     x, y = _CORNERS[[0, 1, 2, 0]].T
-    return go.Scatter(x=x, y=y, mode="lines", line={"color": "#444444", "width": 2}, hoverinfo="skip", showlegend=False)
+    return go.Scatter(x=x, y=y, mode="lines", line={"color": INK, "width": 2}, hoverinfo="skip", showlegend=False)
 
 
 def _labels(record: Simplex) -> go.Scatter:

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 import torch
+from plotly.subplots import make_subplots
 
-from coto_lab.figures._style import dress, style
+from coto_lab.figures._bands import add_bands
+from coto_lab.figures._style import dress
+from coto_lab.figures._theme import INK
 from coto_lab.probes.sparsity import SparsityCurve
 
 
 def sparsity_figure(curves: Mapping[str, SparsityCurve | Sequence[SparsityCurve]]) -> go.Figure:
-    """Test accuracy against sparsity: mean over the seeds, and a band of ±1 sample standard deviation.
+    """Test accuracy against sparsity: mean over the seeds, and from three seeds on a band of ±1 sample standard deviation.
 
     Where the curves reach sparsity 1, a line marks the accuracy there: that of the base model, for LoRA and HiRA.
 
@@ -22,49 +25,21 @@ def sparsity_figure(curves: Mapping[str, SparsityCurve | Sequence[SparsityCurve]
     Raises:
         ValueError: a method's curves have different sparsities, or there are none.
     """
-    figure = go.Figure()
-    lines, ends = [], []
+    figure = make_subplots(rows=1, cols=1)
+    ends = []
     for position, (name, value) in enumerate(curves.items()):
-        look = style(name, position)
         seeds = [value] if isinstance(value, SparsityCurve) else list(value)
         if len({tuple(curve.sparsity.tolist()) for curve in seeds}) != 1:
             raise ValueError(f"curves[{name!r}] has {len(seeds)} curves: give at least one, all of the same sparsities.")
         sparsity = (seeds[0].sparsity * 100).tolist()
         accuracy = torch.stack([curve.accuracy for curve in seeds]) * 100
-        mean = accuracy.mean(0)
-        spread = accuracy.std(0) if len(seeds) > 1 else torch.zeros_like(mean)
-        if len(seeds) > 1:
-            band = go.Scatter(
-                name=f"{name}, ±1 standard deviation",
-                legendgroup=name,
-                showlegend=False,
-                x=sparsity + sparsity[::-1],
-                y=(mean + spread).tolist() + (mean - spread).tolist()[::-1],
-                fill="toself",
-                fillcolor=look["color"],
-                opacity=0.2,
-                mode="none",
-                hoverinfo="skip",
-            )
-            figure.add_trace(band)
-        line = go.Scatter(
-            name=name if len(seeds) == 1 else f"{name}, {len(seeds)} seeds",
-            legendgroup=name,
-            x=sparsity,
-            y=mean.tolist(),
-            mode="lines+markers",
-            line={"color": look["color"], "dash": look["dash"], "width": 2.5},
-            marker={"symbol": look["symbol"], "size": 8},
-            customdata=spread.tolist(),
-            hovertemplate="%{x:.0f}% set to 0: %{y:.1f} ± %{customdata:.1f}%",
-        )
-        lines.append(line)
+        label = name if len(seeds) == 1 else f"{name}, {len(seeds)} seeds"
+        add_bands(figure, name, sparsity, accuracy, position, "%{x:.0f}% set to 0: %{y:.1f}%", label=label)
         if seeds[0].sparsity[-1] == 1:
-            ends.append(mean[-1])
-    figure.add_traces(lines)  # over all the bands
+            ends.append(accuracy[:, -1].mean())
     if ends:
         base = torch.stack(ends).mean().item()
-        dots = {"dash": "dot", "color": "black", "width": 2}
+        dots = {"dash": "dot", "color": INK, "width": 2}
         figure.add_trace(go.Scatter(name="all entries 0", x=[0, 100], y=[base, base], mode="lines", line=dots))
     figure.update_xaxes(title="sparsity: share of the entries of A and B set to 0, %", range=[-2, 102])
     has_band = any(trace.fill for trace in figure.data)

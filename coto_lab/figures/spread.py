@@ -45,7 +45,7 @@ def spread_figure(
             )  # fmt: skip
             figure.add_traces([marks, mean])
             if guesses and name in guesses and group == guessed:
-                figure.add_trace(guess_marker(name, centre + shift, guesses[name], look))
+                figure.add_trace(guess_marker(name, centre + shift, guesses[name]))
     figure.update_xaxes(
         tickvals=list(range(len(groups))), ticktext=list(groups), range=[-0.5, len(groups) - 0.5], zeroline=False
     )

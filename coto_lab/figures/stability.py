@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from coto_lab.figures._style import GUESS_COLOR, dress, style
+from coto_lab.figures._style import GUESS_COLOR, dress, stroke, style
 from coto_lab.probes.stability import Stability, pool
 from coto_lab.probes.theory import BarrierBound, JensenTable
 
@@ -46,8 +46,7 @@ def stability_figure(records: Mapping[str, Stability | Sequence[Stability]]) -> 
             x=share,
             y=spread["mean"],
             mode="lines+markers",
-            line={"color": look["color"], "dash": look["dash"], "width": 2.5},
-            marker={"symbol": look["symbol"], "size": 9},
+            **stroke(name, position),
             customdata=list(zip(spread["min"], spread["max"], strict=True)),
             hovertemplate="%{x:.0f}% open: %{y:.1f}%, from %{customdata[0]:.1f} to %{customdata[1]:.1f}",
         )
@@ -141,7 +140,7 @@ def barrier_figure(bounds: Mapping[str, BarrierBound]) -> go.Figure:
             hoverinfo="skip",
         )
         figure.add_trace(equal, row=1, col=column)
-        figure.update_xaxes(title="loss change, half of the blocks dropped, nats", rangemode="tozero", row=1, col=column)
+        figure.update_xaxes(title="loss change with half<br>of the blocks dropped, nats", rangemode="tozero", row=1, col=column)
     figure.update_yaxes(title="barrier, nats", row=1, col=1)
     return dress(figure, height=440)
 

@@ -9,12 +9,17 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.figures._bands import add_bands
-from coto_lab.figures._style import dress
+from coto_lab.figures._style import dress, stroke, style
+
+_COLLAPSED = 12  # percentage points below the best single value of the figure
+_MANY = 6  # rates whose numbers do not fit side by side
 
 
 def sweep_figure(panels: Mapping[str, Mapping[str, Mapping[float, Tensor]]]) -> go.Figure:
-    """Test accuracy against the learning rate, on a log axis: mean, and a band of ±1 sample standard deviation.
+    """Test accuracy against the learning rate, on a log axis: a dot for each run, and a line through the means.
+
+    Where some runs collapse (more than 12 points below the best of all), two rows share the learning rates: the upper one
+    enlarges the accuracies of the other runs, the lower one shows all.
 
     Args:
         panels: title of a panel -> method name -> learning rate -> shares of right answers of the seeds (or of what is made
@@ -23,17 +28,68 @@ def sweep_figure(panels: Mapping[str, Mapping[str, Mapping[float, Tensor]]]) -> 
     Raises:
         ValueError: a method without a learning rate, or with other numbers of seeds at some.
     """
-    figure = make_subplots(rows=1, cols=len(panels), subplot_titles=list(panels), shared_yaxes=True, horizontal_spacing=0.05)
-    rates: set[float] = set()
-    for column, (title, methods) in enumerate(panels.items(), start=1):
-        for position, (name, scores) in enumerate(methods.items()):
+    for title, methods in panels.items():
+        for name, scores in methods.items():
             if len({tuple(values.shape) for values in scores.values()}) != 1:
                 raise ValueError(f"panels[{title!r}][{name!r}] must have a learning rate, and as many seeds at every one.")
-            x = sorted(scores)
-            rates.update(x)
-            hover = "learning rate %{x:g}: %{y:.1f} ± %{customdata:.1f}%"
-            add_bands(figure, name, x, torch.stack([scores[lr] for lr in x], dim=1) * 100, position, hover, column=column)
-    ticks = sorted(rates)
-    figure.update_xaxes(title="learning rate", type="log", tickvals=ticks, ticktext=[f"{lr:g}" for lr in ticks])
-    figure.update_yaxes(title="test accuracy, %<br>(mean; band: ±1 standard deviation)", col=1)
-    return dress(figure, height=420)
+    everything = [scores for methods in panels.values() for scores in methods.values()]
+    values = 100 * torch.cat([own.flatten() for scores in everything for own in scores.values()])
+    alive = values[values >= values.max() - _COLLAPSED]
+    rows = 1 if len(alive) == len(values) else 2
+    figure = make_subplots(
+        rows=rows,
+        cols=len(panels),
+        row_heights=[0.6, 0.4][:rows],
+        subplot_titles=list(panels),
+        shared_xaxes=True,
+        shared_yaxes=True,
+        horizontal_spacing=0.05,
+        vertical_spacing=0.06,
+    )
+    for column, methods in enumerate(panels.values(), start=1):
+        for position, (name, scores) in enumerate(methods.items()):
+            for row in range(1, rows + 1):
+                is_new = all(trace.legendgroup != name for trace in figure.data)
+                _add_method(figure, name, position, scores, row, column, is_new)
+    rates = sorted({lr for scores in everything for lr in scores})
+    ticks = {"tickvals": rates, "ticktext": [f"{lr:.3g}" for lr in rates], "tickangle": -60 if len(rates) > _MANY else 0}
+    figure.update_xaxes(type="log", **ticks)
+    figure.update_xaxes(title="learning rate", row=rows)
+    figure.update_yaxes(title="test accuracy, %" + ("" if rows == 1 else "<br>(enlarged)"), row=1, col=1)
+    if rows == 2:
+        figure.update_yaxes(range=[alive.min().item() - 0.7, alive.max().item() + 0.7], row=1)
+        figure.update_yaxes(range=[0, 102], row=2)
+        figure.update_yaxes(title="whole range", row=2, col=1)
+    return dress(figure, height=(420, 540)[rows - 1])
+
+
+def _add_method(
+    figure: go.Figure, name: str, position: int, scores: Mapping[float, Tensor], row: int, column: int, in_legend: bool
+) -> None:
+    """Dots and the line of the means of one method in one panel."""
+    rates = sorted(scores)
+    percent = [100 * scores[lr] for lr in rates]
+    look = style(name, position)
+    dots = go.Scatter(
+        name=f"{name}, single values",
+        legendgroup=name,
+        showlegend=False,
+        x=[lr for lr, own in zip(rates, percent, strict=True) for _ in own],
+        y=torch.cat(percent).tolist(),
+        mode="markers",
+        marker={"color": look["color"], "symbol": look["symbol"] + "-open", "size": 7},
+        hovertemplate="learning rate %{x:.3g}: %{y:.1f}%<extra>%{fullData.name}</extra>",
+        zorder=3,
+    )
+    line = go.Scatter(
+        name=name,
+        legendgroup=name,
+        showlegend=in_legend,
+        x=rates,
+        y=[own.mean().item() for own in percent],
+        mode="lines",
+        hovertemplate=f"learning rate %{{x:.3g}}, mean of {len(percent[0])}: %{{y:.1f}}%<extra>%{{fullData.name}}</extra>",
+        line=stroke(name, position)["line"],
+        zorder=stroke(name, position)["zorder"],
+    )
+    figure.add_traces([dots, line], rows=row, cols=column)

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
 from coto_lab.figures._style import GUESS_COLOR, dress, style
-from coto_lab.figures._tiles import WRONG, tile_strip
+from coto_lab.figures._theme import INK
+from coto_lab.figures._tiles import TILES, WRONG, tile_strip
 
 _SAMPLES = 5  # images of each class
+_FEW = 5  # mistakes of a kind that have the last colour, where there are no more of any
 
 
 def switchboard_figure(
@@ -28,7 +31,8 @@ def switchboard_figure(
 ) -> Any:
     """Accuracy as a bar, the confusion matrix (true × predicted class), and sample images with what is read in them.
 
-    The samples are the first five images of each class, one column per class.
+    The colours of the mistakes reach as far as the most frequent one does; the diagonal has another colour, and counts that are
+    0 have none. The samples are the first five images of each class, one column per class.
 
     Args:
         predicted: the class read in each of the N images, int64 ``[N]``; None before there is anything to show.
@@ -50,7 +54,8 @@ def switchboard_figure(
     read = [f"{classes[i]} {'✓' if ok else '✗'}" for i, ok in zip(predicted[samples].tolist(), right, strict=True)]
     accuracy = (predicted == labels).double().mean().item() * 100
     look = style(name, position)
-    bar, mark, confusion, _, text = figure.data
+    bar, mark, mistakes, hits, _, text = figure.data
+    diagonal = torch.eye(len(classes), dtype=torch.bool)
     with figure.batch_update():
         bar.update(x=[accuracy], text=[f"{accuracy:.1f}%"])
         bar.marker.update(
@@ -58,9 +63,11 @@ def switchboard_figure(
         )
         if whole is not None:
             mark.update(x=[whole * 100])
-        confusion.update(z=matrix.numpy(), text=[[str(n) if n else "" for n in row] for row in matrix.tolist()])
+        wrong = matrix.masked_fill(diagonal, 0)
+        mistakes.update(z=_counts(wrong), zmax=max(_FEW, int(wrong.max())))
+        hits.update(z=_counts(matrix * diagonal))
         text.update(text=read)
-        text.textfont.update(color=["black" if ok else WRONG for ok in right])
+        text.textfont.update(color=[INK if ok else WRONG for ok in right])
     return figure
 
 
@@ -77,6 +84,11 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, n_classes: int) -> Tenso
     return (labels * n_classes + predicted).bincount(minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
+def _counts(matrix: Tensor) -> list[list[int | None]]:
+    """Rows of a heat map, blank where the count is 0."""
+    return [[n or None for n in row] for row in matrix.tolist()]
+
+
 def _samples(labels: Tensor, n_classes: int) -> tuple[list[int], list[tuple[int, int]]]:
     """Indices of the first images of each class, and row and column (the class) of each; a class of fewer has fewer."""
     firsts = [(labels == column).nonzero().flatten()[:_SAMPLES].tolist() for column in range(n_classes)]
@@ -91,7 +103,7 @@ def _empty_figure(labels: Tensor, images: Tensor, classes: Sequence[str]) -> go.
         specs=[[{"colspan": 2}, None], [{}, {}]],
         row_heights=[0.1, 0.9],
         column_widths=[0.45, 0.55],
-        vertical_spacing=0.2,
+        vertical_spacing=0.22,
         horizontal_spacing=0.12,
         subplot_titles=["", "confusion matrix", "samples, and below each what is read"],
     )
@@ -104,44 +116,43 @@ def _empty_figure(labels: Tensor, images: Tensor, classes: Sequence[str]) -> go.
         insidetextanchor="start",
         textangle=0,
         constraintext="none",
-        textfont={"size": 16},
+        textfont={"color": "white"},
         hovertemplate="%{x:.1f}%<extra></extra>",
     )
     tick = {"symbol": "line-ns", "size": 30, "color": GUESS_COLOR, "line": {"width": 3, "color": GUESS_COLOR}}
     mark = go.Scatter(name="all open", x=[], y=[""], mode="markers", marker=tick, hovertemplate="all open: %{x:.1f}%")
-    confusion = go.Heatmap(
-        name="images",
-        x=list(classes),
-        y=list(classes),
-        z=[[0] * len(classes)] * len(classes),
-        zmin=0,
-        zmax=labels.bincount().max().item(),
-        colorscale="Cividis",
-        texttemplate="%{text}",
-        colorbar={"title": "images", "x": 0.4, "len": 0.78, "y": 0.36, "thickness": 12},
-        hovertemplate="%{z} images of a %{y} read as %{x}<extra></extra>",
-    )
+    cells = {
+        "x": list(classes), "y": list(classes), "z": [[None] * len(classes)] * len(classes), "texttemplate": "%{z}",
+        "hoverongaps": False, "hovertemplate": "%{z} images of a %{y} read as %{x}<extra></extra>", "xgap": 1, "ygap": 1,
+    }  # fmt: skip
+    orange, blue = [[0, "#FBE3D2"], [1, "#D55E00"]], [[0, "#DCE9F5"], [1, "#56A0D3"]]
+    bar_of_colours = {"title": "mistakes", "x": 0.4, "len": 0.8, "y": 0.4, "thickness": 12}
+    mistakes = go.Heatmap(name="mistakes", zmin=0, zmax=_FEW, colorscale=orange, colorbar=bar_of_colours, **cells)
+    top = labels.bincount().max().item()
+    hits = go.Heatmap(name="read right", zmin=0, zmax=top, colorscale=blue, showscale=False, **cells)
     figure.add_traces([bar, mark], rows=1, cols=1)
-    figure.add_trace(confusion, row=2, col=1)
+    figure.add_traces([mistakes, hits], rows=2, cols=1)
     samples, places = _samples(labels, len(classes))
     sheet, middles, words = tile_strip(images[samples], (_SAMPLES, len(classes)), places)
-    grey = go.Heatmap(name="samples", z=sheet.numpy(), zmin=-1, zmax=1, colorscale="Greys", showscale=False, hoverinfo="skip")
+    grey = go.Heatmap(name="samples", z=sheet.numpy(), **TILES)
     text = go.Scatter(
         name="read",
         x=[middles[column] for _, column in places],
         y=[words[row] for row, _ in places],
         mode="text",
         text=[""] * len(places),
-        textfont={"size": 13},
         hoverinfo="skip",
     )
     figure.add_traces([grey, text], rows=2, cols=2)
-    figure.update_xaxes(title="accuracy, % (grey mark: with all adapters open)", range=[0, 100], row=1, col=1)
+    figure.update_xaxes(
+        title={"text": "accuracy, % (grey mark: with all adapters open)", "standoff": 4}, range=[0, 100], row=1, col=1
+    )
     figure.update_yaxes(showticklabels=False, row=1, col=1)
-    figure.update_xaxes(title="read as", type="category", dtick=1, row=2, col=1)
-    figure.update_yaxes(title="true digit", type="category", dtick=1, autorange="reversed", row=2, col=1)
+    category = {"type": "category", "dtick": 1, "showgrid": False}
+    figure.update_xaxes(title="read as", **category, row=2, col=1)
+    figure.update_yaxes(title="true digit", autorange="reversed", **category, row=2, col=1)
     height, width = sheet.shape
-    ticks = {"tickvals": middles, "ticktext": list(classes), "showgrid": False}
+    ticks = {"tickvals": middles, "ticktext": list(classes), "showgrid": False, "zeroline": False}
     figure.update_xaxes(title="true digit", range=[-0.5, width - 0.5], **ticks, row=2, col=2)
     figure.update_yaxes(visible=False, range=[height - 0.5, -0.5], scaleanchor="x3", constrain="domain", row=2, col=2)
-    return dress(figure, height=560).update_layout(showlegend=False, margin={"t": 20})
+    return dress(figure, height=490).update_layout(showlegend=False, margin={"t": 10, "b": 50})

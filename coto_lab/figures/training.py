@@ -10,13 +10,13 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
-from coto_lab.figures._style import dress, smooth, style
+from coto_lab.figures._style import dress, smooth, stroke, style
+from coto_lab.figures._theme import CLOSED
 from coto_lab.history import History
 from coto_lab.probes.gradients import gradient_share
 
 LOSS, ACCURACY, P, OPEN, GATES, BALANCE = "loss", "accuracy", "p", "open blocks", "gates", "gradient balance"
 _POINTS = 400  # of a curve at most
-_SHUT = "#F2F2F2"
 
 Accuracy = Mapping[str, Mapping[int, float]]
 
@@ -98,25 +98,23 @@ def _empty_figure(histories: Mapping[str, History], total_steps: int) -> go.Figu
         vertical_spacing=0.24,
     )
     for position, name in enumerate(names):
-        look = style(name, position)
-        line = {"color": look["color"], "dash": look["dash"], "width": 2}
-        thin = {"color": look["color"], "width": 1}
+        drawn = stroke(name, position)
+        thin = {"line": {"color": style(name, position)["color"], "width": 1}}
         panels = (
-            (LOSS, line, "%{y:.3g} nats"),
-            (ACCURACY, line, "%{y:.1f}%"),
-            (P, line, "p = %{y:.2f}"),
+            (LOSS, drawn, "%{y:.3g} nats"),
+            (ACCURACY, drawn, "%{y:.1f}%"),
+            (P, drawn, "p = %{y:.2f}"),
             (OPEN, thin, "%{y:.0%}"),
         )
-        for kind, drawn, hover in panels:
+        for kind, look, hover in panels:
             curve = go.Scatter(
                 name=name,
                 meta=kind,
                 legendgroup=name,
                 showlegend=kind == LOSS,
                 mode="lines+markers" if kind == ACCURACY else "lines",
-                line=drawn,
-                marker={"symbol": look["symbol"]},
                 hovertemplate=f"step %{{x}}, %{{meta}}: {hover}<extra>{name}</extra>",
+                **look,
             )
             panel = (LOSS, ACCURACY, P).index(P if kind == OPEN else kind)
             figure.add_trace(curve, row=1, col=1 + panel * below)
@@ -128,7 +126,7 @@ def _empty_figure(histories: Mapping[str, History], total_steps: int) -> go.Figu
             hovertemplate=f"step %{{x:.0f}}, block %{{y}}: %{{z:.2f}}<extra>{name}</extra>",
         )
         figure.add_trace(heat, row=2, col=4 + 3 * position)
-    colours = [_SHUT, *(style(name, position)["color"] for position, name in enumerate(names))]
+    colours = [CLOSED, *(style(name, position)["color"] for position, name in enumerate(names))]
     gates = go.Heatmap(
         name=GATES,
         meta=GATES,
@@ -151,7 +149,6 @@ def _empty_figure(histories: Mapping[str, History], total_steps: int) -> go.Figu
 
 
 def _label(figure: go.Figure, below: int, total_steps: int) -> None:
-    figure.update_annotations(font_size=13)  # the panels' titles
     steps = {"title": {"text": "optimiser step", "standoff": 6}, "range": [0, total_steps]}
     figure.update_xaxes(steps)
     figure.update_xaxes(title_text="block", range=None, type="category", row=2, col=1)

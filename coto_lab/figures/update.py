@@ -9,7 +9,7 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.figures._style import dress, style
+from coto_lab.figures._style import dress, stroke
 
 
 def update_figure(updates: Mapping[str, Tensor], values: int = 12) -> go.Figure:
@@ -46,21 +46,20 @@ def update_figure(updates: Mapping[str, Tensor], values: int = 12) -> go.Figure:
         axis = f"x{position + 1 if position else ''}"
         shape = {"scaleanchor": axis, "constrain": "domain", "constraintoward": "top"}  # square, right under its title
         figure.update_yaxes(autorange="reversed", **shape, row=1, col=position + 1)
-        look = style(name, position)
         singular = torch.linalg.svdvals(update.detach().double())[:values]
         marks = go.Scatter(
             name=name,
             x=list(range(1, len(singular) + 1)),
             y=singular.tolist(),
             mode="lines+markers",
-            line={"color": look["color"], "dash": look["dash"], "width": 1.5},
-            marker={"symbol": look["symbol"], "size": 9},
+            **stroke(name, position),
             hovertemplate="singular value %{x}: %{y:.3g}<extra>%{fullData.name}</extra>",
         )
         figure.add_trace(marks, row=1, col=len(names) + 1)
     figure.update_yaxes(title="output", row=1, col=1)
-    figure.update_xaxes(title="number, from the largest", dtick=1, row=1, col=len(names) + 1)
+    figure.update_xaxes(title="number, from the largest", nticks=7, tickformat="d", row=1, col=len(names) + 1)
     figure.update_yaxes(rangemode="tozero", row=1, col=len(names) + 1)
-    bar = {"title": "entry", "orientation": "h", "thickness": 12, "len": 0.5, "x": 0, "xanchor": "left", "y": 0}
+    at = {"x": 0, "xanchor": "left", "yref": "container", "y": 0.02, "yanchor": "bottom"}  # below the axes of the maps
+    bar = {"title": {"text": "entry", "side": "right"}, "orientation": "h", "thickness": 12, "len": 0.5} | at
     scale = {"colorscale": "PuOr_r", "cmin": -top, "cmax": top, "colorbar": bar}
-    return dress(figure, height=430).update_layout(coloraxis=scale)
+    return dress(figure, height=450).update_layout(coloraxis=scale, margin={"b": 125})

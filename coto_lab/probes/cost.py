@@ -70,7 +70,7 @@ class Cost:
         return _work(_check_masks(masks, self.n_blocks)) * constants
 
     def saving(self, masks: Tensor) -> float:
-        """Predicted share of the time, 0.1 = 10%, that these steps save against as many with every block open.
+        """Predicted share of the time that these steps save, compared with as many steps with every block open; 0.1 = 10%.
 
         Raises:
             ValueError: masks of another type or shape.
@@ -94,7 +94,7 @@ def _work(masks: Tensor) -> Tensor:
 
 
 def spared(masks: Tensor) -> tuple[float, float]:
-    """Which shares of the work these steps spare against as many with every block open, exactly; 0.1 = 10%.
+    """The exact shares of the work that these steps save, compared with as many steps with every block open; 0.1 = 10%.
 
     Args:
         masks: ``BoolTensor [T, n_blocks]``, True = open.
@@ -125,8 +125,8 @@ def fit_cost(masks: Tensor, seconds: Tensor) -> Cost:
         seconds: of a step with these masks, ``[M]``.
 
     Raises:
-        ValueError: masks of another type or shape; not one number of seconds per mask; masks that do not tell the three
-            constants apart.
+        ValueError: masks of another type or shape; not one number of seconds per mask; masks that do not determine the
+            three constants.
     """
     from sklearn.linear_model import LinearRegression
 
@@ -135,7 +135,7 @@ def fit_cost(masks: Tensor, seconds: Tensor) -> Cost:
         raise ValueError(f"seconds has shape {list(seconds.shape)}: give one number for each of the {len(masks)} masks.")
     if torch.linalg.matrix_rank(work) < 3:
         raise ValueError(
-            "masks do not tell the three constants apart: open different numbers of blocks, and for one number different "
+            "masks do not determine the three constants: open different numbers of blocks, and for one number different "
             "lowest ones, as designed_masks(n_blocks) does. A model with one block has nothing to save."
         )
     fitted = LinearRegression(positive=True, fit_intercept=False).fit(work.numpy(), seconds.double().numpy())
@@ -144,7 +144,7 @@ def fit_cost(masks: Tensor, seconds: Tensor) -> Cost:
 
 
 def designed_masks(n_blocks: int, levels: int = 6) -> Tensor:
-    """Few masks that tell the constants of `Cost` apart: ``BoolTensor [M, n_blocks]``.
+    """A few masks that determine the constants of `Cost`: ``BoolTensor [M, n_blocks]``.
 
     For each of up to ``levels`` blocks, evenly spread from the lowest to the highest: this one alone, and it with all above.
     """
@@ -168,7 +168,7 @@ class _Given(CoTo):
 def measure_cost(task: Task, recipe: Recipe, steps: int = 300, seed: int = 0, *, progress: bool = False) -> Cost:
     """Time real training steps with designed masks, and fit the model to the medians.
 
-    The masks take turns, in a new order every round, so that a noisy machine hits all alike; the first round warms up.
+    The masks take turns, in a new order every round, so that noise of the machine affects all alike; the first round warms up.
 
     Args:
         task: what to train on.
@@ -179,7 +179,7 @@ def measure_cost(task: Task, recipe: Recipe, steps: int = 300, seed: int = 0, *,
 
     Raises:
         ValueError: fewer ``steps`` than two rounds need; a model with one block only.
-        FloatingPointError: the loss is not finite any more; try a lower learning rate.
+        FloatingPointError: the loss is no longer finite; try a lower learning rate.
     """
     from tqdm.auto import trange
 
@@ -206,7 +206,7 @@ def _timed_step(training: Training) -> float:
 
 
 def train_in_turns(task: Task, recipes: Mapping[str, Recipe], *, progress: bool = False) -> dict[str, History]:
-    """Train by several recipes, one step each in turn, so that their `History.seconds` met the same noise.
+    """Train by several recipes, one step each in turn, so that the same noise affects the `History.seconds` of all.
 
     Args:
         task: what to train on.
@@ -244,7 +244,7 @@ def saving_from_history(coto_history: History, lora_history: History) -> float:
 
 
 def steady_saving(coto_history: History, lora_history: History) -> float:
-    """As `saving_from_history`, with the machine's hiccups and its changes of pace left out.
+    """As `saving_from_history`, without the machine's pauses and its changes of speed.
 
     Every step counts as a share of the LoRA step that was taken in the same turn, so a machine that grows slower changes
     nothing; and of all steps of the same work (as many blocks open, as many passed backward) the median counts.

@@ -1,4 +1,4 @@
-"""Which examples two variants read differently."""
+"""Which examples two variants classify differently."""
 
 from __future__ import annotations
 

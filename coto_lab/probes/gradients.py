@@ -69,7 +69,7 @@ def gradient_balance(history: History, total_steps: int | None = None, bins: int
     A dropped block has no gradient in that step, so its norm counts as 0. With ``per="step"`` a block's share thus mixes two
     things: how large its gradient is, and how often it was open. With ``per="open step"`` only the first is left: a block's
     norms are summed over the steps in which it was open and divided by their number, and the shares are of these means. A
-    bin in which a block was never open then tells nothing about it: the shares of the whole bin are NaN.
+    bin in which a block was never open then says nothing about it, so all shares of that bin are NaN.
 
     Neither is the size of an update: AdamW divides every entry of the gradient by its own usual size.
 

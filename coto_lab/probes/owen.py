@@ -1,4 +1,4 @@
-"""Owen's formula: Shapley values read off a training with CoTo, which tried coalition after coalition as it went."""
+"""Owen's formula: Shapley values estimated from a training with CoTo, which tries one coalition of blocks after another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from coto_lab._numbers import whole_number
 from coto_lab.history import History
@@ -79,6 +80,34 @@ def owen_estimate(history: History, bins: int = 5) -> ShapleyValues:
         variances.append(noise * inverse.square().sum(1)[2:])  # the diagonal of noise · (XᵀX)⁻¹
     error = torch.stack(variances).sum(0).sqrt() / bins
     return ShapleyValues(history.gates, -torch.stack(slopes).mean(0), "loss", "owen", math.nan, math.nan, error)
+
+
+def expected_marginals(worths: Tensor, ps: Tensor) -> Tensor:
+    """What each of n players adds on average where every other one is present with probability p: float64 ``[n, P]``.
+
+    This is the c_i(p) of Owen's formula, exactly; its mean over all p from 0 to 1 is the Shapley value φ_i.
+
+    Args:
+        worths: v(S) of all coalitions, ``[2^n]``; bit i of a coalition's index says whether player i is in.
+        ps: the probabilities, ``[P]``.
+
+    Raises:
+        ValueError: not a vector of 2^n numbers with n at least 1.
+
+    Source: Owen 1972, "Multilinear extensions of games": c_i is the derivative of the extension with respect to p_i.
+    """
+    n = worths.numel().bit_length() - 1
+    if worths.shape != (2**n,) or n < 1:
+        raise ValueError(f"worths has shape {list(worths.shape)}: must be [2^n], all coalitions of n players.")
+    p = ps.double()
+    rows = []
+    for i in range(n):
+        without, with_i = worths.double().view(-1, 2, 2**i).unbind(1)  # the middle dimension is bit i
+        gain = (with_i - without).reshape(1, -1).expand(len(p), -1)
+        for _ in range(n - 1):  # one other player after the other is averaged out
+            gain = (1 - p)[:, None] * gain[:, ::2] + p[:, None] * gain[:, 1::2]
+        rows.append(gain[:, 0])
+    return torch.stack(rows)
 
 
 @dataclass(frozen=True, eq=False)

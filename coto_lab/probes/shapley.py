@@ -170,7 +170,7 @@ def sample_marginals(worth: Callable[[Tensor], Tensor], n: int, samples: int, se
     """What each of n players adds to those before it, in random orders of the players.
 
     The mean over the orders is an unbiased estimate of the Shapley values. Captum walks through the orders twice: first only
-    to tell which coalitions it needs, so that ``worth`` is called once, with all of them.
+    to find which coalitions it needs, so that ``worth`` is called once, with all of them.
 
     Args:
         worth: v of coalitions: float64 ``[V]`` for a ``BoolTensor [V, n]``, True = in; coalitions may come up repeatedly.

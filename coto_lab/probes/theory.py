@@ -185,9 +185,9 @@ def barrier_bound(
     """Is the barrier between two runs at most what either loses when half of its blocks are dropped?
 
     The paper claims that layer-wise dropout stability implies linear mode connectivity: a bound on the barrier by the loss
-    change under dropped blocks. The idea goes back to Kuditipudi et al.: two networks that both bear losing half of their
-    units are joined by a path of several segments that drops parts of one and takes in parts of the other, and on it the
-    loss never exceeds that of the worst dropped network.
+    change under dropped blocks. The idea goes back to Kuditipudi et al.: two networks that both keep a low loss without
+    half of their units are joined by a path of several segments. The path drops parts of one network and takes in parts of
+    the other, and on it the loss never exceeds that of the worst dropped network.
 
     **This is our own reading.** The paper's bound has constants that we do not have, so nothing here proves or refutes it.
     We only look whether the measured quantities are ordered as it says, pair by pair. Three things differ from

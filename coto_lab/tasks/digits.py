@@ -1,4 +1,4 @@
-"""The embedded task: a model that reads prints learns to read handwriting, from 16 examples a class.
+"""The embedded task: a model that recognises printed characters learns handwritten digits from 16 examples of each.
 
 The base is the glyph ViT in ``data/glyph-vit`` (see its README); the data are scikit-learn's handwritten digits, 1,797 real
 8x8 images (Alpaydin & Kaynak, UCI 1998) that are bundled with that package. Nothing is downloaded.

@@ -1,10 +1,21 @@
 """Views for notebooks: thin, over functions that a script calls too."""
 
+from coto_lab.widgets.game import GameBoard
 from coto_lab.widgets.interpolation import InterpolationExplorer
 from coto_lab.widgets.live import LiveTraining
 from coto_lab.widgets.predict import Prediction
+from coto_lab.widgets.scale import ScaleExplorer
 from coto_lab.widgets.schedule import ScheduleExplorer
 from coto_lab.widgets.simplex import SimplexExplorer
 from coto_lab.widgets.switchboard import Switchboard
 
-__all__ = ["InterpolationExplorer", "LiveTraining", "Prediction", "ScheduleExplorer", "SimplexExplorer", "Switchboard"]
+__all__ = [
+    "GameBoard",
+    "InterpolationExplorer",
+    "LiveTraining",
+    "Prediction",
+    "ScaleExplorer",
+    "ScheduleExplorer",
+    "SimplexExplorer",
+    "Switchboard",
+]

@@ -2,44 +2,47 @@
 
 from __future__ import annotations
 
-import html
 import math
 from typing import Any
 
 import ipywidgets as widgets
 import traitlets
 
-from coto_lab.widgets._view import spoken
-
-_RIGID = {"flex": "0 0 auto"}  # a message that needs room goes to the next line
+_RIGID = {"flex": "0 0 auto"}
+_WRONG = "1px solid var(--jp-error-color1, #D32F2F)"
+_RIGHT = "1px solid transparent"  # as wide, so that nothing moves
 
 
 class NumberField(widgets.HBox):
-    """A slider, a field to type into, and a message beside them; observe ``value``.
+    """A slider and a field to type into; observe ``value``.
 
-    What is typed is refused if it is no number or out of range: the message says so, and ``value`` stays. The value follows the
-    slider while it is dragged; where that asks for too much work, set ``slider.continuous_update = False``.
+    A number that is typed is taken as it is, and the slider's handle goes to the nearest place that it has. What is no number
+    or does not fit stays in the field, framed in red: ``value`` is as before, and ``problem`` says what to enter. A `Message`
+    shows it. The value follows the slider while it is dragged; where that asks for too much work, set
+    ``slider.continuous_update = False``.
 
     Args:
         label: what the number is; stands before the slider.
         value: where it begins.
         low, high: the range, ends included.
-        step: of the slider; with ``log`` in powers of ten. Numbers in between can be typed.
+        step: from one place of the slider to the next; with ``log`` in powers of ten.
         unit: stands after the number, e.g. ``"steps"``.
         whole: whole numbers only; ``value`` is then an int.
         log: a logarithmic slider; ``low`` is above 0.
         label_width: of the label, in em.
 
     Attributes:
-        value: the number; int with ``whole``, else float. Setting it out of range raises ValueError.
+        value: the number; int with ``whole``, else float. Setting one that does not fit raises ValueError.
+        problem: what to enter instead of what was typed; empty where all is well.
         disabled: whether slider and field are.
-        slider, field, message: the parts.
+        slider, field: the parts.
 
     Raises:
         ValueError: ``value`` out of range.
     """
 
     value = traitlets.Any()
+    problem = traitlets.Unicode()
     disabled = traitlets.Bool(False)
 
     def __init__(
@@ -55,7 +58,10 @@ class NumberField(widgets.HBox):
         log: bool = False,
         label_width: float = 5.5,
     ):
-        self.label, self.low, self.high, self.whole = label, low, high, whole
+        self.label, self.whole = label, whole
+        self._range, self._step, self._log = (low, high), step, log
+        self._handle = math.nan  # where the slider was put
+        self.limit()
         look = {
             "description": label,
             "readout": False,
@@ -63,71 +69,97 @@ class NumberField(widgets.HBox):
             "layout": {"width": f"{label_width + 11.5}em", **_RIGID},
         }
         if log:
-            ends = {"min": math.log10(low), "max": math.log10(high)}
-            self.slider = widgets.FloatLogSlider(value=value, step=step, **ends, **look)
+            self.slider = widgets.FloatLogSlider(step=step, min=math.log10(low), max=math.log10(high), **look)
         else:
             kind = widgets.IntSlider if whole else widgets.FloatSlider
-            self.slider = kind(value=value, min=low, max=high, step=step, **look)
-        self.field = widgets.Text(continuous_update=False, layout={"width": "4.5em", **_RIGID})
-        name = f"{label}: type a number from {low:g} to {high:g}"
+            self.slider = kind(min=low, max=high, step=step, **look)
+        self.field = widgets.Text(continuous_update=False, layout={"width": "4.5em", "border": _RIGHT, **_RIGID})
+        name = f"{label}: type {self._wanted()}"
         self.field.placeholder = name  # never seen, but read out, where ipywidgets 7 (Colab) has no tooltip
         self.field.tooltip = name
-        self.message = widgets.HTML()
-        parts = [self.slider, self.field, widgets.Label(unit, layout=_RIGID), self.message]
-        super().__init__(parts, layout={"flex_flow": "row wrap"})
+        super().__init__([self.slider, self.field, widgets.Label(unit, layout=_RIGID)], layout={"flex_flow": "row wrap"})
         self.add_class("coto-number")
         self.observe(self._show, "value")
+        self.observe(self._frame, "problem")
+        self.observe(lambda _: self.restore(), "disabled")
         self.value = value
         self.slider.observe(self._slid, "value")
         self.field.observe(self._typed, "value")
         for part in (self.slider, self.field):
             traitlets.link((self, "disabled"), (part, "disabled"))
 
+    def limit(self, low: float = -math.inf, high: float = math.inf, reason: str = "") -> None:
+        """Narrow the range until the next call, for a ``reason`` that `problem` then gives; without arguments it is whole."""
+        self.low, self.high = max(low, self._range[0]), min(high, self._range[1])
+        self._reason = reason
+
+    def restore(self) -> None:
+        """Have the field show the number in use, not one that did not fit."""
+        self.field.value = self._shown()
+        self.problem = ""
+
     @traitlets.validate("value")
     def _checked(self, proposal: Any) -> float:
         number = proposal["value"]
-        if mend := self._mend(number):
-            raise ValueError(f"{self.label}={number!r}: {mend}.")
+        if problem := self._problem_of(number):
+            raise ValueError(f"{self.label}={number!r}: {problem}.")
         return int(number) if self.whole else float(number)
 
-    def _mend(self, number: float) -> str:
-        """What a number must be and is not; empty where all is well."""
-        if not self.low <= number <= self.high:  # NaN fails the comparison
-            return f"must be a number from {self.low:g} to {self.high:g}"
-        return "must be a whole number" if self.whole and number != int(number) else ""
+    def _problem_of(self, number: float) -> str:
+        fits = self.low <= number <= self.high and not (self.whole and number % 1)  # NaN fails the comparison
+        return "" if fits else f"Enter {self._wanted()}"
+
+    def _wanted(self) -> str:
+        return f"a {'whole ' * self.whole}number from {self.low:g} to {self.high:g}{self._reason}"
 
     def _show(self, _: Any) -> None:
         if self._of_slider() != self.value:  # not while it is dragged: the handle would jump
-            self.slider.value = self.value
-        self.field.value = self._shown()
-        self.message.value = ""
+            self._put_handle()
+        self.restore()
 
     def _shown(self) -> str:
-        return str(self.value) if self.whole else f"{self.value:.4g}"
+        return str(self.value) if self.whole else f"{self.value:.12g}"
+
+    def _frame(self, _: Any) -> None:
+        self.field.layout.border = _WRONG if self.problem else _RIGHT
+
+    def _put_handle(self) -> None:
+        """A browser moves a handle that is off the slider's places to the nearest one, and sends that back: put it there."""
+        low, high = self._range
+        if self._log:
+            start = math.log10(low)
+            place = 10 ** (start + round((math.log10(self.value) - start) / self._step) * self._step)
+        else:
+            place = low + round((self.value - low) / self._step) * self._step
+        self._handle = min(max(place, low), high)
+        self.slider.value = round(self._handle) if isinstance(self.slider, widgets.IntSlider) else self._handle
 
     def _of_slider(self) -> float:
         """What the slider says, rounded: a browser counts 0.1, 0.2, 0.30000000000000004, and powers of ten miss the ends."""
         near = round(self.slider.value) if self.whole else float(f"{self.slider.value:.4g}")
-        return min(max(near, self.low), self.high)
+        return min(max(near, self._range[0]), self._range[1])
 
     def _slid(self, _: Any) -> None:
-        if self.slider.value != self.value:  # else it follows what was typed, with more digits than a slider has
-            self.value = self._of_slider()
+        if math.isclose(self.slider.value, self._handle, abs_tol=1e-9):  # put there, or sent back with another last digit
+            return
+        self._handle = self.slider.value
+        number = self._of_slider()
+        self.value = min(max(number, self.low), self.high)
+        if self.value != number:
+            self._put_handle()
+            self.problem = self._problem_of(number)
+        else:
+            self.restore()
 
     def _typed(self, _: Any) -> None:
-        typed = self.field.value
-        if typed == self._shown():
+        if self.field.value == self._shown():
+            self.problem = ""
             return
         try:
-            number = float(typed)
+            number = float(self.field.value)
         except ValueError:
             number = math.nan
-        mend = self._mend(number)
-        if not mend:
+        self.problem = self._problem_of(number)
+        if not self.problem:
             self.value = number
-        self.field.value = self._shown()  # the number kept; also "0.5" for "0.50"
-        self.message.value = mend and _warning(f"‘{html.escape(typed)}’ was not taken: {mend}.")
-
-
-def _warning(words: str) -> str:
-    return f'<span style="color: var(--jp-error-color1, #D32F2F)">{spoken(words)}</span>'
+            self.restore()  # also "0.5" for "0.50"

@@ -89,15 +89,23 @@ def answers() -> Iterator[None]:
 
 @contextmanager
 def interrupt_means(stop: Callable[[], None]) -> Iterator[None]:
-    """Have the kernel's interrupt, and Ctrl-C in a script, call ``stop`` instead of raising KeyboardInterrupt."""
+    """Have the kernel's interrupt, and Ctrl-C in a script, call ``stop`` instead of raising KeyboardInterrupt.
+
+    With no cell running, ipykernel ignores the interrupt otherwise.
+    """
     if not _on_main_thread():  # only there may a signal be handled
         yield
         return
-    before = signal.signal(signal.SIGINT, lambda *_: stop())
+
+    def handle(*_: Any) -> None:
+        stop()
+
+    before = signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if signal.getsignal(signal.SIGINT) is handle:  # else a cell runs meanwhile, with a handler of its own
+            signal.signal(signal.SIGINT, before)
 
 
 def _on_main_thread() -> bool:

@@ -1,4 +1,4 @@
-"""What both explorers of mixtures share: all mixtures are scored once, and moving a slider only reads."""
+"""What both explorers of mixtures share: all mixtures on a grid are scored once, and moving a slider only looks them up."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from coto_lab.probes.flips import Flips, flips
 from coto_lab.probes.interpolation import check_run, mixtures
 from coto_lab.run import Run
 from coto_lab.tasks import Task
+from coto_lab.widgets._message import Message
 from coto_lab.widgets._part import part_of
 from coto_lab.widgets._view import View
 
@@ -24,25 +25,26 @@ Job = tuple[str, Tensor]
 Bar = Callable[[Sequence[Job]], Iterable[Job]]
 
 _TOGETHER = 7  # mixtures scored between two moves of the progress bar: about a second
-_HOW = {"fuse": "average the factors A and B", "ensemble": "average the updates ΔW"}
+_HOW = {"fuse": "fusion (average the factors A and B)", "ensemble": "ensemble (average the updates ΔW)"}
 
 
 class MixtureView(View):
     """Mixtures of a first run, which `take` brings, with partners of the same method; several methods side by side.
 
-    A subclass adds the controls that choose a mixture and connects them to `show`, and says by `_position`, `_place` and
+    A subclass adds the controls that choose a mixture and connects them to `show`, and says by `_chosen`, `_place` and
     `_figure` which one they choose, how to call it, and how to draw it.
 
     Args:
         task: a task of grey images, the one that the runs were trained on.
         partners: method name -> the other runs.
-        weights: all mixtures that can be chosen, ``[P, 1 + partners]``; the first one is the first run alone.
+        weights: a grid of mixtures, ``[P, 1 + partners]``; the first one is the first run alone.
         controls: choose one of them.
         css_class: as in `View`.
-        images: how many test images at most are read; they are evenly spaced over the test set.
+        images: how many test images at most are classified; they are evenly spaced over the test set.
 
     Attributes:
         how: the choice between ``"fuse"`` and ``"ensemble"``.
+        message: the line that says what to enter.
         method: whose flips are shown.
         progress: a bar that is seen while a choice of `how` is scored for the first time.
 
@@ -69,21 +71,21 @@ class MixtureView(View):
         self._partners, self._weights = {name: list(others) for name, others in partners.items()}, weights
         self._runs: dict[str, Run] = {}
         self._scores: dict[str, dict[str, Scores]] = {}  # by how
-        tips = [f"{how}: {words}" for how, words in _HOW.items()]
-        self.how = widgets.ToggleButtons(options=list(_HOW), description="mixture", tooltips=tips)
+        self.how = widgets.ToggleButtons(options=list(_HOW), description="mixture", tooltips=list(_HOW.values()))
         self.method = widgets.ToggleButtons(options=list(partners), description="digits of")
         self.progress = widgets.IntProgress(description="scoring", layout={"display": "none"})
         self._controls = [self.how, self.method, *controls]
+        self.message = Message(self._controls)
         choices = widgets.HBox([self.how, self.method, self.progress], layout={"flex_flow": "row wrap"})
-        super().__init__(self._figure({}, None), [choices, *controls], css_class)
+        super().__init__(self._figure(*self._chosen({}), None), [choices, *controls, self.message], css_class)
         self.how.observe(self._mix, "value")
         self.method.observe(self.show, "value")
         self._enable(False)
-        self.say("No first run yet. Run the cell that trains first, or hand finished runs to <code>take</code>.")
+        self.say("There is no run yet. First run the cell that trains, or pass finished runs to <code>take</code>.")
 
     @property
     def scores(self) -> dict[str, Scores] | None:
-        """Of what is shown, method name -> P variants; None before there are runs."""
+        """Of the grid, method name -> P variants; None before there are runs."""
         return self._scores.get(self.how.value)
 
     def take(self, runs: Mapping[str, Run]) -> None:
@@ -101,7 +103,7 @@ class MixtureView(View):
             check_run(self.task, run, f"runs[{name!r}]")
         from tqdm.auto import tqdm
 
-        scores = self._score(runs, self.how.value, partial(tqdm, desc="mixtures", leave=False))
+        scores = self._score(runs, self.how.value, self._weights, partial(tqdm, desc="mixtures", leave=False))
         self._runs, self._scores = dict(runs), {self.how.value: scores}
         if self.method.options != tuple(runs):
             self.method.options = list(runs)
@@ -109,42 +111,41 @@ class MixtureView(View):
         self.show()
 
     def show(self, _: Any = None) -> None:
-        """Draw the mixture that is chosen, and say what it reads."""
+        """Draw the mixture that is chosen, and say how well it classifies."""
         if self.scores is None:
             return
-        place = self._position()
-        scores, method = self.scores, self.method.value
+        scores, place = self._chosen(self.scores)
+        method = self.method.value
         changed = flips(scores[method], 0, place)
-        self._figure(scores, changed)
+        self._figure(scores, place, changed)
         told = ", ".join(
             f"{name} <b>{own.accuracy[place].item():.1%}</b> (loss {own.loss[place].item():.2f})"
             for name, own in scores.items()
         )
-        first = f"; the first {SHOWN} are shown" if len(changed) > SHOWN else ""
+        first = f" The first {SHOWN} are shown." if len(changed) > SHOWN else ""
         self.say(
-            f"{self._place(place)}, {self.how.value} ({_HOW[self.how.value]}), "
-            f"accuracy on {len(self.task.test)} {self._part}: {told}. "
-            f"{method} reads {len(changed)} of them differently than its first run alone: {changed.spoiled} were right there "
-            f"and are wrong here, {changed.mended} the other way round{first}."
+            f"{self._place()}, {_HOW[self.how.value]}: accuracy on {len(self.task.test)} {self._part} is {told}. "
+            f"{method} classifies {len(changed)} of them differently than its first run alone: {changed.spoiled} correctly "
+            f"there and wrongly here, {changed.mended} wrongly there and correctly here.{first}"
         )
 
-    def _position(self) -> int:
-        """Which of the mixtures the controls choose."""
+    def _chosen(self, scores: dict[str, Scores]) -> tuple[dict[str, Scores], int]:
+        """These scores of the grid, with those of the chosen mixture if it is not on it, and its place among them."""
         raise NotImplementedError
 
-    def _place(self, position: int) -> str:
+    def _place(self) -> str:
         """What the sentence calls that mixture."""
         raise NotImplementedError
 
-    def _figure(self, scores: Mapping[str, Scores], changed: Flips | None) -> Any:
-        """The figure, drawn anew in place; without scores, an empty one."""
+    def _figure(self, scores: Mapping[str, Scores], place: int, changed: Flips | None) -> Any:
+        """The figure of what `_chosen` returned, drawn anew in place; without scores, an empty one."""
         raise NotImplementedError
 
     def _mix(self, change: dict[str, Any]) -> None:
         how = change["new"]
         if self._runs and how not in self._scores:
             try:
-                self._scores[how] = self._score(self._runs, how, self._bar)
+                self._scores[how] = self._score(self._runs, how, self._weights, self._bar)
             except BaseException as error:  # adapters without a ΔW to average, or the kernel's stop button
                 self.how.value = change["old"]
                 if not isinstance(error, ValueError):
@@ -153,12 +154,12 @@ class MixtureView(View):
                 return
         self.show()
 
-    def _score(self, runs: Mapping[str, Run], how: str, bar: Bar) -> dict[str, Scores]:
-        jobs = [(name, weights) for name in runs for weights in self._weights.split(_TOGETHER)]
+    def _score(self, runs: Mapping[str, Run], how: str, weights: Tensor, bar: Bar) -> dict[str, Scores]:
+        jobs = [(name, some) for name in runs for some in weights.split(_TOGETHER)]
         parts: dict[str, list[Scores]] = {name: [] for name in runs}
-        for name, weights in bar(jobs):
-            parts[name].append(self._evaluator(mixtures([runs[name], *self._partners[name]], weights, how)))
-        return {name: _joined(own) for name, own in parts.items()}
+        for name, some in bar(jobs):
+            parts[name].append(self._evaluator(mixtures([runs[name], *self._partners[name]], some, how)))
+        return {name: joined(own) for name, own in parts.items()}
 
     def _bar(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """Like tqdm, for callbacks, whose output nobody sees."""
@@ -177,6 +178,7 @@ class MixtureView(View):
             control.disabled = not enabled
 
 
-def _joined(parts: Sequence[Scores]) -> Scores:
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The variants of all parts, which are scored on the same images, one after another."""
     names = tuple(name for part in parts for name in part.names)
     return Scores(names, torch.cat([part.logits for part in parts]), parts[0].labels)

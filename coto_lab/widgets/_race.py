@@ -20,8 +20,8 @@ _SCORES = 16  # in a whole training, after that of the untrained adapters; on th
 class Race:
     """One training per recipe, step by step in turns; now and then their adapters are scored together.
 
-    There is one race at a time in a kernel: a new one tells the one before to stop. To stop or to pause is a wish; who
-    drives the race looks at it between two steps.
+    There is one race at a time in a kernel: a new one asks the one before to stop. ``stopping`` and ``paused`` are requests;
+    the caller of `step` checks them between two steps.
 
     Args:
         task: what to train on.
@@ -30,9 +30,9 @@ class Race:
 
     Attributes:
         trainings: name -> training.
-        failed: name -> what was wrong, of trainings whose loss is not finite any more; they are not continued.
-        accuracy: name -> {number of steps done: share of test examples read right}.
-        stopping, paused: what was asked for.
+        failed: name -> what went wrong, of trainings whose loss became NaN or infinite; they are not continued.
+        accuracy: name -> {number of steps done: share of test examples classified correctly}.
+        stopping, paused: what was requested.
     """
 
     def __init__(self, task: Task, recipes: Mapping[str, Recipe], evaluator: Evaluator):
@@ -89,7 +89,7 @@ class Race:
         self._seconds += time.perf_counter() - started
 
     def score(self) -> None:
-        """Score the adapters as they are, all in one batch; nothing where that was done already."""
+        """Score the adapters as they are, all in one batch, unless they have been scored at this step already."""
         due = {name: training for name, training in self._sound.items() if self.done not in self.accuracy[name]}
         if due:
             scores = self._evaluator([Variant(Adapter.from_model(training.model), name=name) for name, training in due.items()])
@@ -97,7 +97,7 @@ class Race:
                 self.accuracy[name][self.done] = accuracy
 
     def open_gates(self) -> None:
-        """Open all gates: of a training that has ended, whatever ended it."""
+        """Open all gates: the trainings have ended."""
         for training in self.trainings.values():
             training.gates.open()
 

@@ -13,12 +13,13 @@ from coto_lab import schedules
 from coto_lab.recipe import Recipe
 from coto_lab.schedules import Constant, Schedule
 from coto_lab.widgets._field import NumberField
+from coto_lab.widgets._message import Message
 
 _RATES = (1e-4, 1e-1)
 
 
 class Settings(widgets.VBox):
-    """Controls that change recipes; observe ``recipes``.
+    """Controls that change recipes, and a line that says what to enter; observe ``recipes``.
 
     A recipe is as it was given until a control is moved.
 
@@ -28,8 +29,9 @@ class Settings(widgets.VBox):
     Attributes:
         recipes: name -> recipe, as the controls have it.
         lr: `NumberField`: learning rate of all recipes.
-        shape, start, ramp: schedule of the first recipe that drops blocks (``start`` is p itself if it is constant); not
-            shown where none does.
+        shape, start, ramp, p: schedule of the first recipe that drops blocks; not shown where none does. A constant has ``p``,
+            every other one ``start`` and ``ramp``.
+        message: the line that says what to enter.
         disabled: whether the controls are.
     """
 
@@ -55,14 +57,16 @@ class Settings(widgets.VBox):
             style={"description_width": "5.5em"},
             layout={"width": "17em"},
         )
-        start = schedule.p if isinstance(schedule, Constant) else getattr(schedule, "start", 0.0)
-        self.start = NumberField("starts at", start, 0, self._end, 0.05)
+        self.p = NumberField("p", schedule.p if isinstance(schedule, Constant) and dropping else 0.5, 0, 1, 0.05)
+        self.start = NumberField("starts at", getattr(schedule, "start", 0.0), 0, self._end, 0.05)
         self.ramp = NumberField(f"is {self._end:g} after", getattr(schedule, "ramp", 0.75), 0, 1, 0.05, unit="of the steps")
-        rows = [widgets.HBox([self.lr, self.shape]), widgets.HBox([self.start, self.ramp])]
-        super().__init__(rows if dropping else [self.lr])
+        self._controls = [self.lr, self.shape, self.p, self.start, self.ramp]
+        rows = [widgets.HBox([self.lr, self.shape]), widgets.HBox([self.p, self.start, self.ramp])]
+        self.message = Message(self._controls)
+        super().__init__([*(rows if dropping else [self.lr]), self.message])
         self.recipes = dict(recipes)
         self.lr.observe(self._set_rate, "value")
-        for control in (self.shape, self.start, self.ramp):
+        for control in (self.shape, self.p, self.start, self.ramp):
             control.observe(lambda _: self._set_schedule(dropping[0]), "value")
         self.observe(self._enable, "disabled")
         self._enable()
@@ -83,10 +87,12 @@ class Settings(widgets.VBox):
 
     def _schedule(self) -> Schedule:
         if self.shape.value == "Constant":
-            return Constant(self.start.value)
+            return Constant(self.p.value)
         return getattr(schedules, self.shape.value)(self.start.value, self._end, self.ramp.value)
 
     def _enable(self, _: Any = None) -> None:
-        for control in (self.lr, self.shape, self.start, self.ramp):
+        for control in self._controls:
             control.disabled = self.disabled
-        self.ramp.disabled = self.disabled or self.shape.value == "Constant"
+        is_constant = self.shape.value == "Constant"
+        self.p.layout.display, self.start.layout.display = ("", "none") if is_constant else ("none", "")
+        self.ramp.disabled = self.disabled or is_constant

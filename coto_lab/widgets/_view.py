@@ -12,7 +12,9 @@ import plotly.graph_objects as go
 
 from coto_lab.figures import CONFIG
 from coto_lab.notebook import where
+from coto_lab.widgets._figure import LiveFigure
 from coto_lab.widgets._kernel import one_thread
+from coto_lab.widgets._look import Look
 
 
 class View(widgets.VBox):
@@ -26,18 +28,20 @@ class View(widgets.VBox):
         css_class: ``"coto-..."``, by which tests and style sheets find the view.
 
     Attributes:
-        figure: a ``FigureWidget``. Each one sends its own copy of plotly's JavaScript to the browser, so a view has one.
+        figure: a ``FigureWidget``, as it stands.
         text: the sentence.
     """
 
     def __init__(self, figure: go.Figure, controls: Sequence[widgets.Widget], css_class: str):
         one_thread()
-        self.figure = go.FigureWidget(figure)
+        self.figure = LiveFigure(figure)
         self.figure._config = self.figure._config | CONFIG
         # As wide as the notebook; set once it is seen, since plotly draws before the element has a width.
         self.figure.observe(lambda _: self.figure.update_layout(autosize=True), "_view_count")
         self.text = widgets.HTML()
-        super().__init__([*controls, self.figure, self.text])
+        frame = widgets.Box([self.figure])
+        frame.add_class("coto-figure")
+        super().__init__([Look(), *controls, frame, self.text])
         self.add_class("coto-view")
         self.add_class(css_class)
 
@@ -51,9 +55,7 @@ class View(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         if where().live:
-            # What was drawn in a batch before the figure is on the screen reaches the browser in parts only. Shown by itself a
-            # figure is sent whole; within a box nobody asks it to.
-            self.figure._repr_mimebundle_()
+            self.figure.send_whole()
             return super()._repr_mimebundle_(**kwargs)
         from IPython.display import display
 
@@ -66,7 +68,7 @@ class View(widgets.VBox):
             from IPython.display import display
 
             if where().live:
-                self.figure._repr_mimebundle_()
+                self.figure.send_whole()
                 super()._ipython_display_(**kwargs)
             else:
                 display(self.still())

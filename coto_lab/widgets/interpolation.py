@@ -1,4 +1,4 @@
-"""A slider along the line between two runs: what does a mixture of them read?"""
+"""A slider along the line between two runs: how does a mixture of them classify?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from coto_lab.evaluation import Scores
 from coto_lab.figures.interpolation import line_explorer_figure
@@ -14,7 +15,7 @@ from coto_lab.probes.interpolation import Curve, line
 from coto_lab.run import Run
 from coto_lab.tasks import Task
 from coto_lab.widgets._field import NumberField
-from coto_lab.widgets._mixtures import MixtureView
+from coto_lab.widgets._mixtures import MixtureView, joined
 
 _ALPHAS = torch.linspace(0, 1, 21, dtype=torch.float64)
 
@@ -26,11 +27,12 @@ class InterpolationExplorer(MixtureView):
         task: a task of grey images, the one that the runs were trained on.
         partners: method name -> second run.
         runs: method name -> first run; None waits for `take`.
-        images: how many test images at most are read; they are evenly spaced over the test set.
+        images: how many test images at most are classified; they are evenly spaced over the test set.
 
     Attributes:
-        alpha: `NumberField` from 0 (the first run alone) to 1; takes the nearest of the 21 mixtures.
-        how, method, progress, scores: as in `MixtureView`.
+        alpha: `NumberField` from 0 (the first run alone) to 1. The 21 mixtures on the slider are scored beforehand, one
+            between them when it is typed.
+        how, method, message, progress, scores: as in `MixtureView`.
 
     Raises:
         ValueError: no partners; a partner of another task or base; ``images`` below 1; what `take` refuses.
@@ -38,30 +40,37 @@ class InterpolationExplorer(MixtureView):
 
     def __init__(self, task: Task, partners: Mapping[str, Run], runs: Mapping[str, Run] | None = None, images: int = 410):
         self.alpha = NumberField("α", 0.5, 0, 1, 0.05)
+        self._alphas = _ALPHAS  # of the scores that are drawn
         others = {name: [run] for name, run in partners.items()}
         super().__init__(task, others, line(_ALPHAS), [self.alpha], "coto-interpolation", images)
-        self.alpha.observe(self._moved, "value")
+        self.alpha.observe(self.show, "value")
         if runs is not None:
             self.take(runs)
 
-    def _moved(self, _: Any) -> None:
-        near = _ALPHAS[self._position()].item()
-        if abs(self.alpha.value - near) > 1e-6:  # a number between two mixtures was typed
-            self.alpha.value = near
-        else:
-            self.show()
+    def _chosen(self, scores: dict[str, Scores]) -> tuple[dict[str, Scores], int]:
+        alpha = self.alpha.value
+        gap = (_ALPHAS - alpha).abs()
+        if gap.min() < 1e-6:
+            self._alphas = _ALPHAS
+            return scores, int(gap.argmin())
+        here = torch.tensor([alpha], dtype=torch.float64)
+        between = self._score(self._runs, self.how.value, line(here), iter)
+        self._alphas, order = torch.cat([_ALPHAS, here]).sort()
+        scores = {name: _sorted(joined([own, between[name]]), order) for name, own in scores.items()}
+        return scores, int(order.argmax())
 
-    def _position(self) -> int:
-        return round(self.alpha.value * (len(_ALPHAS) - 1))
+    def _place(self) -> str:
+        return f"At α = {self.alpha.value:g}"
 
-    def _place(self, position: int) -> str:
-        return f"At α = {_ALPHAS[position].item():.2f}"
-
-    def _figure(self, scores: Mapping[str, Scores], changed: Flips | None) -> Any:
+    def _figure(self, scores: Mapping[str, Scores], place: int, changed: Flips | None) -> Any:
         curves = {
-            name: Curve(_ALPHAS, scores[name].accuracy, scores[name].loss, self.how.value) if name in scores else None
+            name: Curve(self._alphas, scores[name].accuracy, scores[name].loss, self.how.value) if name in scores else None
             for name in self._partners
         }
         images = self.task.test_batch["pixel_values"]
         figure = getattr(self, "figure", None)
-        return line_explorer_figure(curves, self._position(), changed, images, self.task.classes, figure)
+        return line_explorer_figure(curves, place, changed, images, self.task.classes, figure)
+
+
+def _sorted(scores: Scores, order: Tensor) -> Scores:
+    return Scores(tuple(scores.names[i] for i in order.tolist()), scores.logits[order], scores.labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import ipywidgets as widgets
@@ -20,11 +20,12 @@ from coto_lab.widgets._kernel import answers, interrupt_means, listen
 from coto_lab.widgets._race import Race
 from coto_lab.widgets._settings import Settings
 from coto_lab.widgets._view import View, plain
+from coto_lab.widgets._words import percent
 
 _DRAW_EVERY = 0.25  # seconds: a browser falls behind above 4 to 5 drawings a second, and nothing tells the kernel
 _DRAW_REST = 12  # times as long as a drawing took: so drawing takes no more than a thirteenth of the time
 _LISTEN_EVERY = 0.05
-_PART = 4  # of the test images, one in so many is scored
+_PART = 4  # every 4th test image is scored
 
 
 class TakesRuns(Protocol):
@@ -44,8 +45,8 @@ class LiveTraining(View):
         runs = await live.train()
 
     Stop ends a training after the step under way, and what was learned until then is kept; so does the kernel's interrupt
-    button while a cell waits. A kernel has one training at a time: another one, of this view or of any, ends it, and so does
-    `close`. A script that wants the records alone iterates over a `Training`.
+    button. A kernel has one training at a time: another one, of this view or of any, ends it, and so does `close`. A script
+    that needs only the records iterates over a `Training`.
 
     Args:
         task: what to train on.
@@ -81,15 +82,15 @@ class LiveTraining(View):
         self.pause.on_click(lambda _: self._pause())
         self.stop.on_click(lambda _: self._stop())
         self.settings.observe(lambda _: self.say(f"Press Start to train {self.settings}."), "recipes")
-        self.say(f"Nothing trained yet. Press Start, or run the next cell, to train {self.settings}.")
+        self.say(f"Nothing has been trained yet. Press Start, or run the next cell, to train {self.settings}.")
 
     async def train(self) -> dict[str, Run]:
-        """Train all recipes from the start; return name -> run. The kernel hears the buttons meanwhile.
+        """Train all recipes from the start; return name -> run. The buttons work meanwhile.
 
-        A training whose loss is not finite any more ends and has no run; the sentence says so.
+        A training whose loss becomes NaN or infinite ends and has no run; the sentence says so.
         """
         place, race = where().place, self._begin()
-        with interrupt_means(lambda: self._interrupted(race)), answers():
+        with interrupt_means(_interrupt(race)), answers():
             runs = await self._train(race, in_cell=place != SCRIPT)
         if place == HEADLESS:
             from IPython.display import display
@@ -104,8 +105,8 @@ class LiveTraining(View):
             view.take(self.runs)
 
     def close(self) -> None:
-        """Close the view; a training under way ends after the step that it is at."""
-        if hasattr(self, "_race"):  # else it was never finished; Python closes that too
+        """Close the view; a training under way ends after its present step."""
+        if hasattr(self, "_race"):  # else an argument was refused; ipywidgets closes such an object, too
             self._stop()
         super().close()
 
@@ -159,11 +160,19 @@ class LiveTraining(View):
     # What the buttons do. Training and drawing belong to the coroutine; here, flags are set.
 
     def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._train(self._begin(), in_cell=False))
+        self._task = asyncio.get_running_loop().create_task(self._train_alone(self._begin()))
         self._task.add_done_callback(self._report)
 
+    async def _train_alone(self, race: Race) -> None:
+        """Train with no cell that waits."""
+        with interrupt_means(_interrupt(race)):
+            try:
+                await self._train(race, in_cell=False)
+            except KeyboardInterrupt:  # it would end the kernel
+                self.say(f"{html.escape(plain(self.text.value))} The kernel was interrupted before all views had these runs.")
+
     def _report(self, task: asyncio.Task[Any]) -> None:
-        if not task.cancelled() and (error := task.exception()):  # no cell waits for it, so it has to be said here
+        if not task.cancelled() and (error := task.exception()):  # no cell shows it
             self.say(f"The training ended with an error: {html.escape(repr(error))}")
 
     def _pause(self) -> None:
@@ -172,11 +181,6 @@ class LiveTraining(View):
 
     def _stop(self) -> None:
         self._race.stopping = True
-
-    def _interrupted(self, race: Race) -> None:
-        if race.over or race.stopping:  # other views take the runs by now, or Stop was not heard
-            raise KeyboardInterrupt
-        race.stopping = True
 
     def _enable(self, training: bool) -> None:
         self.start.disabled = self.settings.disabled = training
@@ -193,7 +197,8 @@ class LiveTraining(View):
         state = "Finished" if race.over and ended else "Stopped" if ended else "Paused" if race.paused else "Training"
         left = "" if ended else f", about {race.seconds_left:.0f} s left"
         standings = " ".join(_standing(race, name) for name in race.trainings)
-        images = f"({len(self._evaluator.task.test)} test images are read, one in {_PART} of the test set.)"
+        scored = f"every {_PART}th test image ({len(self._evaluator.task.test)} of {len(self.task.test)})"
+        images = f"The accuracy is that on {scored}; on all of them it can differ."
         self.say(f"{state}: step {race.done} of {self.steps}{left}. {standings} {images}")
 
 
@@ -205,9 +210,21 @@ def _standing(race: Race, name: str) -> str:
     last = records[-1]
     step, accuracy = list(race.accuracy[name].items())[-1]
     return (
-        f"{html.escape(name)}: loss {last.loss:.2g} nats; reads {accuracy:.1%} after step {step}; p = {last.p:.2f}, "
-        f"{int(last.mask.sum())} of {len(last.mask)} blocks open."
+        f"{html.escape(name)}: loss {last.loss:.2g} nats; after step {step} it classifies {percent(accuracy, 1)} correctly; "
+        f"p = {last.p:.2f}, {int(last.mask.sum())} of {len(last.mask)} blocks are open."
     )
+
+
+def _interrupt(race: Race) -> Callable[[], None]:
+    """What an interrupt does: the first one stops the race; one that comes later ends the task that trains."""
+    task = asyncio.current_task()
+
+    def interrupt() -> None:
+        if (race.over or race.stopping) and asyncio.current_task() is task:  # raised outside of it, it would end the kernel
+            raise KeyboardInterrupt
+        race.stopping = True
+
+    return interrupt
 
 
 def _button(name: str, icon: str, tooltip: str) -> widgets.Button:

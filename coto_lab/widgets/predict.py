@@ -1,22 +1,39 @@
-"""The reader's guess before a reveal."""
+"""The reader's guess before the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as widgets
+import plotly.graph_objects as go
+from IPython.display import HTML, DisplayHandle
 
+from coto_lab.notebook import SCRIPT, where
 from coto_lab.widgets._field import NumberField
+from coto_lab.widgets._message import Message
 from coto_lab.widgets._view import spoken
+
+_PLOTLY = "application/vnd.plotly.v1+json"
+
+Draw = Callable[[Mapping[str, float]], go.Figure]
 
 
 class Prediction(widgets.VBox):
-    """A question with one number per method, in percent; ``guesses`` holds what was locked in, to be drawn onto a figure.
+    """A question with one number per method, in percent, which the reader can guess until `reveal` shows the answer::
+
+        prediction = Prediction("Test accuracy of the fusion, in percent")
+        prediction
+        prediction.reveal(lambda guesses: interpolation_figure(curves, guesses), {"LoRA": 58.2, "CoTo": 93.3})
 
     Args:
         question: the text above the sliders.
         methods: one number each.
         start: where they begin.
+
+    Attributes:
+        guesses: method name -> percent, as recorded; empty before.
+        record: button.
+        message: the line that says what to enter.
 
     Raises:
         ValueError: no methods; ``start`` not from 0 to 100.
@@ -27,17 +44,83 @@ class Prediction(widgets.VBox):
             raise ValueError("methods is empty: give at least one.")
         width = 0.6 * max(map(len, methods)) + 1
         self._fields = {name: NumberField(name, start, 0, 100, 1, unit="%", label_width=width) for name in methods}
-        self.lock = widgets.Button(description="Lock in my guess", icon="lock", tooltip="Record these numbers")
-        self.lock.on_click(self._record)
-        self._text = widgets.HTML(spoken("Move the sliders or type, then lock in your guess. Or go on without one."))
+        self.record = widgets.Button(description="Record my guess", icon="check", tooltip="Keep these numbers as my guess")
+        self.message = Message([*self._fields.values(), self.record])
+        self.record.on_click(self._record)
+        self._text = widgets.HTML(spoken("Move the sliders or type, then record your guess. You can also go on without one."))
         self.guesses: dict[str, float] = {}
-        super().__init__([widgets.HTML(f"<b>{question}</b>"), *self._fields.values(), self.lock, self._text])
+        self._answer: _Answer | None = None
+        super().__init__([widgets.HTML(f"<b>{question}</b>"), *self._fields.values(), self.message, self.record, self._text])
         self.add_class("coto-prediction")
+
+    def reveal(self, draw: Draw, truth: Mapping[str, float] | None = None) -> None:
+        """Show the answer below the cell, with the guess in it, and say how far off that was. It cannot be changed any more.
+
+        If there is no guess yet, the figure stands alone, and the first one that is recorded is drawn into it. (After the page
+        was loaded anew, run the cell again for that.) A script shows nothing.
+
+        Args:
+            draw: makes the figure from guesses; without one it gets ``{}``.
+            truth: method name -> the right number, in percent; None says nothing about how far off the guess was.
+
+        Raises:
+            ValueError: ``truth`` has a method that the question has not.
+        """
+        if unknown := set(truth or ()) - self._fields.keys():
+            raise ValueError(f"truth has {sorted(unknown)}: the question is about {list(self._fields)} only.")
+        self._answer = _Answer(draw, {name: float(number) for name, number in (truth or {}).items()}, self.guesses)
+        self._close()
 
     def _record(self, _: widgets.Button) -> None:
         self.guesses = {name: field.value for name, field in self._fields.items()}
-        for field in self._fields.values():
+        self._text.value = spoken(f"Recorded: {self._told()}. You can change your guess until the answer is shown.")
+        if self._answer is not None:
+            self._answer.change(self.guesses)
+            self._close()
+
+    def _close(self) -> None:
+        if not self.guesses:
+            self._text.value = spoken("The answer is shown. If you record a guess now, the figure shows it, too.")
+            return
+        for name, field in self._fields.items():
+            field.value = self.guesses[name]  # moved since, and not recorded
             field.disabled = True
-        self.lock.disabled = True
-        told = ", ".join(f"{name} {value:g}%" for name, value in self.guesses.items())
-        self._text.value = spoken(f"Your guess is recorded: {told}. The figure that follows shows it as crosses.")
+        self.record.disabled = True
+        self._text.value = spoken(f"Your guess was {self._told()}. The figure shows it as crosses.")
+
+    def _told(self) -> str:
+        return ", ".join(f"{name} {value:g}%" for name, value in self.guesses.items())
+
+
+class _Answer:
+    """A figure and a sentence, shown once, which a later guess changes where they stand."""
+
+    def __init__(self, draw: Draw, truth: Mapping[str, float], guesses: Mapping[str, float]):
+        self._draw, self._truth = draw, truth
+        self._figure, self._sentence = DisplayHandle(), DisplayHandle()
+        figure = draw(guesses)
+        if where().place != SCRIPT:
+            # Displayed as it is, a figure would go its own way, which cannot be changed later.
+            self._figure.display(figure._repr_mimebundle_(), raw=True)
+            self._sentence.display(HTML(self._said(guesses)))
+
+    def change(self, guesses: Mapping[str, float]) -> None:
+        figure = self._draw(guesses)
+        if where().place != SCRIPT:
+            bundle = figure._repr_mimebundle_()
+            if _PLOTLY in bundle:  # drawn anew in JupyterLab, a figure that takes its height from its place would have none
+                bundle[_PLOTLY].setdefault("config", {})["responsive"] = False
+                self._figure.update({"text/html": ""}, raw=True)  # and into the place of a figure it draws no other one
+            self._figure.update(bundle, raw=True)
+            self._sentence.update(HTML(self._said(guesses)))
+
+    def _said(self, guesses: Mapping[str, float]) -> str:
+        told = [_off(name, guess, self._truth[name]) for name, guess in guesses.items() if name in self._truth]
+        return spoken(" ".join(told))
+
+
+def _off(name: str, guess: float, truth: float) -> str:
+    points = round(abs(guess - truth), 1)
+    direction = "high" if guess > truth else "low"
+    off = f"{points:g} point{'s' * (points != 1)} too {direction}" if points else "exactly right"
+    return f"Your guess for {name}, {guess:g}%, is {off}: the answer is {truth:.1f}%."

@@ -15,7 +15,9 @@ from coto_lab.figures import plan_figure
 from coto_lab.probes.cost import Cost, spared
 from coto_lab.schedules import Constant, Exponential, Linear, Schedule, Sine
 from coto_lab.widgets._field import NumberField
+from coto_lab.widgets._message import Message
 from coto_lab.widgets._view import View
+from coto_lab.widgets._words import percent
 
 _SHAPES = {"Linear": Linear, "Sine": Sine, "Exponential": Exponential, "Constant": Constant}
 _WAYS = {"Linear": "evenly", "Sine": "fast at first", "Exponential": "slowly at first"}
@@ -25,20 +27,23 @@ _PRESETS: dict[str, tuple[Schedule, str]] = {
     "stochastic depth": (Constant(0.5), "No ramp: p = 0.5 in all steps"),
     "plain LoRA": (Constant(1.0), "Every block trains in every step"),
 }
-_SIZES = {"blocks": 8, "steps": 800, "seed": 0}
+_FIRST = {"p": 0.5, "blocks": 8, "steps": 800, "seed": 0}
+_LAST_SEED = 99
 
 
 class ScheduleExplorer(View):
-    """Shape a schedule and see p(t), every gate's draws, how often each block trains, and what is spared.
+    """Shape a schedule and see p(t), every gate's draws, how often each block trains, and what is saved.
 
     Args:
         cost: `measure_cost` on this machine: predicts the time saved, for as many blocks as it was measured with.
 
     Attributes:
         shape: dropdown: Linear, Sine, Exponential, Constant.
-        fields: `NumberField` of start (of a constant: p), end, ramp, blocks, steps and seed, by name.
+        fields: `NumberField` of p (of a constant), start, end, ramp, blocks, steps and seed, by name. Start is not above end.
         presets: buttons by name.
+        another: button: the next seed.
         reset: button: everything as it was at first.
+        message: the line that says what to enter.
         masks: what the schedule draws, ``BoolTensor [steps, n_blocks]``, True = open.
     """
 
@@ -50,33 +55,39 @@ class ScheduleExplorer(View):
             description="shape", options=list(_SHAPES), style={"description_width": "5.5em"}, layout={"width": "17em"}
         )
         self.fields = {
+            "p": NumberField("p", _FIRST["p"], 0, 1, 0.05),
             "start": NumberField("start", 0, 0, 1, 0.05),
             "end": NumberField("end", 1, 0, 1, 0.05),
             "ramp": NumberField("ramp", 0.75, 0, 1, 0.05, unit="of the steps"),
-            "blocks": NumberField("blocks", _SIZES["blocks"], 1, 32, 1, whole=True),
-            "steps": NumberField("steps", _SIZES["steps"], 10, 1000, 10, whole=True),
-            "seed": NumberField("seed", _SIZES["seed"], 0, 99, 1, whole=True),
+            "blocks": NumberField("blocks", _FIRST["blocks"], 1, 32, 1, whole=True),
+            "steps": NumberField("steps", _FIRST["steps"], 10, 5000, 10, whole=True),
+            "seed": NumberField("seed", _FIRST["seed"], 0, _LAST_SEED, 1, whole=True),
         }
         self.presets = {name: _button(name, tooltip) for name, (_, tooltip) in _PRESETS.items()}
+        self.another = _button("another draw", "The same schedule with the next seed")
         self.reset = _button("Reset", "The paper's schedule; 8 blocks, 800 steps, seed 0")
         self.reset.icon = "undo"
-        start, end, ramp, *sizes = self.fields.values()
-        columns = [widgets.VBox(column, layout={"width": "50%"}) for column in ([self.shape, start, end, ramp], sizes)]
+        buttons = [*self.presets.values(), self.another, self.reset]
+        self.message = Message([self.shape, *self.fields.values(), *buttons])
+        p, start, end, ramp, *sizes = self.fields.values()
+        rows = ([self.shape, p, start, end, ramp], [*sizes, self.message])  # the message fills a gap: p or start is hidden
+        columns = [widgets.VBox(column, layout={"width": "50%"}) for column in rows]
         figure = plan_figure(self.schedule, self._draw())
-        super().__init__(figure, [widgets.HBox([*self.presets.values(), self.reset]), widgets.HBox(columns)], "coto-schedule")
+        super().__init__(figure, [widgets.HBox(buttons), widgets.HBox(columns)], "coto-schedule")
         self._moving = False
         for control in (self.shape, *self.fields.values()):
             control.observe(self._moved, "value")
         for name, (schedule, _) in _PRESETS.items():
             self.presets[name].on_click(lambda _, schedule=schedule: self._set(schedule))
-        self.reset.on_click(lambda _: self._set(Linear(), _SIZES))
+        self.another.on_click(lambda _: self._draw_another())
+        self.reset.on_click(lambda _: self._set(Linear(), _FIRST))
         self._redraw()
 
     @property
     def schedule(self) -> Schedule:
-        """What shape, start, end and ramp say."""
-        start, end, ramp = (self.fields[name].value for name in ("start", "end", "ramp"))
-        return Constant(start) if self._constant else _SHAPES[self.shape.value](start, end, ramp)
+        """What shape, p, start, end and ramp say."""
+        p, start, end, ramp = (self.fields[name].value for name in ("p", "start", "end", "ramp"))
+        return Constant(p) if self._constant else _SHAPES[self.shape.value](start, end, ramp)
 
     @property
     def steps(self) -> int:
@@ -92,22 +103,20 @@ class ScheduleExplorer(View):
     def _constant(self) -> bool:
         return self.shape.value == "Constant"
 
-    def _set(self, schedule: Schedule, sizes: dict[str, int] | None = None) -> None:
-        values = {"start": schedule.p, "end": 1.0} if isinstance(schedule, Constant) else vars(schedule)
+    def _set(self, schedule: Schedule, others: dict[str, float] | None = None) -> None:
         with self._one_redraw():
             self.shape.value = type(schedule).__name__
-            for name, value in (values | (sizes or {})).items():
+            for name in ("start", "end"):
+                self.fields[name].limit()  # both change
+            for name, value in (vars(schedule) | (others or {})).items():
                 self.fields[name].value = value
-        for field in self.fields.values():
-            field.message.value = ""  # of a number typed before
 
-    def _moved(self, change: Any) -> None:
-        if self._moving:
-            return
-        with self._one_redraw():
-            start, end = self.fields["start"], self.fields["end"]
-            if start.value > end.value:  # p rises: the one that was not moved comes along
-                (end if change["owner"] is start else start).value = change["new"]
+    def _draw_another(self) -> None:
+        self.fields["seed"].value = (self.seed + 1) % (_LAST_SEED + 1)
+
+    def _moved(self, _: Any) -> None:
+        if not self._moving:
+            self._redraw()
 
     @contextmanager
     def _one_redraw(self) -> Iterator[None]:
@@ -122,8 +131,11 @@ class ScheduleExplorer(View):
         return training_masks(self.fields["blocks"].value, self.schedule, total_steps=self.steps, seed=self.seed)
 
     def _redraw(self) -> None:
-        self.fields["start"].slider.description = "p" if self._constant else "start"
-        self.fields["end"].disabled = self.fields["ramp"].disabled = self._constant
+        p, start, end, ramp, *_ = self.fields.values()
+        p.layout.display, start.layout.display = ("", "none") if self._constant else ("none", "")
+        end.disabled = ramp.disabled = self._constant
+        start.limit(high=end.value, reason=f"; p ends at {end.value:g}")
+        end.limit(low=start.value, reason=f"; p starts at {start.value:g}")
         self.masks = self._draw()
         plan_figure(self.schedule, self.masks, self._time_saved(), self.figure)
         self.say(self._sentence())
@@ -139,18 +151,20 @@ class ScheduleExplorer(View):
         average, expected = self.masks.sum(1).double().mean(), expected_open(n_blocks, p[:, None]).mean()
         adapter, backward = spared(self.masks)
         time_saved = self._time_saved()
+        time = "" if time_saved is None else f", and by the cost measured here {percent(time_saved)} of the time"
         return (
-            f"{self._rise(p)}; on average {average:.1f} of {n_blocks} blocks train (expected {expected:.1f}); {self._often()}. "
-            f"Against plain LoRA this spares {adapter:.0%} of the adapters' work and {backward:.0%} of the backward passes "
-            f"through blocks" + ("." if time_saved is None else f"; by the cost measured here, {time_saved:.0%} of the time.")
+            f"{self._rise(p)}. On average {average:.1f} of {n_blocks} blocks train (expected: {expected:.1f}); "
+            f"{self._often()}. Compared with plain LoRA, this saves {percent(adapter)} of the adapters' work and "
+            f"{percent(backward)} of the backward passes through blocks{time}."
         )
 
     def _often(self) -> str:
         share = self.masks.double().mean(0)
         least, most = int(share.argmin()), int(share.argmax())
-        if share[least] == share[most]:
-            return f"every block trains in {share[0]:.0%} of the steps"
-        return f"block {least} least often, in {share[least]:.0%} of the steps, block {most} most often, in {share[most]:.0%}"
+        low, high = percent(share[least].item()), percent(share[most].item())
+        if low == high:  # no contrast between numbers that read the same
+            return f"every block trains in {'about ' * bool(share[least] < share[most])}{low} of the steps"
+        return f"block {least} trains least often, in {low} of the steps, and block {most} most often, in {high}"
 
     def _rise(self, p: np.ndarray) -> str:
         if p[0] == p[-1]:
@@ -158,7 +172,7 @@ class ScheduleExplorer(View):
         rising = int((p < self.fields["end"].value).sum())
         return (
             f"p rises from {self.fields['start'].value:g} to {self.fields['end'].value:g}, {_WAYS[self.shape.value]}, over "
-            f"{rising} of {self.steps} steps"
+            f"the first {rising} of {self.steps} steps"
         )
 
 

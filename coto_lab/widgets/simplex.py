@@ -1,4 +1,4 @@
-"""Sliders over the triangle between three runs: what does a mixture of them read?"""
+"""Sliders over the triangle between three runs: how does a mixture of them classify?"""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class SimplexExplorer(MixtureView):
     """Mix three runs of each method: accuracy and loss at every mixture on a triangle, and the digits that flip.
 
     The weights are sixths. Two sliders set how many of them the first and the second run get, the third gets the rest; where
-    both ask for more than there is, the other slider gives way.
+    both ask for more than there is, the other slider gives way, and a line says so.
 
     Args:
         task: a task of grey images, the one that the runs were trained on.
         partners: method name -> second and third run.
         runs: method name -> first run; None waits for `take`.
-        images: how many test images at most are read; they are evenly spaced over the test set.
+        images: how many test images at most are classified; they are evenly spaced over the test set.
 
     Attributes:
         parts: a `NumberField` of sixths for two runs, and for the third one that follows them.
-        how, method, progress, scores: as in `MixtureView`.
+        how, method, message, progress, scores: as in `MixtureView`.
 
     Raises:
         ValueError: no partners, or not two of a method; a partner of another task or base; ``images`` below 1; what `take`
@@ -64,6 +64,7 @@ class SimplexExplorer(MixtureView):
         if first.value + second.value > _PARTS:
             other = second if change["owner"] is first else first
             other.value = _PARTS - change["new"]  # which is a move, too, and draws
+            self.message.say(f"The three shares make {_PARTS} sixths, so the {other.label} now gets {other.value}.")
             return
         third.value = _PARTS - first.value - second.value
         self.show()
@@ -72,19 +73,19 @@ class SimplexExplorer(MixtureView):
         super()._enable(enabled)
         self.parts[2].disabled = True  # it follows
 
-    def _position(self) -> int:
+    def _chosen(self, scores: dict[str, Scores]) -> tuple[dict[str, Scores], int]:
         first, second, _ = self.parts
         left = _PARTS - first.value  # the grid: the first weight falls from 1, and the second from what is left
-        return left * (left + 1) // 2 + left - second.value
+        return scores, left * (left + 1) // 2 + left - second.value
 
-    def _place(self, position: int) -> str:
+    def _place(self) -> str:
         return "At {} : {} : {} sixths of the three runs".format(*(slider.value for slider in self.parts))
 
-    def _figure(self, scores: Mapping[str, Scores], changed: Flips | None) -> Any:
+    def _figure(self, scores: Mapping[str, Scores], place: int, changed: Flips | None) -> Any:
         records = {name: self._record(name, scores[name]) if name in scores else None for name in self._partners}
         images = self.task.test_batch["pixel_values"]
         figure = getattr(self, "figure", None)
-        return simplex_explorer_figure(records, self._position(), changed, images, self.task.classes, figure)
+        return simplex_explorer_figure(records, place, changed, images, self.task.classes, figure)
 
     def _record(self, name: str, scores: Scores) -> Simplex:
         corners = corner_names([self._runs[name], *self._partners[name]])

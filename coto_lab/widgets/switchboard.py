@@ -1,4 +1,4 @@
-"""A switch for every adapter of a run: what does it read with any choice of them?"""
+"""A switch for every adapter of a run: how well does it classify with any choice of them?"""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from coto_lab.tasks import Task
 from coto_lab.training import Training
 from coto_lab.widgets._part import part_of
 from coto_lab.widgets._view import View
+from coto_lab.widgets._words import compared, percent
 
 SURPRISE = "surprise me"
 
@@ -81,7 +82,7 @@ class Switchboard(View):
         )
         self._show_mask()
         self._enable(False)
-        self.say("No run yet. Run the cell that trains first, or hand finished runs to <code>take</code>.")
+        self.say("There is no run yet. First run the cell that trains, or pass finished runs to <code>take</code>.")
         if runs is not None:
             self.take(runs)
 
@@ -126,13 +127,18 @@ class Switchboard(View):
         self._figure(predicted)
         accuracy, n_right = self.scores.accuracy.item(), int((predicted == labels).sum())
         mistakes = confusion_matrix(predicted, labels, len(self.task.classes)).fill_diagonal_(0)
-        true, read = divmod(int(mistakes.argmax()), len(mistakes))
+        true, taken = divmod(int(mistakes.argmax()), len(mistakes))
         classes = self.task.classes
-        worst = f"Most frequent mistake: {classes[true]} read as {classes[read]}, {int(mistakes.max())} times."
+        times = int(mistakes.max())
+        worst = (
+            f"Most frequent mistake: {classes[true]} taken for {classes[taken]}, {times} time{'s' * (times != 1)}."
+            if times
+            else "There is no mistake."
+        )
+        change = compared(100 * (accuracy - self._whole[name]), "with all open")
         self.say(
-            f"{name} with {int(self._mask.sum())} of {len(self._mask)} adapters open reads {n_right} of {len(labels)} "
-            f"{self._part}: <b>{accuracy:.1%}</b>, {100 * (accuracy - self._whole[name]):+.1f} points against all open. "
-            + (worst if mistakes.any() else "No mistakes.")
+            f"{name} with {int(self._mask.sum())} of {len(self._mask)} adapters open classifies {n_right} of {len(labels)} "
+            f"{self._part} correctly: <b>{percent(accuracy, 1)}</b>, {change}. {worst}"
         )
 
     def _figure(self, predicted: Tensor | None) -> Any:
@@ -152,7 +158,7 @@ class Switchboard(View):
     def _switch(self, description: str, modules: list[int]) -> widgets.ToggleButton:
         """A toggle of some modules; `_show_mask` sets its value, and what it says then is no news."""
         layout = widgets.Layout(width="84px", margin="1px")
-        switch = widgets.ToggleButton(description=description, tooltip=f"{description}: open or shut", layout=layout)
+        switch = widgets.ToggleButton(description=description, layout=layout)
 
         def changed(change: dict[str, Any]) -> None:
             if change["new"] != bool(self._mask[modules].all()):
@@ -174,6 +180,8 @@ class Switchboard(View):
             switch.value = bool(are_open.all())
             switch.icon = "check" if are_open.all() else "minus" if are_open.any() else "times"
             switch.button_style = "primary" if are_open.all() else ""
+            state = "open" if are_open.all() else "partly open" if are_open.any() else "shut"
+            switch.tooltip = f"{switch.description} is {state}"  # read out: a toggle does not say whether it is pressed
 
     def _enable(self, enabled: bool) -> None:
         for control in (self.method, *self.patterns.values(), *(switch for switch, _ in self._switches)):

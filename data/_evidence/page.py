@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from _evidence import accuracy, geometry, gradients, merging, pruning, schedules, shapley, stability, sweep
+from _evidence import accuracy, geometry, gradients, growth, merging, pruning, schedules, shapley, stability, sweep
 from _evidence.markdown import interval, table, wrapped
 from _evidence.records import Numbers
 from coto_lab.statistics import FAILS, HOLDS, OPEN
 
-TOPICS = (accuracy, sweep, merging, pruning, gradients, shapley, schedules, stability, geometry)
+TOPICS = (accuracy, sweep, growth, merging, pruning, gradients, shapley, schedules, stability, geometry)
 
 
 def page(evidence: Numbers) -> str:
     """EVIDENCE.md, from the content of evidence.json."""
     about, claims = evidence["about"], evidence["claims"]
-    rows = [[str(c["topic"]), c["text"], c["paper"], here(c), f"**{c['verdict']}**"] for c in claims]
+    rows = [[str(c["topic"]), c["text"], c["paper"], here(c), c["grid"], f"**{c['verdict']}**"] for c in claims]
     sections = "\n\n".join(topic.text(evidence).strip() for topic in TOPICS)
     return wrapped(f"""# Evidence
 
@@ -30,12 +30,13 @@ marked so.
 ## Claim by claim
 
 Differences are means over seeds, in percentage points of test accuracy unless another unit is named, with a 95% interval in
-brackets.
+brackets. "Judged at" says at which settings; where it names one learning rate, the seeds are 0 to 4, and nothing is known of
+other rates: only section 2 has them.
 
-{table(["", "claim", "paper", "here", "verdict"], rows, texts=5)}
+{table(["", "claim", "paper", "here", "judged at", "verdict"], rows, texts=6)}
 
 **How a verdict is made.** It *holds* if the interval excludes 0 on the claimed side, *does not hold* if it excludes 0 on
-the other side, and *cannot be told* otherwise. "As accurate, or better" holds if the whole interval is above
+the other side, and is *inconclusive* otherwise. "As accurate, or better" holds if the whole interval is above
 -{accuracy.MARGIN:g} point; "the same" if it is between -{accuracy.MARGIN:g} and {accuracy.MARGIN:g}. A claim of several
 parts needs all of them, and does not hold if one does not; so does a count.
 
@@ -46,7 +47,7 @@ out one seed at a time, with all pairs it is in (`coto_lab.statistics`). It is r
 **What the intervals do not cover.** All seeds share one choice of 160 training images and the test images. There are
 {len(claims)} claims and no correction for their number: at 95%, about one interval in twenty misses.
 
-## What does not hold, and what cannot be told
+## What does not hold, and what is inconclusive
 
 {_doubtful(claims)}
 

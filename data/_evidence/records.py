@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from coto_lab.gallery import SEEDS
+from coto_lab.gallery import METHODS, SEEDS
 from coto_lab.statistics import FAILS, HOLDS, OPEN, Difference, paired_difference
 
 PAIRS = list(combinations(SEEDS, 2))
 TRIPLES = list(combinations(SEEDS, 3))
+ONE_RATE = f"rate {METHODS['CoTo'].lr:g}"
 _DIGITS = 4  # in evidence.json; verdicts are read off what is written there
 
 Numbers = dict[str, Any]
@@ -33,6 +34,7 @@ class Claim:
         counts: for ``"count"``: name -> (how many are as claimed, of how many).
         margin: the smallest difference that matters.
         unit: of the differences.
+        grid: at which settings it was judged; a claim says nothing of others.
         digits: after the point.
     """
 
@@ -44,6 +46,7 @@ class Claim:
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     margin: float = 0.0
     unit: str = "points"
+    grid: str = ONE_RATE
     digits: int = 1
 
     @property

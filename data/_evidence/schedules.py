@@ -7,9 +7,10 @@ from dataclasses import asdict
 from _evidence.accuracy import MARGIN
 from _evidence.lab import Lab
 from _evidence.markdown import interval, spread, table
-from _evidence.records import PAIRS, Claim, Numbers, Section, compare
+from _evidence.records import ONE_RATE, PAIRS, Claim, Numbers, Section, compare
 from coto_lab.statistics import Difference
 
+_RAMPS = f"{ONE_RATE}; ramps from 0 to 1 over 3/4"
 RAMPS = {"linear": "CoTo", "sine": "CoTo sine", "exponential": "CoTo exponential"}
 DEPTH = "stochastic depth"
 ALONE, FUSED, HALVED = "all adapters", "fused 1:1", "every other block"
@@ -30,6 +31,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
         Claim(
             topic=7,
             text="Linear, sine and exponential ramps reach the same accuracy",
+            grid=_RAMPS,
             paper="the same (figure r1)",
             kind="same",
             margin=MARGIN,
@@ -43,6 +45,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
             Claim(
                 topic=7,
                 text=f"The exponential ramp {does} best ({column})",
+                grid=_RAMPS,
                 paper="best of the three (figure r1)",
                 kind="above",
                 parts={
@@ -56,6 +59,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
             Claim(
                 topic=8,
                 text=f"CoTo is better than stochastic depth ({column})",
+                grid=f"{ONE_RATE}; p = 1/2",
                 paper=f"{paper} (table r3)",
                 kind="above",
                 parts={"": difference(column, linear, DEPTH)},

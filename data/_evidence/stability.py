@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _evidence.lab import PART, Lab
 from _evidence.markdown import figure, interval, spread, table
-from _evidence.records import PAIRS, Claim, Numbers, Section, against_lora, compare
+from _evidence.records import ONE_RATE, PAIRS, Claim, Numbers, Section, against_lora, compare
 from coto_lab import stability
 from coto_lab.figures.stability import barrier_figure, stability_figure
 from coto_lab.gallery import SWEPT
@@ -32,6 +32,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
     claims = [
         Claim(
             topic=9,
+            grid=f"{ONE_RATE}; all masks of 4 of 8 blocks",
             text="With half of the blocks open, CoTo is better (mean over all masks): it is dropout stable",
             paper="the premise of its theory; no number",
             kind="above",

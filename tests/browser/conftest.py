@@ -54,11 +54,18 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a JupyterLab of its own: nobody's settings, and a copy of the notebooks."""
-    home = tmp_path_factory.mktemp("lab")
+def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `lab` shows: a copy of the notebooks."""
+    folder = tmp_path_factory.mktemp("lab") / "notebooks"
     notebooks = Path(os.environ.get("COTO_LAB_NOTEBOOKS", ROOT / "notebooks"))
-    shutil.copytree(notebooks, home / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    shutil.copytree(notebooks, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lab(lab_folder: Path) -> Iterator[str]:
+    """The address of a JupyterLab of its own, with nobody's settings."""
+    home = lab_folder.parent
     for name, values in LAB_SETTINGS.items():
         file = home / "settings" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +84,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
-        *("--IdentityProvider.token=", f"--ServerApp.root_dir={home / 'notebooks'}"),
+        *("--IdentityProvider.token=", f"--ServerApp.root_dir={lab_folder}"),
         "--LabApp.extension_manager=readonly",  # the other one asks a package index
     ]
     log = home / "jupyterlab.log"

@@ -27,28 +27,36 @@ def test_the_explorers_follow_the_keyboard_and_change_with_the_kind_of_mixture(p
 
     view = page.locator(".coto-interpolation")
     plot = view.locator(".js-plotly-plot")
-    wait_for(view, "At α = 0.50, fuse")
+    wait_for(view, "At α = 0.5, fusion")
     middle = plot.evaluate(SHOWN)
     assert middle["x"] == middle["line"] == 0.5 and len(middle["curve"]) == 21 and middle["y"] == middle["curve"][10]
     view.locator(".noUi-handle").focus()
     page.keyboard.press("ArrowLeft")
-    sentence = wait_for(view, "At α = 0.45, fuse")
+    sentence = wait_for(view, "At α = 0.45, fusion")
     moved = plot.evaluate(SHOWN)
     assert moved["x"] == moved["line"] == 0.45 and moved["y"] == moved["curve"][9]
     assert f"LoRA {moved['y']:.1f}%" in sentence.inner_text()
+    view.locator("input[type=text]").first.fill("0.333")
+    page.keyboard.press("Enter")
+    sentence = wait_for(view, "At α = 0.333, fusion")
+    page.wait_for_timeout(1_000)  # the slider's answer, if there were one, would be here by then
+    expect(sentence).to_contain_text("At α = 0.333, fusion")
+    typed = plot.evaluate(SHOWN)
+    assert typed["x"] == typed["line"] == 0.333 and len(typed["curve"]) == 22
+    view.locator(".noUi-handle").focus()
     page.keyboard.press("Home")
-    wait_for(view, "LoRA reads 0 of them differently")
+    wait_for(view, "LoRA classifies 0 of them differently")
     assert plot.evaluate(SHOWN)["strip"] == [] and len(middle["strip"]) > 0
 
     view.get_by_role("button", name="ensemble").focus()
     page.keyboard.press("Space")
     expect(view.locator(".progress-bar")).to_be_visible()
-    wait_for(view, "At α = 0.00, ensemble")
+    wait_for(view, "At α = 0, ensemble")
     expect(view.locator(".progress-bar")).to_be_hidden()
     averaged = plot.evaluate(SHOWN)["curve"]
     assert averaged[0] == middle["curve"][0] and averaged[10] > middle["curve"][10] + 5, "the valley is gone"
     view.get_by_role("button", name="fuse").click()
-    wait_for(view, "At α = 0.00, fuse")
+    wait_for(view, "At α = 0, fusion")
     assert plot.evaluate(SHOWN)["curve"] == middle["curve"]
 
     triangle = page.locator(".coto-simplex")

@@ -13,7 +13,10 @@ NOTEBOOK = "05_pruning_and_stability.ipynb"
 
 def shown(board: Locator) -> tuple[float, list[list[int]]]:
     """Accuracy and confusion matrix, as the figure in the page has them."""
-    accuracy, counts = board.locator(".js-plotly-plot").evaluate("plot => [plot.data[0].x[0], plot.data[2].z]")
+    accuracy, counts = board.locator(".js-plotly-plot").evaluate("""plot => {
+        const [mistakes, hits] = [plot.data[2].z, plot.data[3].z];
+        return [plot.data[0].x[0], mistakes.map((row, i) => row.map((n, j) => (n ?? 0) + (hits[i][j] ?? 0)))];
+    }""")
     return accuracy, counts
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from coto_lab import LoRALinear
+from coto_lab import Gates, LoRALinear, Recipe, attach_gates, gates_of
+from coto_lab.coto import draw_mask
 from coto_lab.exercises import lora
 from coto_lab.exercises.lora import LayerMaker
 
-check_lora, check_gate = lora.check_lora.__wrapped__, lora.check_gate.__wrapped__  # what they find, before it is printed
+check_lora, check_gate, check_merge, check_coto_gates = (  # what they find, before it is printed
+    check.__wrapped__ for check in (lora.check_lora, lora.check_gate, lora.check_merge, lora.check_coto_gates)
+)
 
 
 class Right(nn.Module):
@@ -135,3 +139,91 @@ WRONG_GATES = {
 @pytest.mark.parametrize("complaint", WRONG_GATES)
 def test_what_is_wrong_with_a_gate_is_named(complaint: str) -> None:
     assert any(complaint in found for found in check_gate(WRONG_GATES[complaint]))
+
+
+def merged(weight: Callable[[LoRALinear], torch.Tensor], bias: bool = True) -> Callable[[LoRALinear], nn.Linear]:
+    """A plain layer of this weight, with the bias of the base layer or its own."""
+
+    def merge(layer: LoRALinear) -> nn.Linear:
+        base = layer.base_layer
+        plain = nn.Linear(base.in_features, base.out_features)
+        with torch.no_grad():
+            plain.weight.copy_(weight(layer))
+            if bias:
+                plain.bias.copy_(base.bias)
+        return plain
+
+    return merge
+
+
+def in_place(layer: LoRALinear) -> nn.Linear:
+    with torch.no_grad():
+        layer.base_layer.weight += layer.delta_weight()
+    return layer.base_layer
+
+
+def sum_of_weights(layer: LoRALinear) -> torch.Tensor:
+    return layer.base_layer.weight + layer.delta_weight()
+
+
+WRONG_MERGES = {
+    "its weight is W alone": merged(lambda layer: layer.base_layer.weight),
+    "its weight is s B A alone": merged(LoRALinear.delta_weight),
+    "the scale s = alpha / r is missing": merged(lambda layer: layer.base_layer.weight + layer.lora_B @ layer.lora_A),
+    "the update is subtracted": merged(lambda layer: layer.base_layer.weight - layer.delta_weight()),
+    "its weight differs from W + s B A by up to": merged(lambda layer: 2 * sum_of_weights(layer)),
+    "its bias is not that of the base layer": merged(sum_of_weights, bias=False),
+    "layer.base_layer was changed": in_place,
+    "my_merge returns a LoRALinear": lambda layer: layer,
+}
+
+
+@pytest.mark.parametrize("merge", [LoRALinear.merge, merged(sum_of_weights)])
+def test_right_merges_pass(merge: Callable[[LoRALinear], nn.Linear]) -> None:
+    assert check_merge(merge) == []
+
+
+@pytest.mark.parametrize("complaint", WRONG_MERGES)
+def test_what_is_wrong_with_a_merge_is_named(complaint: str) -> None:
+    (found,) = check_merge(WRONG_MERGES[complaint])
+    assert complaint in found
+
+
+@pytest.fixture
+def gated() -> nn.Module:
+    layers = {f"layer{i}": LoRALinear(nn.Linear(4, 4), r=2, alpha=4.0) for i in range(8)}
+    model = nn.Sequential(*(nn.ModuleDict({name: layer}) for name, layer in layers.items())).eval()
+    attach_gates(model, by="module")
+    return model
+
+
+def sets(mask: Callable[[Recipe, int], torch.Tensor], way: str = "train_with") -> Callable[[Gates, Recipe, int], None]:
+    return lambda gates, recipe, t: getattr(gates, way)(mask(recipe, t))
+
+
+def drawn(recipe: Recipe, t: int) -> torch.Tensor:
+    return draw_mask(8, recipe.schedule(t / recipe.steps), recipe.seed, t)
+
+
+WRONG_SETTERS = {
+    "stay shut in evaluation": sets(lambda recipe, t: ~drawn(recipe, t), "close"),
+    "the mask is upside down": sets(lambda recipe, t: ~drawn(recipe, t)),
+    "p of the first step": sets(lambda recipe, t: draw_mask(8, recipe.schedule(0), recipe.seed, t)),
+    "give draw_mask the step t": sets(lambda recipe, t: draw_mask(8, recipe.schedule(t / recipe.steps), recipe.seed, 0)),
+    "give draw_mask recipe.seed": sets(lambda recipe, t: draw_mask(8, recipe.schedule(t / recipe.steps), 0, t)),
+    "all gates are open": lambda gates, recipe, t: None,
+    "and CoTo draws": sets(lambda recipe, t: draw_mask(8, 0.5, recipe.seed, t)),
+}
+
+
+def test_cotos_gates_pass_and_the_model_is_as_before(gated: nn.Module) -> None:
+    assert check_coto_gates(sets(drawn), gated) == []
+    assert gates_of(gated).mask.all() and not gated.training
+    assert gates_of(gated.train()).mask.all(), "no training mask is left"
+
+
+@pytest.mark.parametrize("complaint", WRONG_SETTERS)
+def test_what_is_wrong_with_the_gates_of_a_step_is_named(gated: nn.Module, complaint: str) -> None:
+    (found,) = check_coto_gates(WRONG_SETTERS[complaint], gated)
+    assert complaint in found
+    assert gates_of(gated).mask.all() and not gated.training

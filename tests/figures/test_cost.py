@@ -30,7 +30,7 @@ def histories(runs: tuple[Run, Run]) -> tuple[History, History]:
 def test_titles_tell_both_savings(histories: tuple[History, History]) -> None:
     titles = [annotation.text for annotation in cost_figure(COST, *histories).layout.annotations]
     # One open block costs 10 + 2 + 3 = 15 ms, four cost 10 + 8 + 12 = 30.
-    assert titles == ["predicted from the masks: CoTo saves 25.0%", "measured: CoTo saves 25.0%"]
+    assert titles == ["predicted: CoTo saves 25.0%", "measured: CoTo saves 25.0%"]
 
 
 def test_steps_in_percent_of_lora_predicted_on_the_left_measured_on_the_right(histories: tuple[History, History]) -> None:

@@ -96,7 +96,7 @@ def test_interpolation_figure_holds_the_curves_and_the_guess() -> None:
         assert accuracy.y.tolist() == (curve.accuracy * 100).tolist() and loss.y.tolist() == curve.loss.tolist()
         assert (accuracy.xaxis, loss.xaxis) == ("x", "x2") and loss.showlegend is False
     guess = next(trace for trace in figure.data if trace.name == "your guess, CoTo")
-    assert (list(guess.x), list(guess.y), guess.marker.line.color) == ([0.5], [55.0], STYLES["CoTo"]["color"])
+    assert (list(guess.x), list(guess.y), guess.marker.color) == ([0.5], [55.0], STYLES["CoTo"]["color"])
     assert not [trace for trace in interpolation_figure(CURVES).data if "guess" in trace.name]
 
 
@@ -107,14 +107,17 @@ def test_pruning_figure_holds_the_tables_and_the_base() -> None:
     for name, table in TABLES.items():
         assert list(bars[name].x) == ["all", "low third"]
         assert list(bars[name].y) == (table.accuracy[:2] * 100).tolist()
-    (line,) = (trace for trace in figure.data if trace.type == "scatter")
-    assert set(line.y) == {47.0} and list(line.x) == ["all", "low third"]
+    (line,) = figure.layout.shapes
+    assert (line.name, line.y0, line.y1) == ("base model, no adapter", 47.0, 47.0)
 
 
-def test_pruning_figure_draws_the_guess_at_its_pattern() -> None:
+def test_pruning_figure_draws_the_guess_on_the_bar_that_it_is_about() -> None:
     figure = pruning_figure(TABLES, {"LoRA": 61.0}, guessed="low third")
     (guess,) = (trace for trace in figure.data if "guess" in trace.name)
     assert (guess.name, list(guess.x), list(guess.y)) == ("your guess, LoRA", ["low third"], [61.0])
+    (bar,) = (trace for trace in figure.data if trace.name == "LoRA")
+    assert guess.offsetgroup == bar.offsetgroup and figure.layout.scattermode == figure.layout.barmode == "group"
+    assert guess.marker.line.color == "black" != bar.marker.color
 
 
 def test_image_figure_shows_every_image_upright() -> None:

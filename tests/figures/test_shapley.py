@@ -21,18 +21,28 @@ def record(players: tuple[str, ...], *values: float, value: str = "accuracy") ->
 
 
 LORA = record(BLOCKS, 0.2, 0.1, -0.05)
-COTO = [record(BLOCKS, 0.1, 0.12, 0.08), record(BLOCKS, 0.12, 0.1, 0.1)]
+COTO = [record(BLOCKS, 0.1, 0.12, 0.08), record(BLOCKS, 0.12, 0.1, 0.1), record(BLOCKS, 0.14, 0.14, 0.06)]
 
 
 def test_bars_are_percentage_points_and_means_over_seeds() -> None:
     lora, coto = shapley_figure({"LoRA": LORA, "CoTo": COTO}).data
     assert list(lora.x) == list(coto.x) == ["0", "1", "2"]
     np.testing.assert_allclose(lora.y, [20, 10, -5])
-    np.testing.assert_allclose(coto.y, [11, 11, 9])
+    np.testing.assert_allclose(coto.y, [12, 12, 8])
     assert lora.error_y.array is None
-    np.testing.assert_allclose(coto.error_y.array, [2**0.5] * 3)  # sample deviation of two values that are 2 apart
-    assert (lora.name, coto.name) == ("LoRA", "CoTo, 2 seeds")
+    np.testing.assert_allclose(coto.error_y.array, [2] * 3)  # sample deviation of three values that are 2 apart
+    assert (lora.name, coto.name) == ("LoRA", "CoTo, 3 seeds")
     assert (lora.marker.color, coto.marker.color) == (STYLES["LoRA"]["color"], STYLES["CoTo"]["color"])
+
+
+def test_two_seeds_have_no_error_bar_and_a_dot_each_on_their_bar() -> None:
+    bar, dots = shapley_figure({"CoTo": COTO[:2]}).data
+    assert bar.error_y.array is None
+    np.testing.assert_allclose(bar.y, [11, 11, 9])
+    assert list(dots.x) == ["0", "1", "2"] * 2 and dots.mode == "markers"
+    np.testing.assert_allclose(dots.y, [10, 12, 8, 12, 10, 10])
+    assert dots.offsetgroup == bar.offsetgroup
+    assert "error" not in shapley_figure({"CoTo": COTO[:2]}).layout.yaxis.title.text
 
 
 @pytest.mark.parametrize(("value", "factor", "unit"), [("accuracy", 100, "percentage points"), ("loss", 1, "nats")])
@@ -44,7 +54,7 @@ def test_axes_name_the_unit_and_what_the_error_bars_are(value: str, factor: floa
     )
     assert plain.layout.yaxis.title.text.endswith(unit) and plain.layout.xaxis.title.text == "block, from the input up"
     assert one.layout.yaxis.title.text.endswith(f"{unit}<br>error bars: standard error")
-    assert both.layout.yaxis.title.text.endswith("<br>error bars: standard error<br>error bars: sd over seeds")
+    assert both.layout.yaxis.title.text.endswith("<br>error bars: standard error<br>error bars: standard deviation over seeds")
     np.testing.assert_allclose(one.data[0].error_y.array, [0.01 * factor, 0.02 * factor, 0.03 * factor], rtol=1e-6)
 
 

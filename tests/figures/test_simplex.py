@@ -56,9 +56,23 @@ def test_corners_and_centre_have_their_accuracy_written_on() -> None:
     assert labels.y[2] > labels.y[0] == labels.y[1] and labels.x[0] < labels.x[2] < labels.x[1]
     titles = [annotation.text for annotation in with_centre.layout.annotations]
     assert titles[:2] == ["LoRA<br>accuracy barrier 18.5 points", "CoTo<br>accuracy barrier 0.0 points"]  # 5 / 27
-    assert titles[2:] == ["71.5%"]  # steps=2 has no 1:1:1 mixture
+    # The centre is the lowest; of equally high corners, the first. steps=2 has no 1:1:1 mixture, and is flat.
+    assert titles[2:] == ["▼ 71.5%", "▲ 90.0%", "▲ 90.0%"]
     centre = with_centre.layout.annotations[2]
     assert (centre.xref, centre.x) == ("x", pytest.approx(0.5)) and centre.y == pytest.approx(np.sqrt(0.75) / 3)
+
+
+def test_the_highest_and_the_lowest_mixture_are_marked() -> None:
+    weights = barycentric_grid(3)
+    accuracy = torch.linspace(0.5, 0.8, len(weights), dtype=torch.float64)
+    accuracy[2], accuracy[7] = 0.41, 0.93
+    figure = simplex_figure({"a": Simplex(weights, accuracy, accuracy, "fuse", ("a", "b", "c"))})
+    dots = panel(figure, 0)[2]
+    marks = {a.text: (a.x, a.y) for a in figure.layout.annotations[1:]}
+    centre = f"{100 * accuracy[weights.std(1).argmin()]:.1f}%"
+    assert marks.keys() == {"▲ 93.0%", "▼ 41.0%", centre}
+    assert marks["▲ 93.0%"] == pytest.approx((dots.x[7], dots.y[7]))
+    assert marks["▼ 41.0%"] == pytest.approx((dots.x[2], dots.y[2]))
 
 
 @pytest.mark.parametrize(("n", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (3, 1, 3), (4, 2, 2), (5, 2, 3), (7, 3, 3)])

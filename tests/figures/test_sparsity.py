@@ -32,7 +32,7 @@ def test_one_curve_has_no_band() -> None:
         figure = sparsity_figure({"LoRA": value})
         line, base = figure.data
         assert "band" not in figure.layout.yaxis.title.text
-        assert line.name == "LoRA" and list(line.y) == [90, 80, 50] and list(line.customdata) == [0, 0, 0]
+        assert line.name == "LoRA" and list(line.y) == [90, 80, 50] and line.customdata is None
         assert set(base.y) == {50}
 
 
@@ -43,8 +43,9 @@ def test_no_base_line_where_sparsity_1_was_not_scored() -> None:
 
 def test_methods_look_as_everywhere_and_lines_lie_over_bands() -> None:
     figure = sparsity_figure({"LoRA": SEEDS, "CoTo": SEEDS})
-    assert [trace.fill for trace in figure.data] == ["toself", "toself", None, None, None]
-    for name, (band, line) in zip(("LoRA", "CoTo"), (figure.data[::2][:2], figure.data[1::2][:2]), strict=True):
+    assert [trace.fill for trace in figure.data] == ["toself", None, "toself", None, None]
+    for name, (band, line) in zip(("LoRA", "CoTo"), (figure.data[:2], figure.data[2:4]), strict=True):
+        assert (band.zorder or 0) < line.zorder
         assert {trace.legendgroup for trace in (band, line)} == {name}
         assert band.fillcolor == line.line.color == STYLES[name]["color"]
         assert (line.line.dash, line.marker.symbol) == (STYLES[name]["dash"], STYLES[name]["symbol"])

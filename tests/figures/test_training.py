@@ -10,6 +10,7 @@ import pytest
 from coto_lab import Run
 from coto_lab.figures import STYLES, training_figure
 from coto_lab.figures._style import smooth, style
+from coto_lab.figures._theme import CLOSED
 from coto_lab.figures.training import ACCURACY, BALANCE, GATES, LOSS, OPEN, P
 from coto_lab.history import History
 from coto_lab.probes.gradients import gradient_share
@@ -64,7 +65,7 @@ def test_the_gates_have_a_row_for_each_method_in_its_colour(histories: dict[str,
     for row, name in enumerate(gates.y):
         mask = now[name].mask[-1].tolist()
         assert [colours[round(float(value), 3)] for value in gates.z[row]] == [
-            STYLES[name]["color"] if is_open else "#F2F2F2" for is_open in mask
+            STYLES[name]["color"] if is_open else CLOSED for is_open in mask
         ]
         assert [text == "●" for text in gates.text[row]] == mask  # not by colour alone
     assert colours[1] == style("mine", 2)["color"]

@@ -170,7 +170,7 @@ def test_bad_input_is_refused(tiny_task: Task, recipe: Recipe, runs: tuple[Run, 
             model.saving(masks)
     with pytest.raises(ValueError, match=r"seconds has shape \[2\]: give one number for each of the 1 masks"):
         fit_cost(masks_of("xxx"), torch.ones(2))
-    with pytest.raises(ValueError, match="masks do not tell the three constants apart"):
+    with pytest.raises(ValueError, match="masks do not determine the three constants"):
         fit_cost(masks_of("xxx", ".xx", "..x"), torch.ones(3))
     with pytest.raises(ValueError, match=r"steps=13: give at least 14, two rounds of the 7 masks"):
         measure_cost(tiny_task, recipe, steps=13)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from coto_lab import Constant, CoTo, Evaluator, Exponential, Linear, Run, Schedule, Task, Variant, attach_gates
 from coto_lab.history import History
-from coto_lab.probes.owen import Agreement, agreement, owen_estimate
+from coto_lab.probes.owen import Agreement, agreement, expected_marginals, owen_estimate
 from coto_lab.probes.shapley import ShapleyValues, exact_shapley, shapley
 
 WORTHS = torch.tensor([0, 0.1, 0.5, 0.4, 0.2, 1.1, 1.2, 2.0], dtype=torch.float64)  # of three players, bit i for player i
@@ -117,6 +117,36 @@ def test_too_many_bins_are_refused(steps: int, bins: int, message: str) -> None:
         owen_estimate(play(coalition_loss(WORTHS), ramp(steps, Linear())), bins)
     with pytest.raises(ValueError, match="bins=0: must be a whole number, at least 1"):
         owen_estimate(play(coalition_loss(WORTHS), ramp(steps, Linear())), 0)
+
+
+# What a player adds at p
+
+
+def test_expected_marginals_are_those_of_independent_draws() -> None:
+    ps = torch.tensor([0.0, 0.3, 1.0])
+    found = expected_marginals(WORTHS, ps)
+    masks = (torch.arange(8)[:, None] >> torch.arange(3) & 1).bool()
+    for i in range(3):
+        others = [k for k in range(3) if k != i]
+        for column, p in enumerate(ps.tolist()):
+            chance = torch.where(masks[:, others], p, 1 - p).double().prod(1) * ~masks[:, i]
+            gain = WORTHS[(torch.arange(8) + 2**i) % 8] - WORTHS
+            assert found[i, column].item() == pytest.approx((chance * gain).sum().item())
+
+
+def test_their_mean_over_p_is_the_shapley_value() -> None:
+    ps = (torch.arange(1000) + 0.5) / 1000
+    assert torch.allclose(expected_marginals(WORTHS, ps).mean(1), exact_shapley(WORTHS), atol=1e-5)
+
+
+def test_one_player_adds_the_same_at_every_p() -> None:
+    assert expected_marginals(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.7])).tolist() == [[2.0, 2.0]]
+
+
+@pytest.mark.parametrize("worths", [torch.ones(1), torch.ones(6), torch.ones(2, 2)])
+def test_worths_that_are_no_game_are_refused(worths: Tensor) -> None:
+    with pytest.raises(ValueError, match="must be \\[2\\^n\\]"):
+        expected_marginals(worths, torch.tensor([0.5]))
 
 
 # Agreement

@@ -43,7 +43,7 @@ def agrees(explorer: InterpolationExplorer, task: Task, pair: tuple[Run, Run], n
         words = [f"{'abc'[t]}: {'abc'[b]}→{'abc'[n]}" for t, b, n in zip(scores.labels, before, now, strict=True) if b != n]
         assert list(traces["what was read"].text) == words[:20]
         spoiled = int(((before == scores.labels) & (now != scores.labels)).sum())
-        assert f"{name} reads {len(words)} of them differently than its first run alone: {spoiled} were right" in plain(
+        assert f"{name} classifies {len(words)} of them differently than its first run alone: {spoiled} correctly" in plain(
             explorer.text.value
         )
 
@@ -51,7 +51,7 @@ def agrees(explorer: InterpolationExplorer, task: Task, pair: tuple[Run, Run], n
 def test_before_a_run_it_says_what_to_run_first(tiny_task: Task, runs: tuple[Run, Run]) -> None:
     explorer = InterpolationExplorer(tiny_task, {"LoRA": runs[1], "CoTo": runs[0]})
     controls = [explorer.alpha, explorer.how, explorer.method]
-    assert "Run the cell that trains first" in plain(explorer.text.value)
+    assert "First run the cell that trains" in plain(explorer.text.value)
     assert all(control.disabled for control in controls) and explorer.scores is None
     assert all(len(trace.x) == 0 for trace in explorer.figure.data if trace.type == "scatter")
     explorer.take({"CoTo": runs[1]})
@@ -65,16 +65,36 @@ def test_moving_the_slider_only_reads(
 ) -> None:
     for alpha in (0.0, 0.35, 0.6000000000000001, 1.0):  # a browser's steps are not exact
         explorer.alpha.value = alpha
-        assert f"At α = {alpha:.2f}, fuse" in plain(explorer.text.value)
+        assert f"At α = {alpha:.2g}, fusion (average the factors A and B): accuracy on" in plain(explorer.text.value)
         assert [(shape.x0, shape.x1) for shape in explorer.figure.layout.shapes] == [(pytest.approx(alpha),) * 2] * 2
         if alpha == 0:
-            assert "LoRA reads 0 of them differently" in explorer.text.value
+            assert "LoRA classifies 0 of them differently" in explorer.text.value
     assert calls == []
     for name, pair in (("LoRA", runs), ("CoTo", runs[::-1])):
         explorer.method.value = name
         assert calls == []
         agrees(explorer, tiny_task, pair, name, "fuse", 1.0)
         calls.clear()
+
+
+@pytest.mark.parametrize("how", ["fuse", "ensemble"])
+def test_a_typed_mixture_between_those_of_the_slider_is_scored_as_typed(
+    explorer: InterpolationExplorer, tiny_task: Task, runs: tuple[Run, Run], calls: list[int], how: str
+) -> None:
+    explorer.how.value = how
+    calls.clear()
+    explorer.alpha.field.value = "0.333"
+    assert calls == [1, 1], "one mixture of each method"
+    curve = interpolate(tiny_task, *runs, [0, 0.333, 1], how)
+    here = next(trace for trace in explorer.figure.data if trace.name == "LoRA, here")
+    line = next(trace for trace in explorer.figure.data if trace.name == "LoRA")
+    assert here.x.tolist() == [0.333] and here.y.tolist() == [pytest.approx(100 * curve.accuracy[1].item())]
+    assert len(line.x) == 22 and list(line.x) == sorted(line.x) and line.y[line.x.tolist().index(0.333)] == here.y[0]
+    assert "At α = 0.333, " in plain(explorer.text.value)
+    assert f"LoRA <b>{curve.accuracy[1].item():.1%}</b> (loss {curve.loss[1].item():.2f})" in explorer.text.value
+    explorer.alpha.slider.value = 0.4
+    calls.clear()
+    agrees(explorer, tiny_task, runs, "LoRA", how, 0.4)
 
 
 def test_ensembles_are_scored_when_they_are_first_asked_for(

@@ -101,8 +101,8 @@ def test_accuracy_is_what_an_evaluator_finds_on_every_fourth_image(tiny_task, li
         curve = trace(live, name, ACCURACY)
         assert list(curve.x) == list(range(STEPS + 1))  # before the first step, too
         assert curve.y[-1] == pytest.approx(accuracy)
-        assert f"reads {accuracy:.1f}% after step {STEPS};" in live.text.value
-    assert "(12 test images are read, one in 4 of the test set.)" in live.text.value
+        assert f"after step {STEPS} it classifies {accuracy:.1f}% correctly;" in live.text.value
+    assert "The accuracy is that on every 4th test image (12 of 45);" in live.text.value
     assert trace(live, "CoTo", ACCURACY).y[STEPS // 2] == pytest.approx(scores[-1])
 
 
@@ -177,6 +177,23 @@ def test_an_interrupt_means_stop_while_a_cell_waits(long):
     runs = asyncio.run(watch())
     assert 0 < len(runs["LoRA"].history) == len(runs["CoTo"].history) < LONG
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_an_interrupt_stops_also_a_training_that_no_cell_waits_for(long, paused):
+    async def watch():
+        before = signal.getsignal(signal.SIGINT)
+        await started(long)
+        if paused:
+            long.pause.click()
+            await until(lambda: "Paused: step" in long.text.value)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # an impatient reader's second one must not end the kernel
+        await finished(long)
+        assert signal.getsignal(signal.SIGINT) is before
+
+    asyncio.run(watch())
+    assert "Stopped: step" in long.text.value and 0 < len(long.runs["LoRA"].history) < LONG
 
 
 def test_the_next_training_is_as_the_controls_say(tiny_task, live):

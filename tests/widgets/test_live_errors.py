@@ -97,3 +97,11 @@ def test_an_interrupt_while_another_view_takes_the_runs_ends_that(live):
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(live.train())
     assert list(live.runs) == list(RECIPES)
+
+    async def press_start():
+        live.start.click()
+        await live._task  # without an exception, which would end the kernel
+
+    asyncio.run(press_start())
+    assert "Finished: step 8 of 8" in live.text.value and "interrupted before all views had these runs" in live.text.value
+    assert list(live.runs) == list(RECIPES) and not live.start.disabled

@@ -32,9 +32,11 @@ def agrees(board: Switchboard, run: Run, task: Task) -> None:
     """What is shown is what an evaluator finds with the board's mask."""
     scores = Evaluator(task)([Variant(run.adapter, board.mask)])
     predicted = scores.logits[0].argmax(-1)
-    bar, _, confusion, *_ = board.figure.data
+    bar, _, mistakes, hits, *_ = board.figure.data  # the confusion matrix apart from its diagonal, and that
+    pairs = zip(mistakes.z, hits.z, strict=True)
+    confusion = [[(wrong or 0) + (right or 0) for wrong, right in zip(*rows, strict=True)] for rows in pairs]
     assert bar.x[0] == pytest.approx(100 * scores.accuracy.item())
-    assert confusion.z.tolist() == sklearn.metrics.confusion_matrix(scores.labels, predicted, labels=range(3)).tolist()
+    assert confusion == sklearn.metrics.confusion_matrix(scores.labels, predicted, labels=range(3)).tolist()
     assert f"<b>{scores.accuracy.item():.1%}</b>" in board.text.value
     assert board.scores.accuracy.item() == scores.accuracy.item()
     assert [switch.value for switch in board.modules] == board.mask.tolist()
@@ -43,7 +45,7 @@ def agrees(board: Switchboard, run: Run, task: Task) -> None:
 def test_before_a_run_it_says_what_to_run_first_and_nothing_can_be_switched(tiny_task: Task, runs: tuple[Run, Run]) -> None:
     board = Switchboard(tiny_task)
     controls = [board.method, *board.blocks, *board.modules, *board.patterns.values()]
-    assert "Run the cell that trains first" in plain(board.text.value)
+    assert "First run the cell that trains" in plain(board.text.value)
     assert all(control.disabled for control in controls)
     assert board.scores is None
     assert (len(board.blocks), len(board.modules)) == (BLOCKS, MODULES)
@@ -61,6 +63,7 @@ def test_a_modules_toggle_switches_it_alone(
     assert board.mask.tolist() == [True] * 3 + [False] + [True] * 4
     assert [switch.icon for switch in board.blocks] == ["check", "minus", "check", "check"]
     assert not board.blocks[1].value
+    assert [board.modules[3].tooltip, board.blocks[1].tooltip] == ["v 1 is shut", "block 1 is partly open"]
     agrees(board, runs[0], tiny_task)
 
 
@@ -125,7 +128,10 @@ def test_another_run_is_shown_under_the_same_switches(
 def test_the_sentence_tells_the_change_against_all_open(board: Switchboard, tiny_task: Task, runs: tuple[Run, Run]) -> None:
     board.mask = torch.zeros(BLOCKS, dtype=torch.bool)  # scripts may set it, over blocks too
     whole, none = Evaluator(tiny_task)([Variant(runs[0].adapter), Variant(runs[0].adapter, board.mask)]).accuracy.tolist()
-    assert f"{100 * (none - whole):+.1f} points against all open" in board.text.value
+    less = round(100 * (whole - none), 1)
+    assert less > 1 and f", {less:g} points less than with all open." in board.text.value
+    board.mask = torch.ones(BLOCKS, dtype=torch.bool)
+    assert ", as much as with all open." in board.text.value
     assert list(board.figure.data[1].x) == [pytest.approx(100 * whole)]
 
 

@@ -1,0 +1,23 @@
+"""Making a PEFT model without a warning that no reader can act on."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel
+
+
+def add_adapter(base: PreTrainedModel, config: PeftConfig) -> PeftModel:
+    """``peft.get_peft_model``; ``base`` is changed by it.
+
+    PEFT asks transformers for ``is_gradient_checkpointing``, whose new name is ``is_activation_checkpointing``. transformers
+    warns of the old one, and only PEFT can change what it asks for.
+    """
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        return get_peft_model(base, config)

@@ -1,0 +1,117 @@
+"""The exercises of the notebook on cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coto_lab.coto import training_masks
+from coto_lab.exercises._compare import mistake
+from coto_lab.exercises._exercise import exercise
+from coto_lab.exercises._numbers import as_number
+from coto_lab.probes.cost import Cost, spared
+from coto_lab.schedules import Constant, Linear, Schedule
+
+PAPER_SAVING = 0.242  # of CoTo with HiRA, the largest that the paper reports
+
+
+@exercise("Right: what is saved is the area between the curve p(t) and 1.")
+def check_spared(half: Any, short_ramp: Any) -> list[str]:
+    """What is wrong with the shares of the adapters' work that two schedules spare.
+
+    Args:
+        half: the answer for ``Constant(0.5)``, from 0 to 1.
+        short_ramp: the answer for ``Linear(ramp=0.3)``.
+    """
+    rectangle = {"half of the gates are shut in every step, so that something is saved": 0.0}
+    triangle = {
+        "this is the share that is still done: what is saved is the rest": 0.85,
+        "this is a rectangle: p rises on the way, so the area is a triangle": 0.3,
+        "after the ramp, all gates are open until the end: nothing is saved there": 0.5,
+    }
+    return [
+        *_check_spared("half", half, Constant(0.5), rectangle),
+        *_check_spared("short_ramp", short_ramp, Linear(ramp=0.3), triangle),
+    ]
+
+
+def _check_spared(what: str, answer: Any, schedule: Schedule, likely: dict[str, float]) -> list[str]:
+    number = as_number(answer)
+    if number is None:
+        return [f"{what} should be one number from 0 to 1"]
+    share, _ = spared(training_masks(8, schedule, total_steps=800, seed=0))
+    if number > 1:
+        return [f"{what} = {number:g}: give a share from 0 to 1, not percent"]
+    return _compare(what, number, share, likely, tolerance=0.03)  # the drawn masks miss the area a little
+
+
+@exercise("With this share, CoTo would save the 24.2% of the paper.")
+def check_needed(needed: Any, cost: Cost, masks: Tensor) -> list[str]:
+    """What is wrong with the share of a full step that adapters need to have, so that CoTo saves what the paper reports.
+
+    Args:
+        needed: the answer, from 0 to 1.
+        cost: of a step, as measured; the proportion of what is not adapter stays.
+        masks: which blocks CoTo opens, ``BoolTensor [T, n_blocks]``.
+    """
+    number = as_number(needed)
+    if number is None:
+        return ["needed should be one number from 0 to 1"]
+    if number > 1:
+        return [f"needed = {number:g}: give the share of a full step, from 0 to 1: neither percent nor a factor"]
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _with_share(cost, middle).saving(masks) < PAPER_SAVING else (low, middle)
+    closed, skipped = spared(masks)
+    x = cost.parts(_full(cost))[0, 2] / cost.step(_full(cost))[0]
+    y = cost.parts(_full(cost))[0, 1] / cost.step(_full(cost))[0]
+    likely = {
+        "backward saves something, too: 0.242 = closed x + skipped y": PAPER_SAVING / closed,
+        "y shrinks when x grows: what is not adapter keeps its proportions, and y = β (1 - x)": (
+            (PAPER_SAVING - skipped * y.item()) / closed
+        ),
+        "this is the share as it was measured": x.item(),
+        "this is what is saved: the question is the share x of the adapters": PAPER_SAVING,
+    }
+    return _compare("needed", number, low, likely, tolerance=0.006)
+
+
+def _with_share(cost: Cost, x: float) -> Cost:
+    """The same cost, but with adapters that are a share x of a full step."""
+    rest = cost.fixed + cost.n_blocks * cost.backward
+    return replace(cost, adapter=x / (1 - x) * rest / cost.n_blocks)
+
+
+def _full(cost: Cost) -> Tensor:
+    return torch.ones(1, cost.n_blocks, dtype=torch.bool)
+
+
+@exercise("In the time of LoRA's 800 steps, CoTo takes as many.")
+def check_same_time(steps: Any, cost: Cost, masks: Tensor) -> list[str]:
+    """What is wrong with the number of CoTo's steps that take as long as ``len(masks)`` steps of LoRA.
+
+    Args:
+        steps: the answer.
+        cost: of a step, as measured.
+        masks: which blocks CoTo opens, ``BoolTensor [T, n_blocks]``.
+    """
+    number = as_number(steps)
+    if number is None:
+        return ["steps should be one number"]
+    n, saving = len(masks), cost.saving(masks)
+    likely = {
+        "CoTo's steps are shorter, so that more of them fit into the time": n * (1 - saving),
+        "divide by 1 - saving: a step takes the share 1 - saving, and steps times that share has to be 800": n * (1 + saving),
+        "these are the steps that come on top of 800: add them": n / (1 - saving) - n,
+        "this is the share of a step's time: divide 800 by it": 1 - saving,
+    }
+    return _compare("steps", number, n / (1 - saving), likely, tolerance=1)
+
+
+def _compare(what: str, number: float, right: float, likely: dict[str, float], tolerance: float) -> list[str]:
+    as_tensors = {sentence: torch.tensor(wrong) for sentence, wrong in likely.items()}
+    return mistake(f"{what} = {number:.4g}", torch.tensor(number), torch.tensor(right), as_tensors, tolerance)

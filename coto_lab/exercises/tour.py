@@ -1,0 +1,116 @@
+"""The exercises of the tour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from coto_lab.coto import CoTo, probabilities
+from coto_lab.evaluation import Evaluator
+from coto_lab.exercises._exercise import exercise
+from coto_lab.exercises._numbers import as_number
+from coto_lab.probes.interpolation import Curve
+from coto_lab.probes.pruning import prune
+from coto_lab.run import Run
+
+
+@exercise("This is the share of the steps in which a block trains.")
+def check_share(my_share: Any, coto: CoTo) -> list[str]:
+    """What is wrong with the share of all steps in which a block trains, on average over the blocks.
+
+    Args:
+        my_share: the answer, from 0 to 1.
+        coto: the draws that were to be counted.
+    """
+    masks = coto.masks()
+    share = masks.double().mean().item()
+    answer = as_number(my_share)
+    if answer is None:
+        return ["my_share is not one number: .mean() without an argument is the mean over steps and blocks"]
+    likely = {
+        "this is a percentage: give a share from 0 to 1": 100 * share,
+        "this is the share of the steps in which a block does not train: in the masks, True is open": 1 - share,
+        "this is the number of open blocks in a step: divide it by the number of blocks": share * masks.shape[1],
+        "this is the number of steps: divide it by the number of all steps": share * len(masks),
+        "this is the area under p(t), what one expects without a draw: count the draws": probabilities(
+            coto.schedule, coto.total_steps
+        ).mean(),
+    }
+    return _complaint("my_share", answer, share, likely)
+
+
+@exercise("This is the ensemble.")
+def check_ensemble(my_curve: Any, fused: Mapping[str, Curve]) -> list[str]:
+    """What is wrong with a curve that averages the updates of the two LoRA runs.
+
+    Args:
+        my_curve: the answer.
+        fused: method name -> the curve between the same two runs that averages the factors.
+    """
+    if not isinstance(my_curve, Curve):
+        return [f"my_curve is of type {type(my_curve).__name__}; it should be what interpolate(...) returns"]
+    complaints = []
+    if my_curve.how != "ensemble":
+        complaints.append("this curve averages the factors: give interpolate the argument how='ensemble'")
+    ends, found = {name: _ends(curve) for name, curve in fused.items()}, _ends(my_curve)
+    likely = {
+        "the two runs are swapped: runs['LoRA'] comes first, then the partner from the gallery": ends["LoRA"][::-1],
+        **{f"these are the runs of {name}: take those of LoRA": ends[name] for name in ends},
+    }
+    if found != ends["LoRA"]:
+        other = "its ends are not those of curves['LoRA']: take runs['LoRA'], load_run('lora-seed1') and evaluator=evaluator"
+        complaints.append(next((said for said, wrong in likely.items() if found == wrong), other))
+    return complaints
+
+
+@exercise("This is what the first block's adapter does alone.")
+def check_first_block(my_left: Any, runs: Mapping[str, Run], evaluator: Evaluator) -> list[str]:
+    """What is wrong with the accuracies that are left when only the first block keeps its adapter.
+
+    Args:
+        my_left: the answer, method name -> accuracy from 0 to 1.
+        runs: method name -> run.
+        evaluator: scores them.
+    """
+    if not isinstance(my_left, Mapping) or my_left.keys() != runs.keys():
+        return [f"my_left should be a dictionary with the keys {', '.join(map(repr, runs))}"]
+    return [complaint for name, run in runs.items() for complaint in _check_left(name, my_left[name], run, evaluator)]
+
+
+def _check_left(name: str, left: Any, run: Run, evaluator: Evaluator) -> list[str]:
+    what, answer = f"my_left[{name!r}]", as_number(left)
+    if answer is None:
+        return [f"{what} is not one number: the accuracy of one pattern is table.accuracy.item()"]
+    block = torch.arange(len(dict.fromkeys(evaluator.gates(run.adapter).blocks)))
+    patterns = {
+        "": block == 0,
+        "here the first block lost its adapter and the others kept theirs: in a mask, True is kept": block != 0,
+        "here the last block keeps its adapter: blocks are counted from 0": block == block[-1],
+        "here the second block keeps its adapter: blocks are counted from 0": block == 1,
+        "here all adapters are kept: give prune your pattern": block >= 0,
+        "here every other block keeps its adapter: the mask is torch.arange(8) == 0": block % 2 == 0,
+    }
+    right, *wrong = prune(evaluator.task, run, patterns, evaluator).accuracy.tolist()
+    likely = dict(zip(list(patterns)[1:], wrong, strict=True))
+    return _complaint(what, answer, right, {"this is a percentage: give a share from 0 to 1": 100 * right} | likely)
+
+
+def _complaint(what: str, answer: float, right: float, likely: Mapping[str, float]) -> list[str]:
+    """No complaint if the answer is right within rounding; else the likely mistake that it equals, or that it is wrong."""
+
+    def equal(value: float) -> bool:
+        return abs(answer - value) < 1.5e-3 * max(1, abs(value))
+
+    if equal(right):
+        return []
+    return [
+        next(
+            (f"{what} = {answer:.4g}: {said}" for said, value in likely.items() if equal(value)), f"{what} is not {answer:.4g}"
+        )
+    ]
+
+
+def _ends(curve: Curve) -> tuple[float, float]:
+    return round(curve.accuracy[0].item(), 6), round(curve.accuracy[-1].item(), 6)

@@ -1,0 +1,154 @@
+"""The exercises of the notebook on training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coto_lab.adapter import Adapter
+from coto_lab.evaluation import Evaluator, Variant
+from coto_lab.exercises._exercise import exercise
+from coto_lab.exercises._numbers import as_number
+from coto_lab.merging import merge
+from coto_lab.probes.gradients import gradient_share
+from coto_lab.run import Run
+from coto_lab.training import Training
+
+_AHEAD = 20  # steps
+
+
+def open_and_drawn_loss(training: Training, evaluator: Evaluator) -> tuple[float, float]:
+    """Loss on the training images, in nats: with all gates open; and with the gates of the next 20 steps, their mean.
+
+    Args:
+        training: where it stands now; it has 20 steps left.
+        evaluator: scores the adapter.
+    """
+    done = len(training.records)
+    adapter, masks = Adapter.from_model(training.model), training.coto.masks()[done : done + _AHEAD]
+    variants = [Variant(adapter), *(Variant(adapter, mask) for mask in masks)]
+    whole, *drawn = evaluator(variants, split="train").loss.tolist()
+    return whole, sum(drawn) / len(drawn)
+
+
+@exercise("Both losses are right.")
+def check_losses(my_all_open: Any, my_as_drawn: Any, training: Training, evaluator: Evaluator) -> list[str]:
+    """What is wrong with the two losses of `open_and_drawn_loss`.
+
+    Args:
+        my_all_open, my_as_drawn: the answers, in nats.
+        training, evaluator: as there.
+    """
+    answers = {"my_all_open": as_number(my_all_open), "my_as_drawn": as_number(my_as_drawn)}
+    right = dict(zip(answers, open_and_drawn_loss(training, evaluator), strict=True))
+    wrong = {name: answer for name, answer in answers.items() if answer is None or not _near(answer, right[name])}
+    if not wrong:
+        return []
+    adapter = Adapter.from_model(training.model)
+    first = [Variant(adapter, mask) for mask in training.coto.masks()[:_AHEAD]]
+    on_test, on_train = evaluator([Variant(adapter)]), evaluator([Variant(adapter)], split="train")
+    likely = {
+        "this is the loss on the test images: give evaluator the argument split='train'": on_test.loss.item(),
+        "this is an accuracy: take .loss of the scores": on_train.accuracy.item(),
+        "these are the gates of the first 20 steps: start at the step that comes next": evaluator(first, split="train")
+        .loss.mean()
+        .item(),
+        "this is the sum over the 20 steps: take the mean": _AHEAD * right["my_as_drawn"],
+        "this is the loss with all gates open: give each Variant its mask": right["my_all_open"],
+        "this is the loss with the gates that are drawn: a Variant without a mask has all gates open": right["my_as_drawn"],
+    }
+    complaints = []
+    for name, answer in wrong.items():
+        if answer is None:
+            complaints.append(f"{name} is not one number: take .item() of one loss, .mean().item() of several")
+            continue
+        found = (said for said, value in likely.items() if _near(answer, value))
+        complaints.append(f"{name} = {answer:.4g}: {next(found, 'this is not the loss that was asked for')}")
+    return complaints
+
+
+@exercise("ΔW is multiplied by the factor in every map.")
+def check_turned_down(my_turned_down: Callable[[Adapter, float], Any], adapter: Adapter) -> list[str]:
+    """What is wrong with a function that multiplies every update s·B·A by a factor.
+
+    Args:
+        my_turned_down: called as ``my_turned_down(adapter, factor)``; returns a new adapter.
+        adapter: one to try it on, plain LoRA.
+    """
+    factor, kept = 0.3, {name: tensor.clone() for name, tensor in adapter.tensors.items()}
+    mine = my_turned_down(Adapter(adapter.config, adapter.tensors), factor)
+    if not all(torch.equal(kept[name], tensor) for name, tensor in adapter.tensors.items()):
+        adapter.tensors.update(kept)
+        return ["the adapter that was given is changed: make new tensors, and a new adapter by replace(adapter, tensors=...)"]
+    if not isinstance(mine, Adapter):
+        return [f"my_turned_down returns a {type(mine).__name__}, no Adapter: is there a return replace(...)?"]
+    if mine.tensors.keys() != adapter.tensors.keys():
+        lost = sorted(adapter.tensors.keys() ^ mine.tensors.keys())
+        return [f"the new adapter should have the same tensors; {lost[0]} is in one of the two only"]
+    right, found, before = (_updates(a) for a in (merge([adapter], "ensemble", [factor]), mine, adapter))
+    wrong = [name for name in right if not _close(found[name], right[name])]
+    if not wrong:
+        return []
+    if len(wrong) < len(right):
+        return [f"ΔW is right in {len(right) - len(wrong)} of {len(right)} maps; in {wrong[0]} it is not"]
+    likely = {
+        "A and B are both multiplied, so ΔW = s B A gets the factor twice: multiply one of them": factor**2,
+        "ΔW is as before: multiply the tensors whose name holds 'lora_B'": 1,
+        "ΔW is divided by the factor": 1 / factor,
+        "ΔW is halved whatever the factor is: use the argument": 0.5,
+        "ΔW is a quarter whatever the factor is: multiply one of A and B, by the argument": 0.25,
+    }
+    for said, scale in likely.items():
+        if all(_close(found[name], scale * before[name]) for name in right):
+            return [said]
+    return ["ΔW is not the factor times the ΔW of before"]
+
+
+@exercise("These are the lowest block's shares in the last quarter.")
+def check_late_shares(my_late: Any, gallery: Mapping[str, Sequence[Run]]) -> list[str]:
+    """What is wrong with the shares of the gradient norm that the lowest block has in the last quarter of the steps.
+
+    Args:
+        my_late: the answer, method name -> one share per run, in percent.
+        gallery: method name -> finished runs.
+    """
+    if not isinstance(my_late, Mapping) or my_late.keys() != gallery.keys():
+        return [f"my_late should be a dictionary with the keys {', '.join(map(repr, gallery))}"]
+    complaints = []
+    for name, runs in gallery.items():
+        answers = [as_number(answer) for answer in my_late[name]] if hasattr(my_late[name], "__len__") else []
+        if len(answers) != len(runs) or None in answers:
+            complaints.append(f"my_late[{name!r}] should hold {len(runs)} numbers, one for each seed")
+            continue
+        quarters = [gradient_share(run.history.grad_norm, len(run.history), bins=4) for run in runs]  # [8, 4] each
+        overall = [gradient_share(run.history.grad_norm, len(run.history), bins=1)[0, 0].item() for run in runs]
+        right = [100 * share[0, 3].item() for share in quarters]
+        likely = {
+            "these are shares from 0 to 1: multiply by 100": [share[0, 3].item() for share in quarters],
+            "these are of the whole training: take the steps from 600 on": [100 * share for share in overall],
+            "these are of the first quarter: take the steps from 600 on": [100 * share[0, 0].item() for share in quarters],
+            "these are of the highest block: row 0 is the lowest": [100 * share[-1, 3].item() for share in quarters],
+        }
+        if not _all_near(answers, right):
+            found = (said for said, values in likely.items() if _all_near(answers, values))
+            complaints.append(f"my_late[{name!r}]: {next(found, f'the first should be {right[0]:.2f}')}")
+    return complaints
+
+
+def _near(answer: float, value: float) -> bool:
+    return abs(answer - value) < 5.1e-3  # typed with two decimals is good enough
+
+
+def _all_near(answers: Sequence[float | None], values: Sequence[float]) -> bool:
+    return all(answer is not None and _near(answer, value) for answer, value in zip(answers, values, strict=True))
+
+
+def _updates(adapter: Adapter) -> dict[str, Tensor]:
+    return {name: b @ a for name, (a, b) in adapter.factors().items()}
+
+
+def _close(found: Tensor, right: Tensor) -> bool:
+    return torch.allclose(found, right, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,72 @@
+"""The notebooks' exercises: an empty answer is no mistake, and the solution that is folded away passes the check."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from coto_lab.exercises._exercise import EMPTY
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+PARTS = ("task", "try", "check", "solution")
+CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+PRINTED = re.compile(r"```text\n(.*?)```", re.DOTALL)  # "text full-scale" where it depends on the scale
+
+
+def exercises(notebook: NotebookNode) -> dict[str, dict[str, NotebookNode]]:
+    """Name -> its four cells, by their ids."""
+    found: dict[str, dict[str, NotebookNode]] = {}
+    for cell in notebook.cells:
+        name, _, part = cell.id.rpartition("-")
+        if part in PARTS:
+            found.setdefault(name, {})[part] = cell
+    return found
+
+
+def printed(cell: NotebookNode) -> str:
+    return "".join(output.get("text", "") for output in cell.outputs if output.output_type == "stream")
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+def test_every_exercise_has_its_four_cells_in_order(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    found = exercises(notebook)
+    order = [cell.id for cell in notebook.cells]
+    headings = [cell for cell in notebook.cells if cell.cell_type == "markdown" and "### Your turn" in cell.source]
+    assert headings == [cells["task"] for cells in found.values()]
+    for name, cells in found.items():
+        assert tuple(cells) == PARTS, name
+        places = [order.index(cell.id) for cell in cells.values()]
+        assert places == list(range(places[0], places[0] + 4)), name
+        assert re.search(r"Difficulty [●○]{5}, about \d+ minutes?", cells["task"].source), name
+        assert cells["solution"].source.startswith("<details><summary>Solution</summary>\n\n"), name
+        assert len(CODE.findall(cells["solution"].source)) == 1, name
+    assert not [cell.id for cell in notebook.cells if cell.metadata.get("jupyter", {}).get("source_hidden")]
+
+
+def test_solutions_pass_their_checks_and_print_what_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COTO_LAB_FAST", "1")
+    notebook = nbformat.read(path, as_version=4)
+    found = exercises(notebook)
+    for name, cells in found.items():  # first the cells as they are, then the solution and the check again
+        at = [cell.id for cell in notebook.cells].index(cells["check"].id) + 1
+        (code,) = CODE.findall(cells["solution"].source)
+        solved = nbformat.v4.new_code_cell(code, id=f"{name}-solved")
+        again = nbformat.v4.new_code_cell(cells["check"].source, id=f"{name}-again")
+        notebook.cells[at:at] = [solved, again]
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
+    done = {cell.id: cell for cell in notebook.cells}
+    for name, cells in found.items():
+        assert printed(done[f"{name}-check"]) == f"{EMPTY}\n", name
+        assert re.fullmatch(r"✓ .+\n", printed(done[f"{name}-again"])), name
+        if said := PRINTED.findall(cells["solution"].source):
+            assert printed(done[f"{name}-solved"]) == "".join(said), name
