@@ -36,7 +36,7 @@ def check_pattern(my_mask: Any, run: Run, evaluator: Evaluator) -> list[str]:
         return [f"my_mask keeps {kept} adapters; keep six"]
     middle_third = paper_patterns(gates)["middle third"]
     if torch.equal(my_mask, middle_third):
-        return ["this is the middle third itself: find six others"]
+        return ["this is the middle third itself: choose another six"]
     middle, own = prune(evaluator.task, run, {"middle": middle_third, "own": my_mask}, evaluator).accuracy.tolist()
     if own > middle:
         return []
