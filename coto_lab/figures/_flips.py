@@ -1,4 +1,4 @@
-"""The strip below a figure of mixtures: digits that are read differently here than by the first run alone."""
+"""The strip below a figure of mixtures: digits that are classified differently here than by the first run alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coto_lab.probes.flips import Flips
 
 _SHAPE = (2, 10)  # rows and columns of the strip
 SHOWN = 20
-FLIPS_TITLE = "read differently than by the first run alone (below: true digit: before→now)"
+FLIPS_TITLE = "classified differently than by the first run alone (below: true digit: before→now)"
 
 
 def add_flips(figure: go.Figure, row: int, flips: Flips | None, images: Tensor, classes: Sequence[str]) -> None:

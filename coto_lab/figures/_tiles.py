@@ -23,7 +23,7 @@ TILES = {  # of a heat map of a sheet
     "showscale": False,
     "hoverinfo": "skip",
 }
-WRONG = "#D55E00"  # Okabe-Ito's vermilion, for the words below what is read wrong; they need a second cue
+WRONG = "#D55E00"  # Okabe-Ito's vermilion, for the words below what is classified wrongly; they need a second cue
 _DOWN, _RIGHT = 1.6, 1.1  # from an image to the next, in images: room for words below it, and a gap beside it
 
 

@@ -76,7 +76,7 @@ def plan_figure(schedule: Schedule, masks: Tensor, time_saved: float | None = No
 def _empty_plan_figure() -> go.Figure:
     figure = make_subplots(
         rows=2, cols=2, specs=[[{"secondary_y": True}, {}], [{}, {}]], column_widths=[0.72, 0.28], row_heights=[0.45, 0.55],
-        subplot_titles=["", "spared against plain LoRA", "", "how often a block trains"],
+        subplot_titles=["", "saved against plain LoRA", "", "how often a block trains"],
         horizontal_spacing=0.2, vertical_spacing=0.16,
     )  # fmt: skip
     _add_training(figure)

@@ -29,7 +29,7 @@ def switchboard_figure(
     whole: float | None = None,
     figure: Any = None,
 ) -> Any:
-    """Accuracy as a bar, the confusion matrix (true × predicted class), and sample images with what is read in them.
+    """Accuracy as a bar, the confusion matrix (true × predicted class), and sample images with what they are classified as.
 
     The colours of the mistakes reach as far as the most frequent one does; the diagonal has another colour, and counts that are
     0 have none. The samples are the first five images of each class, one column per class.
@@ -72,7 +72,7 @@ def switchboard_figure(
 
 
 def confusion_matrix(predicted: Tensor, labels: Tensor, n_classes: int) -> Tensor:
-    """How many images of each class (row) are read as each class (column): int64 ``[n_classes, n_classes]``.
+    """How many images of each class (row) are classified as each class (column): int64 ``[n_classes, n_classes]``.
 
     Args:
         predicted: int64 ``[N]``.
@@ -105,7 +105,7 @@ def _empty_figure(labels: Tensor, images: Tensor, classes: Sequence[str]) -> go.
         column_widths=[0.45, 0.55],
         vertical_spacing=0.22,
         horizontal_spacing=0.12,
-        subplot_titles=["", "confusion matrix", "samples, and below each what is read"],
+        subplot_titles=["", "confusion matrix", "samples, and below each the predicted digit"],
     )
     bar = go.Bar(
         name="these gates",
@@ -123,13 +123,13 @@ def _empty_figure(labels: Tensor, images: Tensor, classes: Sequence[str]) -> go.
     mark = go.Scatter(name="all open", x=[], y=[""], mode="markers", marker=tick, hovertemplate="all open: %{x:.1f}%")
     cells = {
         "x": list(classes), "y": list(classes), "z": [[None] * len(classes)] * len(classes), "texttemplate": "%{z}",
-        "hoverongaps": False, "hovertemplate": "%{z} images of a %{y} read as %{x}<extra></extra>", "xgap": 1, "ygap": 1,
+        "hoverongaps": False, "hovertemplate": "%{z} images of a %{y}, classified as %{x}<extra></extra>", "xgap": 1, "ygap": 1,
     }  # fmt: skip
     orange, blue = [[0, "#FBE3D2"], [1, "#D55E00"]], [[0, "#DCE9F5"], [1, "#56A0D3"]]
     bar_of_colours = {"title": "mistakes", "x": 0.4, "len": 0.8, "y": 0.4, "thickness": 12}
     mistakes = go.Heatmap(name="mistakes", zmin=0, zmax=_FEW, colorscale=orange, colorbar=bar_of_colours, **cells)
     top = labels.bincount().max().item()
-    hits = go.Heatmap(name="read right", zmin=0, zmax=top, colorscale=blue, showscale=False, **cells)
+    hits = go.Heatmap(name="classified correctly", zmin=0, zmax=top, colorscale=blue, showscale=False, **cells)
     figure.add_traces([bar, mark], rows=1, cols=1)
     figure.add_traces([mistakes, hits], rows=2, cols=1)
     samples, places = _samples(labels, len(classes))
@@ -149,7 +149,7 @@ def _empty_figure(labels: Tensor, images: Tensor, classes: Sequence[str]) -> go.
     )
     figure.update_yaxes(showticklabels=False, row=1, col=1)
     category = {"type": "category", "dtick": 1, "showgrid": False}
-    figure.update_xaxes(title="read as", **category, row=2, col=1)
+    figure.update_xaxes(title="predicted digit", **category, row=2, col=1)
     figure.update_yaxes(title="true digit", autorange="reversed", **category, row=2, col=1)
     height, width = sheet.shape
     ticks = {"tickvals": middles, "ticktext": list(classes), "showgrid": False, "zeroline": False}

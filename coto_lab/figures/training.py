@@ -32,7 +32,7 @@ def training_figure(
     Args:
         histories: method name -> history; they have the same gates.
         total_steps: steps of the whole training, the fixed width of the axes.
-        accuracy: method name -> {number of steps done: share of test examples read right}.
+        accuracy: method name -> {number of steps done: share of test examples classified correctly}.
         figure: a figure from an earlier call, updated in place (a ``FigureWidget`` redraws); None makes one.
     """
     if figure is None:

@@ -89,5 +89,9 @@ def test_figure_is_updated_in_place(read: tuple[Tensor, Tensor, Tensor]) -> None
 def test_axes_say_what_they_show(read: tuple[Tensor, Tensor, Tensor]) -> None:
     layout = switchboard_figure(*read, CLASSES).layout
     assert "%" in layout.xaxis.title.text
-    assert [layout[axis].title.text for axis in ("xaxis2", "yaxis2", "xaxis3")] == ["read as", "true digit", "true digit"]
+    assert [layout[axis].title.text for axis in ("xaxis2", "yaxis2", "xaxis3")] == [
+        "predicted digit",
+        "true digit",
+        "true digit",
+    ]
     assert layout.height
