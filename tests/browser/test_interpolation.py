@@ -16,7 +16,7 @@ SHOWN = """plot => {
 
 def wait_for(view: Locator, words: str) -> Locator:
     """Until the sentence below the figure says so."""
-    sentence = view.locator("[aria-live]")
+    sentence = view.locator("[aria-live]").last  # before it, a line of what to enter
     expect(sentence).to_contain_text(words, timeout=60_000)
     return sentence
 
@@ -63,7 +63,8 @@ def test_the_explorers_follow_the_keyboard_and_change_with_the_kind_of_mixture(p
     wait_for(triangle, "At 2 : 2 : 2 sixths")
     triangle.locator(".noUi-handle").first.focus()
     page.keyboard.press("End")
-    wait_for(triangle, "At 6 : 0 : 0 sixths")  # the second slider gave way
+    wait_for(triangle, "At 6 : 0 : 0 sixths")
+    expect(triangle.get_by_text("The three shares make 6 sixths, so the second run")).to_be_visible()  # it gave way
     triangle.locator(".noUi-handle").nth(1).focus()
     page.keyboard.press("ArrowRight")
     wait_for(triangle, "At 5 : 1 : 0 sixths")
