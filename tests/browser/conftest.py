@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import nbformat
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, WebSocket, sync_playwright
 
@@ -60,6 +61,18 @@ def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     notebooks = Path(os.environ.get("COTO_LAB_NOTEBOOKS", ROOT / "notebooks"))
     shutil.copytree(notebooks, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     return folder
+
+
+@pytest.fixture
+def write_notebook(lab_folder: Path) -> Callable[..., None]:
+    """``write_notebook(name, sources)``: a notebook of code cells in the folder that `lab` shows."""
+
+    def write(name: str, sources: Iterable[str]) -> None:
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab_folder / name)
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from playwright.sync_api import Page, TimeoutError
 
@@ -64,10 +62,8 @@ COLOURS = """kind => {
 
 
 @pytest.fixture
-def notebook(lab_folder: Path) -> str:
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS.values()]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab_folder / NOTEBOOK)
+def notebook(write_notebook: Callable[..., None]) -> str:
+    write_notebook(NOTEBOOK, CELLS.values())
     return NOTEBOOK
 
 
