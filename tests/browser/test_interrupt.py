@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import nbformat
 from playwright.sync_api import Page, expect
 
 NOTEBOOK = "interrupt.ipynb"
@@ -23,11 +21,9 @@ KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 
 
 def test_interrupt_stops_a_training_from_the_start_button_and_a_restart_is_told(
-    page: Page, run_all: Callable[..., list[dict[str, Any]]], lab_folder: Path
+    page: Page, run_all: Callable[..., list[dict[str, Any]]], write_notebook: Callable[..., None]
 ) -> None:
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab_folder / NOTEBOOK)
+    write_notebook(NOTEBOOK, CELLS)
     assert run_all(page, NOTEBOOK, timeout=300) == []
     live = page.locator(".coto-live")
     live.get_by_role("button", name="Start").click()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -62,13 +60,11 @@ PLACES = """plot => {
 
 
 @pytest.fixture
-def run_cells(lab_folder: Path, run_all: Callable[..., list[dict[str, Any]]]) -> Callable[..., None]:
+def run_cells(write_notebook: Callable[..., None], run_all: Callable[..., list[dict[str, Any]]]) -> Callable[..., None]:
     """``run_cells(page, *sources)`` runs these cells in a notebook of their own."""
 
     def run(page: Page, *sources: str) -> None:
-        cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]
-        kernel = {"name": "python3", "display_name": "Python 3"}
-        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab_folder / "cells.ipynb")
+        write_notebook("cells.ipynb", [source.strip() for source in sources])
         assert run_all(page, "cells.ipynb") == []
 
     return run
