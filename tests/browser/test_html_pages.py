@@ -41,7 +41,7 @@ def test_a_page_that_nbconvert_made_shows_its_figure_without_a_network(browser: 
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto((folder / "small.html").as_uri())
-    page.wait_for_function(DRAWN, timeout=60_000)
+    page.wait_for_function(DRAWN)
     assert page.evaluate("() => document.querySelector('.js-plotly-plot').clientHeight") > 50
     # nbconvert's own template asks for these two.
     assert [url for url in asked if not url.startswith("file:") and "/require.js/" not in url and "/mathjax/2" not in url] == []
@@ -77,7 +77,7 @@ def classic(folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_the_classic_notebook_shows_a_figure(page: Page, classic: str) -> None:
     page.goto(classic)
-    page.wait_for_function("() => window.Jupyter?.notebook?.kernel?.is_connected()", timeout=60_000)
+    page.wait_for_function("() => window.Jupyter?.notebook?.kernel?.is_connected()")
     page.evaluate("() => Jupyter.notebook.execute_all_cells()")
-    page.wait_for_function(DRAWN, timeout=60_000)
+    page.wait_for_function(DRAWN)
     assert page.left_home == []  # type: ignore[attr-defined]

@@ -17,12 +17,12 @@ SHOWN = """plot => {
 def wait_for(view: Locator, words: str) -> Locator:
     """Until the sentence below the figure says so."""
     sentence = view.locator("[aria-live]").last  # before it, a line of what to enter
-    expect(sentence).to_contain_text(words, timeout=60_000)
+    expect(sentence).to_contain_text(words)
     return sentence
 
 
 def test_the_explorers_follow_the_keyboard_and_change_with_the_kind_of_mixture(page: Page, run_all, assert_healthy) -> None:
-    assert run_all(page, NOTEBOOK, timeout=300) == []
+    assert run_all(page, NOTEBOOK) == []
     assert_healthy(page)
 
     view = page.locator(".coto-interpolation")

@@ -24,12 +24,12 @@ def test_interrupt_stops_a_training_from_the_start_button_and_a_restart_is_told(
     page: Page, run_all: Callable[..., list[dict[str, Any]]], write_notebook: Callable[..., None]
 ) -> None:
     write_notebook(NOTEBOOK, CELLS)
-    assert run_all(page, NOTEBOOK, timeout=300) == []
+    assert run_all(page, NOTEBOOK) == []
     live = page.locator(".coto-live")
     live.get_by_role("button", name="Start").click()
-    expect(live).to_contain_text("Training: step", timeout=30_000)
+    expect(live).to_contain_text("Training: step")
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:interrupt-kernel').then(() => null)")
-    expect(live).to_contain_text("Stopped: step", timeout=10_000)
+    expect(live).to_contain_text("Stopped: step")
     expect(live.get_by_role("button", name="Start")).to_be_enabled()
 
     page.evaluate("""async () => {
@@ -37,10 +37,10 @@ def test_interrupt_stops_a_training_from_the_start_button_and_a_restart_is_told(
         await window.jupyterapp.commands.execute('notebook:run-cell');
     }""")
     output = page.locator(".jp-OutputArea-output").last
-    expect(output).to_have_text("1", timeout=10_000)  # the kernel lives, and has the run
+    expect(output).to_have_text("1")  # the kernel lives, and has the run
 
     notice = "() => getComputedStyle(document.querySelector('.coto-live'), '::before').content"
     assert page.evaluate(notice) == "none"
     page.evaluate(f"() => {KERNEL}.restart()")
-    page.wait_for_function(f"({notice})().includes('The kernel was restarted')", timeout=30_000)
+    page.wait_for_function(f"({notice})().includes('The kernel was restarted')")
     assert page.left_home == []  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ MARKS = """() => document.querySelector('.coto-scale .js-plotly-plot')._fullData
 
 
 def test_an_adapter_is_turned_down(page: Page, run_all: Callable[..., list], assert_healthy: Callable[[Page], None]) -> None:
-    assert run_all(page, "01_lora_and_gates.ipynb", timeout=300) == []
+    assert run_all(page, "01_lora_and_gates.ipynb") == []
     assert_healthy(page)
 
     explorer = page.locator(".coto-scale")

@@ -17,5 +17,5 @@ OTHERS = "\n".join(path.read_text(encoding="utf-8") for path in HERE.glob("test_
 def test_notebook_runs_from_top_to_bottom(
     page: Page, run_all: Callable[..., list], assert_healthy: Callable[[Page], None], notebook: str
 ) -> None:
-    assert run_all(page, notebook, timeout=300) == []
+    assert run_all(page, notebook) == []
     assert_healthy(page)

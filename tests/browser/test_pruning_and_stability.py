@@ -23,7 +23,7 @@ def shown(board: Locator) -> tuple[float, list[list[int]]]:
 def test_switches_change_accuracy_and_confusion(
     page: Page, run_all: Callable[..., list[dict[str, Any]]], assert_healthy: Callable[[Page], None]
 ) -> None:
-    assert run_all(page, NOTEBOOK, timeout=300) == []
+    assert run_all(page, NOTEBOOK) == []
     assert_healthy(page)
     board = page.locator(".coto-switchboard")
 
@@ -32,7 +32,7 @@ def test_switches_change_accuracy_and_confusion(
         _, before = shown(board)
         board.get_by_role("button", name=re.compile(rf"(^|\W){name}$")).focus()  # a switch has an icon before its name
         page.keyboard.press("Space")
-        board.get_by_text(says).wait_for(timeout=10_000)
+        board.get_by_text(says).wait_for()
         accuracy, counts = shown(board)
         assert f"{accuracy:.1f}%" in board.locator("[aria-live]").inner_text()
         assert sum(map(sum, counts)) == 410 and counts != before

@@ -25,7 +25,7 @@ def wait_for_curve(page: Page, length: int, highest_step: int) -> None:
 
 
 def test_the_explorer_follows_keys_and_typing_and_can_be_reset(page: Page, run_all, assert_healthy) -> None:
-    assert run_all(page, NOTEBOOK, timeout=300) == []
+    assert run_all(page, NOTEBOOK) == []
     assert_healthy(page)
 
     explorer = page.locator(".coto-schedule")

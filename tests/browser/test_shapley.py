@@ -21,14 +21,14 @@ def press(page: Page, board: Locator, name: str, says: str) -> dict[str, list[fl
     """Press a button by keyboard, wait until the sentence says something, and return what the figure then shows."""
     board.get_by_role("button", name=re.compile(rf"(^|\W){name}$")).focus()  # a switch has an icon before its name
     page.keyboard.press("Space")
-    board.get_by_text(says).wait_for(timeout=20_000)
+    board.get_by_text(says).wait_for()
     return shown(board)
 
 
 def test_players_of_both_games_come_and_go(
     page: Page, run_all: Callable[..., list[dict[str, Any]]], assert_healthy: Callable[[Page], None]
 ) -> None:
-    assert run_all(page, NOTEBOOK, timeout=300) == []
+    assert run_all(page, NOTEBOOK) == []
     assert_healthy(page)
     gloves, adapters = page.locator(".coto-game").all()
 

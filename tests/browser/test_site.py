@@ -47,9 +47,9 @@ def test_a_link_to_the_glossary_opens_it_at_the_term_in_jupyterlab(page: Page, t
     nbformat.write(new_notebook(cells=[cell], metadata=kernel), tmp_path / "notebooks/a.ipynb")
     with jupyterlab(tmp_path) as url:
         page.goto(f"{url}/lab/tree/notebooks/a.ipynb?reset")
-        page.wait_for_function(IDLE, timeout=90_000)
+        page.wait_for_function(IDLE)
         page.get_by_role("link", name="stochastic depth").click()
         term = page.get_by_role("heading", name="stochastic depth", level=2)
-        term.wait_for(timeout=30_000)
-        page.wait_for_function(IN_SIGHT, arg=term.element_handle(), timeout=10_000)
+        term.wait_for()
+        page.wait_for_function(IN_SIGHT, arg=term.element_handle())
         assert page.left_home == []  # type: ignore[attr-defined]

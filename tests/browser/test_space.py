@@ -70,7 +70,7 @@ def notebook(write_notebook: Callable[..., None]) -> str:
 def wait_until_filled(page: Page) -> None:
     """Until every figure is drawn as wide as its place, or as the least width."""
     try:
-        page.wait_for_function(FILLED, arg=VIEWS, timeout=30_000)
+        page.wait_for_function(FILLED, arg=VIEWS)
     except TimeoutError:
         pytest.fail(f"figures do not fill their places: {page.evaluate(SIZES, VIEWS)}")
 
@@ -81,7 +81,7 @@ def execute(page: Page, command: str, arguments: dict[str, Any] | None = None) -
 
 def test_views_fit_into_the_page(page: Page, run_all: Callable[..., list], notebook: str) -> None:
     page.set_viewport_size({"width": 1400, "height": 900})
-    assert run_all(page, notebook, timeout=300) == []
+    assert run_all(page, notebook) == []
     wait_until_filled(page)
     open_sizes = page.evaluate(SIZES, VIEWS)
     room = page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').clientHeight")

@@ -73,7 +73,7 @@ def shown(page: Page) -> dict[str, Any]:
 def wait_until_drawn(page: Page, kind: str, views: int = 1) -> None:
     """Until the page has so many views of a kind, and each has a figure."""
     ready = f"([kind, n]) => {{ const all = ({SHOWN})(kind); return all.length === n && all.every(figure => figure); }}"
-    page.wait_for_function(ready, arg=[kind, views], timeout=60_000)
+    page.wait_for_function(ready, arg=[kind, views])
 
 
 def assert_shown(page: Page, expected: dict[str, Any], views: int = 1) -> None:
@@ -99,21 +99,20 @@ def use_every_view(page: Page) -> None:
 
 def start(page: Page) -> None:
     view(page, "coto-live").get_by_role("button", name="Start").click()
-    expect(sentence(page)).to_contain_text("Training: step", timeout=30_000)
-    page.wait_for_function(f"({STEPS})() > 0", timeout=30_000)
+    expect(sentence(page)).to_contain_text("Training: step")
+    page.wait_for_function(f"({STEPS})() > 0")
 
 
 def stop(page: Page) -> None:
     """Press Stop, and wait until the figure shows the last step and the last accuracy, which is drawn after a while."""
     view(page, "coto-live").get_by_role("button", name="Stop").click()
-    expect(sentence(page)).to_contain_text("Stopped: step", timeout=10_000)
+    expect(sentence(page)).to_contain_text("Stopped: step")
     page.wait_for_function(
         f"""() => {{
             const last = Number(/Stopped: step ([0-9]+) of/.exec(document.querySelector('.coto-live').innerText)?.[1]);
             const traces = document.querySelector('.coto-live .js-plotly-plot')._fullData;
             return ({STEPS})() === last && traces.filter(({{meta}}) => meta === 'accuracy').every(({{x}}) => x.at(-1) === last);
         }}""",
-        timeout=30_000,
     )
 
 
@@ -127,7 +126,7 @@ def reopen(page: Page) -> None:
 def test_what_the_figures_show_survives_reopening_reloading_and_a_second_view(
     page: Page, run_all: Callable[..., list[dict[str, Any]]], notebook: str, lab: str
 ) -> None:
-    assert run_all(page, notebook, timeout=300) == []
+    assert run_all(page, notebook) == []
     for kind in VIEWS:
         wait_until_drawn(page, kind)
     at_first = shown(page)
@@ -140,7 +139,7 @@ def test_what_the_figures_show_survives_reopening_reloading_and_a_second_view(
     reopen(page)
     assert_shown(page, before)
     steps = 1 + max(live["traces"][0][3])
-    page.wait_for_function(f"({STEPS})() > {steps} + 3", timeout=30_000)  # goes on in the new page
+    page.wait_for_function(f"({STEPS})() > {steps} + 3")  # goes on in the new page
     stop(page)
     start(page)
     stop(page)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -99,14 +98,3 @@ def test_a_long_training_has_few_points_and_its_last_step(runs: tuple[Run, Run])
     assert len(line.x) == len(line.y) == 400 and (line.x[0], line.x[-1]) == (0, 1599)
     assert line.y[-1] == pytest.approx(smooth(long.loss)[1599].item())
     assert line.y.dtype == np.float32
-
-
-def test_a_redraw_takes_a_few_milliseconds(runs: tuple[Run, Run]) -> None:
-    long = {"LoRA": repeated(runs[0].history, 50), "CoTo": repeated(runs[1].history, 50)}
-    figure = go.FigureWidget(training_figure(long, 800))
-    seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        training_figure(long, 800, READ, figure)
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.1, seconds
