@@ -129,8 +129,10 @@ class _Structure:
         inside_out = [*([layer] if notion.leaves else []), *ancestors(layer)]
         fits = self._is_repeated if repeated else self._is_in_a_uniform_list
         fitting = [name for name in inside_out if self._holds(name, notion) and fits(name, notion)]
-        if not notion.normed:  # experts look like blocks, then; what holds more than lists is a block, and no stage
-            return next((name for name in reversed(fitting) if self.unlisted[name]), next(iter(fitting), None))
+        if not notion.normed:  # experts look like blocks, then; what holds more than lists of them is a block, and no stage
+            stages = {name.rpartition(".")[0] for name in fitting}
+            blocks = (name for name in reversed(fitting) if self.unlisted[name] and name not in stages)
+            return next(blocks, next(iter(fitting), None))
         for name, outer in zip_longest(fitting, fitting[1:]):
             if outer is None or not self._is_part(name, outer):
                 return name

@@ -160,19 +160,18 @@ def doctor() -> list[str]:
             f"ipywidgets {ipywidgets} does not go with widgetsnbextension {extension}. "
             f"Fix: {pip} install --force-reinstall ipywidgets, then restart the kernel"
         )
-    if server is None or not (in_jupyter or (place == VS_CODE and not ours)):  # VS Code may use the kernels of a server
+    # VS Code draws figures itself; but the notebook of a server whose kernel it uses may be opened in the server's page, too.
+    if server is None or not (in_jupyter or (place == VS_CODE and not ours)):
         return complaints  # the page takes nothing from a server that could be asked
     needs = _needed_in_the_page()
-    if place == VS_CODE:  # it draws figures itself and knows ipywidgets; only what anywidget sends may come from a server
-        needs = {name: need for name, need in needs.items() if name == "anywidget"}
     found_there = {name: _installed(name) for name in needs} if ours else versions_in(server, list(needs))
     for name, found in found_there.items():
         wanted, consequence = needs[name]
         if found is None or not _fits(found, wanted):
             complaints.append(
                 f"{name} is {found or 'missing'} in the notebook server's environment, and this kernel needs {name}{wanted}; "
-                f'without it, {consequence}. Fix: {_pip(server)} install "{name}{wanted}", then restart the server and reload '
-                "the page"
+                f'without it, {consequence} in its page. Fix: {_pip(server)} install "{name}{wanted}", then restart the server '
+                "and reload the page"
             )
     return complaints
 

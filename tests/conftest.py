@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import types
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -80,3 +82,25 @@ def _full_disk(n_bytes: int = 2000) -> Iterator[None]:
 @pytest.fixture
 def full_disk() -> type[AbstractContextManager]:
     return _full_disk  # type: ignore[return-value]
+
+
+@pytest.fixture
+def colab(monkeypatch):
+    """The module that Colab has, as far as the lab uses it; counts how often custom widgets were enabled."""
+    package, output = types.ModuleType("google.colab"), types.ModuleType("google.colab.output")
+    output.enabled = 0
+
+    def enable_custom_widget_manager():
+        output.enabled += 1
+
+    output.enable_custom_widget_manager = enable_custom_widget_manager
+    package.output = output
+    monkeypatch.setitem(sys.modules, "google.colab", package)
+    monkeypatch.setitem(sys.modules, "google.colab.output", output)
+    return output
+
+
+@pytest.fixture
+def in_a_kernel(monkeypatch):
+    """As far as `where` can tell."""
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)))

@@ -7,14 +7,13 @@ import types
 from importlib.metadata import version
 
 import nbformat
-import peft
 import plotly.io as pio
 import pytest
 import torch
 from nbclient import NotebookClient
 
 from coto_lab import notebook
-from coto_lab.notebook import doctor, remove_torchao, setup, where
+from coto_lab.notebook import setup, where
 
 
 @pytest.fixture(autouse=True)
@@ -26,34 +25,12 @@ def as_before():
     torch.random.set_rng_state(state)
 
 
-@pytest.fixture
-def colab(monkeypatch):
-    """The module that Colab has, as far as the lab uses it; counts how often custom widgets were enabled."""
-    package, output = types.ModuleType("google.colab"), types.ModuleType("google.colab.output")
-    output.enabled = 0
-
-    def enable_custom_widget_manager():
-        output.enabled += 1
-
-    output.enable_custom_widget_manager = enable_custom_widget_manager
-    package.output = output
-    monkeypatch.setitem(sys.modules, "google.colab", package)
-    monkeypatch.setitem(sys.modules, "google.colab.output", output)
-    return output
-
-
 def said_in_a_kernel(**environment):
     """What the setup cell prints in a real kernel."""
     cell = nbformat.v4.new_code_cell("from coto_lab.notebook import setup\nhere = setup()\nprint(here.live)")
     document = nbformat.v4.new_notebook(cells=[cell])
     NotebookClient(document, timeout=120, kernel_name="python3").execute(env=os.environ | environment)
     return "".join(output.get("text", "") for output in document.cells[0].outputs)  # printed in one piece or two
-
-
-@pytest.fixture
-def in_a_kernel(monkeypatch):
-    """As far as `where` can tell."""
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)))
 
 
 def test_setup_prints_one_line_that_says_where_it_runs(capsys):
@@ -183,132 +160,6 @@ def test_elsewhere_nothing_is_installed(monkeypatch, capsys):
     monkeypatch.setattr(notebook, "_install_missing", lambda: pytest.fail("only Colab's environment is ours to change"))
     setup()
     assert "doctor: plotly is 5.24.1. Fix: " in capsys.readouterr().out
-
-
-def test_doctor_finds_nothing_wrong_here():
-    assert doctor() == []
-
-
-def test_doctor_names_what_is_old_or_missing_and_the_fix(monkeypatch):
-    found = {"plotly": "5.24.1", "anywidget": None}
-    monkeypatch.setattr(notebook, "_installed", lambda name: found.get(name, "99"))
-    complaints = doctor()
-    assert any(line.startswith("plotly is 5.24.1. Fix: ") and 'install "plotly>=6.1"' in line for line in complaints)
-    assert any(line.startswith("anywidget is missing. Fix: ") for line in complaints)
-
-
-def test_doctor_compares_the_two_halves_of_ipywidgets(monkeypatch):
-    real = notebook._installed
-    monkeypatch.setattr(notebook, "_installed", lambda name: "3.6.0" if name == "widgetsnbextension" else real(name))
-    (complaint,) = doctor()
-    assert "does not go with widgetsnbextension 3.6.0" in complaint
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A real environment of a notebook server, in which packages are put by name and version; and a process of it."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "server"], check=True)
-    (site,) = (tmp_path / "server").glob("lib/python*/site-packages")
-    process = subprocess.Popen([tmp_path / "server/bin/python", "-c", "input()"], stdin=subprocess.PIPE)
-    monkeypatch.setenv("JPY_PARENT_PID", str(process.pid))
-
-    def holds(**packages):
-        for name, number in packages.items():
-            (site / f"{name}-{number}.dist-info").mkdir()
-            text = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {number}\n"
-            (site / f"{name}-{number}.dist-info/METADATA").write_text(text)
-
-    yield holds
-    process.communicate(b"\n")
-
-
-def patched(name):
-    """A version of a package that differs from ours in its last part only."""
-    return ".".join([*version(name).split(".")[:2], "99"])
-
-
-def test_doctor_asks_the_environment_of_the_notebook_server(server):
-    complaints = doctor()
-    assert [line.split(" in the")[0] for line in complaints] == [
-        "jupyterlab_widgets is missing", "anywidget is missing", "plotly is missing"
-    ]  # fmt: skip
-    assert "widgets stay empty" in complaints[0] and "static figures stay blank" in complaints[2]
-    assert 'server/bin/python -m pip install "plotly==' in complaints[2]
-
-
-def test_doctor_is_content_with_other_patch_versions(server):
-    server(**{name: patched(name) for name in ("anywidget", "jupyterlab_widgets", "plotly")})
-    assert doctor() == []
-
-
-def test_doctor_names_other_versions_that_matter(server):
-    server(anywidget="0.1.2", jupyterlab_widgets="1.1.11", plotly="5.24.1")  # of ipywidgets 7, and without typed arrays
-    said = [line.split(";")[0] for line in doctor()]
-    assert said == [
-        "jupyterlab_widgets is 1.1.11 in the notebook server's environment, and this kernel needs jupyterlab_widgets==3.*",
-        "anywidget is 0.1.2 in the notebook server's environment, and this kernel needs anywidget==0.11.*",
-        "plotly is 5.24.1 in the notebook server's environment, and this kernel needs plotly==7.*",
-    ]
-
-
-@pytest.mark.parametrize("place", ["colab", "in_a_kernel"])
-def test_doctor_asks_no_server_where_the_page_takes_nothing_from_it(monkeypatch, server, request, place):
-    request.getfixturevalue(place)  # in a kernel that nbclient started, that is
-    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    assert doctor() == []
-
-
-def test_a_kernel_needs_no_jupyterlab_where_the_page_is_anothers(monkeypatch, in_a_kernel, server):
-    server(**{name: version(name) for name in ("anywidget", "jupyterlab_widgets", "plotly")})
-    real = notebook._installed
-    monkeypatch.setattr(notebook, "_installed", lambda name: None if name == "jupyterlab" else real(name))
-    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
-    assert doctor() == []  # JupyterLab is the server's
-    monkeypatch.delenv("JPY_PARENT_PID")
-    assert [line.split(". ")[0] for line in doctor()] == ["jupyterlab is missing"]
-    monkeypatch.delenv("JPY_SESSION_NAME")
-    monkeypatch.setenv("VSCODE_PID", "1")
-    assert (where().place, doctor()) == ("VS Code", [])
-
-
-@pytest.fixture(params=["torchao", "gptqmodel"])
-def refused(request, tmp_path, monkeypatch):
-    """A package that is too old for PEFT, as far as PEFT looks: for torchao, what Colab has."""
-    (tmp_path / f"{request.param}.py").touch()
-    (tmp_path / f"{request.param}-0.10.0.dist-info").mkdir()
-    metadata = f"Metadata-Version: 2.1\nName: {request.param}\nVersion: 0.10.0\n"
-    (tmp_path / f"{request.param}-0.10.0.dist-info/METADATA").write_text(metadata)
-    monkeypatch.syspath_prepend(tmp_path)
-    check = getattr(peft.import_utils, f"is_{request.param}_available")  # asked before, it remembers
-    check.cache_clear()
-    yield request.param
-    check.cache_clear()
-
-
-def test_doctor_names_what_peft_refuses(refused):
-    with pytest.raises(ImportError, match=refused):  # so PEFT does refuse it
-        peft.get_peft_model(torch.nn.Sequential(torch.nn.Linear(2, 2)), peft.LoraConfig(target_modules=["0"]))
-    (complaint,) = doctor()
-    assert (
-        complaint.startswith(f"PEFT cannot add adapters while this {refused} is installed. PEFT says: ")
-        and "0.10.0" in complaint
-    )
-    assert complaint.endswith(f"Fix: {sys.executable} -m pip uninstall --yes {refused}, then restart the kernel")
-
-
-def test_only_torchao_is_removed_and_only_on_colab(refused, capsys, request):
-    remove_torchao()
-    if refused != "torchao":
-        request.getfixturevalue("colab")
-        remove_torchao()
-    assert capsys.readouterr().out == "" and [line for line in doctor() if refused in line]
-
-
-@pytest.mark.parametrize("refused", ["torchao"], indirect=True)
-def test_a_torchao_that_stays_is_an_error(refused, colab):
-    """pip does not find this one, and is content."""
-    with pytest.raises(RuntimeError, match=r"could not uninstall torchao 0.10.0:[\s\S]*not installed"):
-        remove_torchao()
 
 
 def test_setup_with_torch_built_for_an_accelerator_that_is_not_there_runs_on_the_cpu(capsys, monkeypatch):

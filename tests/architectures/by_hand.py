@@ -96,6 +96,13 @@ def numbered_attributes() -> nn.Module:
     return Model(embed=linear(), block1=plain_block(), block2=plain_block(), block3=plain_block(), fc=linear())
 
 
+def bare_stages() -> nn.Module:
+    def stage(depth: int) -> nn.Module:
+        return chained(lambda: Block(attn=linear(), mlp=nn.Sequential(linear(), nn.GELU(), linear())), depth)
+
+    return nn.Sequential(nn.Identity(), stage(2), nn.Identity(), stage(3))
+
+
 def plain_mlp() -> nn.Module:
     return nn.Sequential(linear(), nn.ReLU(), linear(), nn.ReLU(), linear())
 
@@ -147,6 +154,7 @@ BY_HAND = (
         ("block1", "block2", "block3"),
         outside=("embed", "fc"),
     ),
+    Architecture("bare blocks in stages", bare_stages, r".*(attn|mlp\.[02])", (*numbered("1", 2), *numbered("3", 3))),
     Architecture("MLP", plain_mlp, ("0", "2", "4"), ("0", "2", "4")),
     Architecture(
         "Transformer (torch)",
