@@ -11,7 +11,7 @@ from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
 from coto_lab import Adapter, Recipe, Task, load_task
-from coto_lab._files import data_path
+from coto_lab.ground.files import data_path
 
 # transformers renames it in v6; peft 0.21 asks for it with every model that it wraps.
 warnings.filterwarnings("ignore", message=r"`\w*gradient_checkpointing`", category=FutureWarning)

@@ -31,8 +31,8 @@ import widgets
 from _setup import FULL, QUICK, Scale
 from catalogue import FIGURES, GPU_FIGURES
 
-from coto_lab._files import write_file
-from coto_lab.evaluation import default_device
+from coto_lab.ground.device import default_device
+from coto_lab.ground.files import write_file
 
 # Memory first, while this process has not computed anything.
 SECTIONS: list[Callable[[Scale], dict[str, float]]] = [

@@ -16,8 +16,8 @@ import torch
 import training
 from _setup import QUICK, Scale
 
-from coto_lab._stacked import _AUTOMATIC, _ON_ACCELERATOR
-from coto_lab.evaluation import default_device
+from coto_lab.ground.device import default_device
+from coto_lab.scoring.tree import _AUTOMATIC, _ON_ACCELERATOR
 
 WORKLOADS = {**training.WORKLOADS, **scoring.WORKLOADS}
 _MIB = 2**20

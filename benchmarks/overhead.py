@@ -12,7 +12,7 @@ from _setup import Scale
 from _timing import medians
 
 from coto_lab import CoTo, Linear, Recipe, Training
-from coto_lab.coto import draw_mask
+from coto_lab.gating.coto import draw_mask
 
 PROBABILITIES = (0.1, 0.5, 0.9)
 _BLOCKS = 32

@@ -13,7 +13,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from coto_lab import Adapter, Evaluator, Task, Variant, merge
-from coto_lab.evaluation import default_device
+from coto_lab.ground.device import default_device
 
 ALPHAS = [i / 20 for i in range(21)]
 _LOOP_BATCH = 512

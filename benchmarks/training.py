@@ -13,11 +13,11 @@ from _timing import Call, in_turns
 from peft import get_peft_model
 
 from coto_lab import Constant, Linear, Recipe, Training
-from coto_lab.evaluation import default_device
-from coto_lab.fleet import _Fleet
+from coto_lab.ground.device import default_device
+from coto_lab.ground.randomness import batch_indices
 from coto_lab.probes.cost import measure_cost, saving_from_history, spared, steady_saving, train_in_turns
-from coto_lab.randomness import batch_indices
 from coto_lab.tasks import Task
+from coto_lab.training.many import _Fleet
 
 _PAPER = 0.242  # the largest saving that arXiv:2506.05713 reports
 

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coto_lab.adapter import Adapter
-from coto_lab.coto import CoTo
-from coto_lab.evaluation import Evaluator, Scores, Variant
-from coto_lab.fleet import fit_many
-from coto_lab.gates import Gates, attach_gates, gates_of
-from coto_lab.lora import LoRALinear
-from coto_lab.merging import merge
+from coto_lab.adapters.adapter import Adapter
+from coto_lab.adapters.lora import LoRALinear
+from coto_lab.gating.coto import CoTo
+from coto_lab.gating.gates import Gates, attach_gates, gates_of
+from coto_lab.gating.schedules import Constant, Exponential, Linear, Schedule, Sine
+from coto_lab.merging.merge import merge
 from coto_lab.probes.interpolation import interpolate
 from coto_lab.probes.pruning import prune
 from coto_lab.probes.shapley import shapley
 from coto_lab.probes.stability import stability
-from coto_lab.recipe import Recipe
-from coto_lab.run import Run
-from coto_lab.schedules import Constant, Exponential, Linear, Schedule, Sine
+from coto_lab.scoring.evaluator import Evaluator, Scores, Variant
 from coto_lab.tasks import Task, load_task
-from coto_lab.training import Training, fit
+from coto_lab.training.loop import Training, fit
+from coto_lab.training.many import fit_many
+from coto_lab.training.recipe import Recipe
+from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
-    from coto_lab.callback import CoToCallback
+    from coto_lab.gating.callback import CoToCallback
 
 __all__ = [
     "Adapter", "CoTo", "CoToCallback", "Constant", "Evaluator", "Exponential", "Gates", "Linear", "LoRALinear",
@@ -36,7 +36,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "CoToCallback":  # it subclasses a class of transformers, whose import takes seconds
-        from coto_lab.callback import CoToCallback
+        from coto_lab.gating.callback import CoToCallback
 
         return CoToCallback
     raise AttributeError(f"module 'coto_lab' has no attribute {name!r}")

@@ -17,16 +17,27 @@ from types import ModuleType
 
 import plotly.graph_objects as go
 import plotly.io
-from _evidence import accuracy, geometry, gradients, growth, merging, pruning, schedules, shapley, stability, sweep
-from _evidence.lab import Lab
-from _evidence.page import page
-from _evidence.records import Numbers, Section
 from joblib import Parallel, delayed
 
 from coto_lab import load_task
-from coto_lab._files import new_folder, write_file
 from coto_lab.figures._theme import on_white
-from coto_lab.gallery import METHODS, SEEDS
+from coto_lab.ground.files import new_folder, write_file
+from coto_lab.studies.evidence import (
+    accuracy,
+    geometry,
+    gradients,
+    growth,
+    merging,
+    pruning,
+    schedules,
+    shapley,
+    stability,
+    sweep,
+)
+from coto_lab.studies.evidence.lab import Lab
+from coto_lab.studies.evidence.page import page
+from coto_lab.studies.evidence.records import Numbers, Section
+from coto_lab.studies.gallery import METHODS, SEEDS
 
 ROOT = Path(__file__).parents[1]
 PAGE, FOLDER = ROOT / "EVIDENCE.md", ROOT / "data" / "evidence"

@@ -1,8 +1,9 @@
 """Train the gallery, and score it: ``python data/make_gallery.py``.
 
-Five seeds of every method, and of LoRA and CoTo at every learning rate of the sweep (`coto_lab.gallery`). Runs that are in
-``--out`` already are not trained again: another folder (``--out runs/gallery``) trains all of them again. ``manifest.json``
-lists every run with its recipe, scores and hashes; ``scores.json`` is the table that the tour and the README quote.
+Five seeds of every method, and of LoRA and CoTo at every learning rate of the sweep (`coto_lab.studies.gallery`). Runs that
+are in ``--out`` already are not trained again: another folder (``--out runs/gallery``) trains all of them again.
+``manifest.json`` lists every run with its recipe, scores and hashes; ``scores.json`` is the table that the tour and the README
+quote.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pathlib import Path
 import pandas as pd
 
 from coto_lab import Adapter, Evaluator, Recipe, Run, Task, Variant, fit_many, interpolate, load_task, merge, prune
-from coto_lab._files import data_path, new_folder, write_file
-from coto_lab.gallery import MANIFEST, SEEDS, SWEPT, planned_runs, run_name, sha256
+from coto_lab.ground.files import data_path, new_folder, write_file
 from coto_lab.probes.gradients import gradient_share
+from coto_lab.studies.gallery import MANIFEST, SEEDS, SWEPT, planned_runs, run_name, sha256
 
 _TOGETHER = 10  # runs trained at once, and lost if this is interrupted
 

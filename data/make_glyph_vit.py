@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import ViTConfig, ViTForImageClassification
 
-from coto_lab._files import new_folder
+from coto_lab.ground.files import new_folder
 from coto_lab.tasks.digits import handwritten_digits
 from coto_lab.tasks.glyphs import CLASSES, HELD_OUT_FONTS, IMAGE_SIZE, TRAIN_FONTS, sample_prints
 

@@ -1,6 +1,7 @@
 """Train the sweep over learning rates, and score it: ``python data/make_rate_sweep.py``.
 
-Its 300 runs (`coto_lab.rate_sweep`) go to ``--runs``, and do not ship; those that lie there already are not trained again.
+Its 300 runs (`coto_lab.studies.rate_sweep`) go to ``--runs``, and do not ship; those that lie there already are not trained
+again.
 ``data/gallery/rate_sweep.json`` does: every run's recipe, scores, course and hash, and what its fusions score.
 """
 
@@ -16,9 +17,9 @@ from typing import Any
 import torch
 
 from coto_lab import Evaluator, Run, Task, Variant, fit_many, load_task, merge
-from coto_lab._files import write_file
-from coto_lab.gallery import SWEPT, sha256
-from coto_lab.rate_sweep import SAFEGUARDS, SEEDS, TABLE, fused_name, planned_sweep, sweep_name, swept_rates
+from coto_lab.ground.files import write_file
+from coto_lab.studies.gallery import SWEPT, sha256
+from coto_lab.studies.rate_sweep import SAFEGUARDS, SEEDS, TABLE, fused_name, planned_sweep, sweep_name, swept_rates
 
 _TOGETHER = 10  # runs trained at once, and lost if this is interrupted
 _STEPS = 20  # of training in one point of a run's course

@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from coto_lab._files import write_file
+from coto_lab.ground.files import write_file
 
 CHECKED = "# NBVAL_CHECK_OUTPUT"
 

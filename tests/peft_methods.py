@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[Callable[[], peft.PeftConfig], str]] = {
 }
 
 # What LoRA can be asked for, but not here. bitsandbytes: LoftQ quantises with it. GPTQ: `use_qalora` is ignored on any
-# other layer. Arrow and X-LoRA load trained adapters from a folder: tests/test_every_method.py tries them apart.
+# other layer. Arrow and X-LoRA load trained adapters from a folder: tests/gating/test_every_method.py tries them apart.
 NOT_ON_THIS_LLAMA = {"loftq": "bitsandbytes", "use_qalora": "GPTQ", "arrow_config": "apart", "XLORA": "apart"}
 
 

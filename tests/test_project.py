@@ -1,4 +1,4 @@
-"""The project as a whole: its files agree, its modules import only from floors below them, and its wheel works elsewhere."""
+"""The project as a whole: its files agree, its modules import only from rooms below them, and its wheel works elsewhere."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -32,14 +33,10 @@ PUBLIC = [
     "load_task", "merge", "prune", "shapley", "stability",
 ]  # fmt: skip
 
-# From the ground up. A module imports only from those before it; modules of one package may import one another.
-FLOORS = [
-    "_numbers", "statistics", "schedules", "_files", "randomness", "history", "lora", "_adapter_layers", "_blocks",
-    "_towers", "_gate_checks", "_grouping", "_gated_layer", "_gate_tree", "_selection", "gates", "coto",
-    "recipe", "_peft", "_active_adapter", "adapter", "run", "_checkpoint", "chain", "rows",
-    "callback", "tasks", "training", "_stacked", "evaluation",
-    "fleet", "merging", "gallery", "rate_sweep", "probes", "figures", "_renderers", "_server", "notebook",
-    "exercises", "widgets",
+# The rooms of the package, from the ground up: a module imports only from rooms below its own, and from its own.
+ROOMS = [
+    "ground", "adapters", "gating", "tasks", "training", "scoring", "merging", "probes", "figures", "studies", "exercises",
+    "notebook", "widgets",
 ]  # fmt: skip
 
 HEAVY = ("peft", "transformers", "datasets", "plotly", "ipywidgets", "pandas", "accelerate", "captum", "scipy", "sklearn")
@@ -131,11 +128,11 @@ def test_import_is_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "[]"
 
 
-# Modules and floors
+# Rooms
 
 
-def top_level(module: str) -> str:
-    """The floor's name: ``probes`` for ``coto_lab.probes.pruning``."""
+def room_of(module: str) -> str:
+    """``probes`` for ``coto_lab.probes.pruning``."""
     return module.split(".")[1]
 
 
@@ -146,7 +143,7 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names if alias.name.startswith("coto_lab"))
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name}:{node.lineno}: a relative import; name the module"
-            if node.module == "coto_lab":  # `from coto_lab import schedules`: a module, or a public name of the package
+            if node.module == "coto_lab":  # `from coto_lab.gating import schedules`: a module, or a public name of the package
                 yield from (f"coto_lab.{alias.name}" for alias in node.names)
             elif node.module and node.module.startswith("coto_lab."):
                 yield node.module
@@ -160,15 +157,20 @@ def test_imports_go_downwards(path: Path) -> None:
     own = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     if own == "coto_lab":
         return  # the package itself imports from all
-    assert top_level(own) in FLOORS, f"{own} has no floor yet: give it one in FLOORS"
     for other in imports(path):
-        assert top_level(other) in FLOORS, f"{own} imports {other}, which is not a module with a floor"
-        if top_level(other) != top_level(own):
-            assert FLOORS.index(top_level(other)) < FLOORS.index(top_level(own)), f"{own} imports {other}, from a floor above"
+        assert room_of(other) in ROOMS, f"{own} imports {other}: name the module that defines it"
+        assert ROOMS.index(room_of(other)) <= ROOMS.index(room_of(own)), f"{own} imports {other}, from a room above"
 
 
-def test_every_floor_has_a_module() -> None:
-    assert set(FLOORS) == {path.relative_to(ROOT / "coto_lab").parts[0].removesuffix(".py") for path in FILES} - {"__init__"}
+def test_the_package_is_made_of_rooms() -> None:
+    assert {path.relative_to(ROOT / "coto_lab").parts[0] for path in FILES} == {*ROOMS, "__init__.py"}
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Within a room, too, imports go one way."""
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in FILES}
+    graph = {name: set(imports(path)) & set(names.values()) for path, name in names.items() if name != "coto_lab"}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which lists the circle
 
 
 # Sizes
@@ -229,7 +231,8 @@ def test_wheel_works_elsewhere(tmp_path: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     run("-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", str(site), str(wheel))
     code = (
-        "import coto_lab; from coto_lab._files import data_path; task = coto_lab.load_task('digits'); base = task.load_base(); "
+        "import coto_lab; from coto_lab.ground.files import data_path\n"
+        "task = coto_lab.load_task('digits'); base = task.load_base(); "
         "print(coto_lab.__file__, data_path('glyph-vit'), len(task.test), base.num_parameters(), sep='\\n'); "
         "data_path('gallery', 'scores.json'), data_path('evidence', 'evidence.json')"
     )

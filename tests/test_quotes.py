@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from coto_lab.statistics import paired_difference
+from coto_lab.studies.statistics import paired_difference
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = json.loads((ROOT / "data" / "evidence" / "evidence.json").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_models import llama
 
-from coto_lab.statistics import FAILS, HOLDS
+from coto_lab.studies.statistics import FAILS, HOLDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coto_lab.coto import training_masks
 from coto_lab.exercises._compare import mistake
 from coto_lab.exercises._exercise import exercise
 from coto_lab.exercises._numbers import as_number
+from coto_lab.gating.coto import training_masks
+from coto_lab.gating.schedules import Constant, Linear, Schedule
 from coto_lab.probes.cost import Cost, spared
-from coto_lab.schedules import Constant, Linear, Schedule
 
 PAPER_SAVING = 0.242  # of CoTo with HiRA, the largest that the paper reports
 

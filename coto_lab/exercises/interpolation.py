@@ -10,9 +10,9 @@ from torch import Tensor
 
 from coto_lab.exercises._exercise import exercise
 from coto_lab.exercises._numbers import as_number
-from coto_lab.merging import merge
+from coto_lab.merging.merge import merge
 from coto_lab.probes.interpolation import Curve
-from coto_lab.run import Run
+from coto_lab.training.run import Run
 
 _ROUNDING = 2e-3  # so that an answer with three digits passes
 

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coto_lab.coto import draw_mask
+from coto_lab.adapters.lora import LoRALinear
 from coto_lab.exercises._exercise import exercise
-from coto_lab.gates import Gates, gates_of
-from coto_lab.lora import LoRALinear
-from coto_lab.recipe import Recipe
-from coto_lab.schedules import Constant, Linear
+from coto_lab.gating.coto import draw_mask
+from coto_lab.gating.gates import Gates, gates_of
+from coto_lab.gating.schedules import Constant, Linear
+from coto_lab.training.recipe import Recipe
 
 LayerMaker = Callable[[nn.Linear, int, float], Any]  # Any: mypy takes the attributes of an nn.Module for tensors or modules
 

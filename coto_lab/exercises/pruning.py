@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coto_lab.evaluation import Evaluator
 from coto_lab.exercises._compare import as_numbers, mistake
 from coto_lab.exercises._exercise import exercise
 from coto_lab.probes.pruning import paper_patterns, prune
 from coto_lab.probes.theory import JensenTable
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.training.run import Run
 
 
 @exercise("Six adapters, and LoRA classifies more images correctly with them than with the middle third.")

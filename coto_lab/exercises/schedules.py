@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from coto_lab.coto import expected_open, probabilities, training_masks
 from coto_lab.exercises._exercise import exercise
 from coto_lab.exercises._numbers import as_number
-from coto_lab.schedules import Constant, Linear, check_schedule
+from coto_lab.gating.coto import expected_open, probabilities, training_masks
+from coto_lab.gating.schedules import Constant, Linear, check_schedule
 
 _BLOCKS, _STEPS = 8, 800  # of the gallery's runs
 _DRAWS, _P = 4000, 0.15

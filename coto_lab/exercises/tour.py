@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from coto_lab.coto import CoTo, probabilities
-from coto_lab.evaluation import Evaluator
 from coto_lab.exercises._exercise import exercise
 from coto_lab.exercises._numbers import as_number
+from coto_lab.gating.coto import CoTo, probabilities
 from coto_lab.probes.interpolation import Curve
 from coto_lab.probes.pruning import prune
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.training.run import Run
 
 
 @exercise("This is the share of the steps in which a block trains.")

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coto_lab.adapter import Adapter
-from coto_lab.evaluation import Evaluator, Variant
+from coto_lab.adapters.adapter import Adapter
 from coto_lab.exercises._exercise import exercise
 from coto_lab.exercises._numbers import as_number
-from coto_lab.merging import merge
+from coto_lab.merging.merge import merge
 from coto_lab.probes.gradients import gradient_share
-from coto_lab.run import Run
-from coto_lab.training import Training
+from coto_lab.scoring.evaluator import Evaluator, Variant
+from coto_lab.training.loop import Training
+from coto_lab.training.run import Run
 
 _AHEAD = 20  # steps
 

@@ -10,8 +10,8 @@ from plotly.subplots import make_subplots
 
 from coto_lab.figures._style import dress, guess_marker, style
 from coto_lab.figures._theme import INK
-from coto_lab.history import History
 from coto_lab.probes.cost import Cost, steady_saving
+from coto_lab.training.history import History
 
 
 def cost_figure(cost: Cost, coto: History, lora: History) -> go.Figure:

@@ -11,11 +11,11 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.coto import CoTo, expected_open, probabilities, tilted
 from coto_lab.figures._style import GUESS_COLOR, dress, smooth, stroke, style
 from coto_lab.figures._theme import CLOSED, INK
+from coto_lab.gating.coto import CoTo, expected_open, probabilities, tilted
+from coto_lab.gating.schedules import Schedule
 from coto_lab.probes.cost import spared
-from coto_lab.schedules import Schedule
 
 _COLOR = style("CoTo")["color"]
 P, EXPECTED, DRAWN, GATES = "p(t)", "open blocks, expected", "open blocks, drawn (mean of 20 steps)", "gates"

@@ -12,8 +12,8 @@ from plotly.subplots import make_subplots
 
 from coto_lab.figures._style import dress, smooth, stroke, style
 from coto_lab.figures._theme import CLOSED
-from coto_lab.history import History
 from coto_lab.probes.gradients import gradient_share
+from coto_lab.training.history import History
 
 LOSS, ACCURACY, P, OPEN, GATES, BALANCE = "loss", "accuracy", "p", "open blocks", "gates", "gradient balance"
 _POINTS = 400  # of a curve at most

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coto_lab._numbers import whole_number
-from coto_lab.coto import CoTo
-from coto_lab.gates import Gates
-from coto_lab.history import History
-from coto_lab.recipe import Recipe
-from coto_lab.schedules import Constant
+from coto_lab.gating.coto import CoTo
+from coto_lab.gating.gates import Gates
+from coto_lab.gating.schedules import Constant
+from coto_lab.ground.numbers import whole_number
 from coto_lab.tasks import Task
-from coto_lab.training import Training
+from coto_lab.training.history import History
+from coto_lab.training.loop import Training
+from coto_lab.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd

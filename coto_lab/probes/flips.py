@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from coto_lab.evaluation import Scores
+from coto_lab.scoring.evaluator import Scores
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from coto_lab.adapter import Adapter
-from coto_lab.run import Run
+from coto_lab.adapters.adapter import Adapter
+from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

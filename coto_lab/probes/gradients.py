@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from coto_lab.history import History
+from coto_lab.training.history import History
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coto_lab._numbers import whole_number
-from coto_lab.adapter import Adapter
-from coto_lab.history import History, gate_norms
-from coto_lab.recipe import Recipe
+from coto_lab.adapters.adapter import Adapter
+from coto_lab.ground.numbers import whole_number
 from coto_lab.tasks import Task
-from coto_lab.training import Training
+from coto_lab.training.history import History, gate_norms
+from coto_lab.training.loop import Training
+from coto_lab.training.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)

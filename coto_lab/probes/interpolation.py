@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from coto_lab._numbers import whole_number
-from coto_lab.evaluation import Evaluator, Variant
-from coto_lab.merging import merge
-from coto_lab.run import Run
+from coto_lab.ground.numbers import whole_number
+from coto_lab.merging.merge import merge
+from coto_lab.scoring.evaluator import Evaluator, Variant
 from coto_lab.tasks import Task
+from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

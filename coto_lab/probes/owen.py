@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from coto_lab._numbers import whole_number
-from coto_lab.history import History
+from coto_lab.ground.numbers import whole_number
 from coto_lab.probes.shapley import ShapleyValues
+from coto_lab.training.history import History
 
 if TYPE_CHECKING:
     import pandas as pd

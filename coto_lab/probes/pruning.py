@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from coto_lab.evaluation import Evaluator, Variant, module_mask
-from coto_lab.gates import Gates
+from coto_lab.gating.gates import Gates
 from coto_lab.probes.interpolation import check_run
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Evaluator, Variant, module_mask
 from coto_lab.tasks import Task
+from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

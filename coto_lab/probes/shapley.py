@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from coto_lab._numbers import MAX_SEED, whole_number
-from coto_lab.evaluation import Evaluator, Variant
+from coto_lab.ground.numbers import MAX_SEED, whole_number
+from coto_lab.ground.randomness import OwnRandomNumbers
 from coto_lab.probes.interpolation import check_run
-from coto_lab.randomness import OwnRandomNumbers
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Evaluator, Variant
 from coto_lab.tasks import Task
+from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from coto_lab._numbers import real_number
-from coto_lab.adapter import Adapter
-from coto_lab.evaluation import Evaluator, Variant
+from coto_lab.adapters.adapter import Adapter
+from coto_lab.ground.numbers import real_number
 from coto_lab.probes.interpolation import check_run
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Evaluator, Variant
 from coto_lab.tasks import Task
+from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

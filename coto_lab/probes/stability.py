@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coto_lab._numbers import MAX_SEED, whole_number
-from coto_lab.evaluation import Evaluator, Variant
+from coto_lab.ground.numbers import MAX_SEED, whole_number
 from coto_lab.probes.interpolation import check_run
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Evaluator, Variant
 from coto_lab.tasks import Task
+from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coto_lab._numbers import MAX_SEED, whole_number
-from coto_lab.evaluation import Evaluator, Variant
+from coto_lab.ground.numbers import MAX_SEED, whole_number
 from coto_lab.probes.interpolation import check_run, interpolate
 from coto_lab.probes.stability import count_blocks, masks_with
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Evaluator, Variant
 from coto_lab.tasks import Task
+from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

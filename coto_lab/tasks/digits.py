@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from coto_lab._files import data_path
+from coto_lab.ground.files import data_path
 from coto_lab.tasks.glyphs import IMAGE_SIZE
 from coto_lab.tasks.task import Task
 

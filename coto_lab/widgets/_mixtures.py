@@ -11,12 +11,12 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
-from coto_lab.evaluation import Evaluator, Scores
 from coto_lab.figures._flips import SHOWN
 from coto_lab.probes.flips import Flips, flips
 from coto_lab.probes.interpolation import check_run, mixtures
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Evaluator, Scores
 from coto_lab.tasks import Task
+from coto_lab.training.run import Run
 from coto_lab.widgets._message import Message
 from coto_lab.widgets._part import part_of
 from coto_lab.widgets._view import View

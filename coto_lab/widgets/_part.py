@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coto_lab._numbers import whole_number
+from coto_lab.ground.numbers import whole_number
 from coto_lab.tasks import Task
 
 

@@ -6,13 +6,13 @@ import time
 import weakref
 from collections.abc import Mapping
 
-from coto_lab.adapter import Adapter
-from coto_lab.evaluation import Evaluator, Variant
-from coto_lab.history import History
-from coto_lab.recipe import Recipe
-from coto_lab.run import Run
+from coto_lab.adapters.adapter import Adapter
+from coto_lab.scoring.evaluator import Evaluator, Variant
 from coto_lab.tasks import Task
-from coto_lab.training import Training
+from coto_lab.training.history import History
+from coto_lab.training.loop import Training
+from coto_lab.training.recipe import Recipe
+from coto_lab.training.run import Run
 
 _SCORES = 16  # in a whole training, after that of the untrained adapters; on the digits each takes as long as four steps
 

@@ -9,9 +9,9 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
-from coto_lab import schedules
-from coto_lab.recipe import Recipe
-from coto_lab.schedules import Constant, Schedule
+from coto_lab.gating import schedules
+from coto_lab.gating.schedules import Constant, Schedule
+from coto_lab.training.recipe import Recipe
 from coto_lab.widgets._field import NumberField
 from coto_lab.widgets._message import Message
 

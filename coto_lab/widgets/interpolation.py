@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coto_lab.evaluation import Scores
 from coto_lab.figures.interpolation import line_explorer_figure
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.interpolation import Curve, line
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Scores
 from coto_lab.tasks import Task
+from coto_lab.training.run import Run
 from coto_lab.widgets._field import NumberField
 from coto_lab.widgets._mixtures import MixtureView, joined
 

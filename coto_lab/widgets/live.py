@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import ipywidgets as widgets
 
-from coto_lab.evaluation import Evaluator
 from coto_lab.figures import training_figure
-from coto_lab.notebook import HEADLESS, SCRIPT, where
-from coto_lab.recipe import Recipe
-from coto_lab.run import Run
+from coto_lab.notebook.place import HEADLESS, SCRIPT, where
+from coto_lab.scoring.evaluator import Evaluator
 from coto_lab.tasks import Task
+from coto_lab.training.recipe import Recipe
+from coto_lab.training.run import Run
 from coto_lab.widgets._kernel import answers, interrupt_means, listen
 from coto_lab.widgets._race import Race
 from coto_lab.widgets._settings import Settings

@@ -8,7 +8,7 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 from IPython.display import HTML, DisplayHandle
 
-from coto_lab.notebook import SCRIPT, where
+from coto_lab.notebook.place import SCRIPT, where
 from coto_lab.widgets._field import NumberField
 from coto_lab.widgets._message import Message
 from coto_lab.widgets._view import spoken

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from coto_lab.evaluation import Evaluator, Variant
 from coto_lab.figures.scale import scale_figure
-from coto_lab.merging import merge
+from coto_lab.merging.merge import merge
 from coto_lab.probes.interpolation import check_run
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Evaluator, Variant
 from coto_lab.tasks import Task
+from coto_lab.training.run import Run
 from coto_lab.widgets._field import NumberField
 from coto_lab.widgets._message import Message
 from coto_lab.widgets._part import part_of

@@ -10,10 +10,10 @@ import ipywidgets as widgets
 import numpy as np
 from torch import Tensor
 
-from coto_lab.coto import expected_open, probabilities, training_masks
 from coto_lab.figures import plan_figure
+from coto_lab.gating.coto import expected_open, probabilities, training_masks
+from coto_lab.gating.schedules import Constant, Exponential, Linear, Schedule, Sine
 from coto_lab.probes.cost import Cost, spared
-from coto_lab.schedules import Constant, Exponential, Linear, Schedule, Sine
 from coto_lab.widgets._field import NumberField
 from coto_lab.widgets._message import Message
 from coto_lab.widgets._view import View

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coto_lab.evaluation import Scores
 from coto_lab.figures.simplex import simplex_explorer_figure
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.simplex import Simplex, barycentric_grid, corner_names
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Scores
 from coto_lab.tasks import Task
+from coto_lab.training.run import Run
 from coto_lab.widgets._field import NumberField
 from coto_lab.widgets._mixtures import MixtureView
 

@@ -10,15 +10,15 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
-from coto_lab._numbers import MAX_SEED, whole_number
-from coto_lab.evaluation import Evaluator, Scores, Variant, module_mask
 from coto_lab.figures.switchboard import confusion_matrix, switchboard_figure
+from coto_lab.ground.numbers import MAX_SEED, whole_number
 from coto_lab.probes.interpolation import check_run
 from coto_lab.probes.pruning import paper_patterns
-from coto_lab.recipe import Recipe
-from coto_lab.run import Run
+from coto_lab.scoring.evaluator import Evaluator, Scores, Variant, module_mask
 from coto_lab.tasks import Task
-from coto_lab.training import Training
+from coto_lab.training.loop import Training
+from coto_lab.training.recipe import Recipe
+from coto_lab.training.run import Run
 from coto_lab.widgets._part import part_of
 from coto_lab.widgets._view import View
 from coto_lab.widgets._words import compared, percent

@@ -13,7 +13,7 @@ CELLS = {
     "": """
 from coto_lab import Linear, Recipe, load_task
 from coto_lab.figures import ramp_figure
-from coto_lab.gallery import load_run
+from coto_lab.studies.gallery import load_run
 from coto_lab.notebook import setup
 from coto_lab.widgets import InterpolationExplorer, LiveTraining, ScheduleExplorer, SimplexExplorer, Switchboard
 here = setup(threads=1)

@@ -13,7 +13,7 @@ NOTEBOOK = "views.ipynb"
 CELLS = {
     "": """
 from coto_lab import Linear, Recipe, load_task
-from coto_lab.gallery import load_run
+from coto_lab.studies.gallery import load_run
 from coto_lab.widgets import InterpolationExplorer, LiveTraining, ScheduleExplorer, SimplexExplorer, Switchboard
 task = load_task("digits")
 first, second, third = ({name: load_run(f"{name.lower()}-seed{seed}") for name in ("LoRA", "CoTo")} for seed in range(3))

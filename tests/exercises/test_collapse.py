@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from coto_lab.exercises import collapse
-from coto_lab.rate_sweep import SEEDS, rate_sweep, sweep_name
+from coto_lab.studies.rate_sweep import SEEDS, rate_sweep, sweep_name
 
 check_collapses = collapse.check_collapses.__wrapped__  # what it finds, before it is printed
 

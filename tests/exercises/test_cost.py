@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from coto_lab import Linear
-from coto_lab.coto import training_masks
 from coto_lab.exercises import cost as exercises
+from coto_lab.gating.coto import training_masks
 from coto_lab.probes.cost import Cost, designed_masks, spared
 
 check_spared, check_needed, check_same_time = (

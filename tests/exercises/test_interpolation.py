@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from coto_lab.exercises import interpolation as exercises
-from coto_lab.gallery import load_run
 from coto_lab.probes.interpolation import Curve
+from coto_lab.studies.gallery import load_run
 
 check_barrier = exercises.check_barrier.__wrapped__  # what they find, before it is printed
 check_weights = exercises.check_weights.__wrapped__

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from coto_lab import Gates, LoRALinear, Recipe, attach_gates, gates_of
-from coto_lab.coto import draw_mask
 from coto_lab.exercises import lora
 from coto_lab.exercises.lora import LayerMaker
+from coto_lab.gating.coto import draw_mask
 
 check_lora, check_gate, check_merge, check_coto_gates = (  # what they find, before it is printed
     check.__wrapped__ for check in (lora.check_lora, lora.check_gate, lora.check_merge, lora.check_coto_gates)

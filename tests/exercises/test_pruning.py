@@ -11,7 +11,7 @@ from torch import Tensor
 
 from coto_lab import Evaluator, Run, load_task, prune
 from coto_lab.exercises import pruning
-from coto_lab.gallery import load_run
+from coto_lab.studies.gallery import load_run
 
 check_pattern, check_lost, check_weights = (
     check.__wrapped__ for check in (pruning.check_pattern, pruning.check_lost, pruning.check_weights)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from coto_lab import Constant, Exponential, Linear
-from coto_lab.coto import expected_open, probabilities
 from coto_lab.exercises import schedules
-from coto_lab.schedules import Schedule
+from coto_lab.gating.coto import expected_open, probabilities
+from coto_lab.gating.schedules import Schedule
 
 check_linear, check_draw, check_steps, check_half = (
     check.__wrapped__ for check in (schedules.check_linear, schedules.check_draw, schedules.check_steps, schedules.check_half)

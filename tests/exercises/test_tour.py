@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from coto_lab import Evaluator, Linear, Recipe, Run, Task, Training, interpolate, prune
-from coto_lab.coto import CoTo
 from coto_lab.exercises import tour
-from coto_lab.gallery import load_run
+from coto_lab.gating.coto import CoTo
 from coto_lab.probes.interpolation import Curve
+from coto_lab.studies.gallery import load_run
 
 check_share, check_ensemble, check_first_block = (
     check.__wrapped__ for check in (tour.check_share, tour.check_ensemble, tour.check_first_block)

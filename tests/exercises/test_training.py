@@ -10,8 +10,8 @@ import torch
 
 from coto_lab import Adapter, Evaluator, Linear, Recipe, Training, Variant, load_task
 from coto_lab.exercises import training as exercises
-from coto_lab.gallery import load_run, load_runs
 from coto_lab.probes.gradients import gradient_share
+from coto_lab.studies.gallery import load_run, load_runs
 
 check_losses = exercises.check_losses.__wrapped__  # what they find, before it is printed
 check_turned_down = exercises.check_turned_down.__wrapped__

@@ -9,8 +9,8 @@ import torch
 from coto_lab import Run
 from coto_lab.figures._style import STYLES
 from coto_lab.figures.cost import cost_figure, step_cost_figure
-from coto_lab.history import History
 from coto_lab.probes.cost import Cost
+from coto_lab.training.history import History
 
 COST = Cost(0.01, 0.002, 0.003, torch.ones(1, 4, dtype=torch.bool), torch.tensor([0.03], dtype=torch.float64))
 

@@ -15,9 +15,9 @@ from coto_lab.figures import (
     training_figure,
 )
 from coto_lab.figures._style import smooth, style
-from coto_lab.history import History
 from coto_lab.probes.interpolation import Curve
 from coto_lab.probes.pruning import PruningTable
+from coto_lab.training.history import History
 
 
 def doubles(*values: float) -> torch.Tensor:

@@ -12,8 +12,8 @@ from coto_lab.figures import STYLES, interpolation_figure, ramp_figure
 from coto_lab.figures._style import dress, stroke, style
 from coto_lab.figures._theme import INK, on_white, page_css, set_text_size
 from coto_lab.figures.sweep import sweep_figure
+from coto_lab.gating.schedules import Linear
 from coto_lab.probes.interpolation import Curve
-from coto_lab.schedules import Linear
 
 BLACK, WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 

@@ -11,8 +11,8 @@ from coto_lab.figures import STYLES, training_figure
 from coto_lab.figures._style import smooth, style
 from coto_lab.figures._theme import CLOSED
 from coto_lab.figures.training import ACCURACY, BALANCE, GATES, LOSS, OPEN, P
-from coto_lab.history import History
 from coto_lab.probes.gradients import gradient_share
+from coto_lab.training.history import History
 
 STEPS = 16
 READ = {"LoRA": {0: 0.25, 8: 0.5, 16: 1.0}, "CoTo": {0: 0.25, 8: 0.375}}

@@ -9,7 +9,6 @@ import torch
 from scipy.optimize import nnls
 
 from coto_lab import Constant, Linear, Recipe, Run, Task, Training, fit
-from coto_lab.history import History, Step
 from coto_lab.probes.cost import (
     Cost,
     designed_masks,
@@ -20,6 +19,7 @@ from coto_lab.probes.cost import (
     steady_saving,
     train_in_turns,
 )
+from coto_lab.training.history import History, Step
 
 
 def masks_of(*rows: str) -> torch.Tensor:

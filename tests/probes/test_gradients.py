@@ -8,8 +8,8 @@ import torch
 from scipy.stats import entropy
 
 from coto_lab import Run
-from coto_lab.history import History, Step
 from coto_lab.probes.gradients import PER, gradient_balance, gradient_share
+from coto_lab.training.history import History, Step
 
 
 def test_shares_of_every_bin_add_up_to_1(runs: tuple[Run, Run]) -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from coto_lab import Constant, CoTo, Evaluator, Exponential, Linear, Run, Schedule, Task, Variant, attach_gates
-from coto_lab.history import History
 from coto_lab.probes.owen import Agreement, agreement, expected_marginals, owen_estimate
 from coto_lab.probes.shapley import ShapleyValues, exact_shapley, shapley
+from coto_lab.training.history import History
 
 WORTHS = torch.tensor([0, 0.1, 0.5, 0.4, 0.2, 1.1, 1.2, 2.0], dtype=torch.float64)  # of three players, bit i for player i
 

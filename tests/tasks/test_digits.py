@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from coto_lab import Recipe, Task, Training, load_task
-from coto_lab._files import data_path
+from coto_lab.ground.files import data_path
 from coto_lab.tasks.digits import handwritten_digits, load_glyph_vit
 from coto_lab.tasks.glyphs import HELD_OUT_FONTS, TRAIN_FONTS, sample_prints
 

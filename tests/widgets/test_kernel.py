@@ -1,4 +1,4 @@
-"""What an interrupt means while a training runs; listening is tested with real kernels in tests/test_kernels.py."""
+"""What an interrupt means while a training runs; listening is tested with real kernels in tests/notebook/test_kernels.py."""
 
 import os
 import signal

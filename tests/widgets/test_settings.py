@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from coto_lab import Constant, Linear, Recipe, Sine
-from coto_lab.schedules import Schedule
+from coto_lab.gating.schedules import Schedule
 from coto_lab.widgets._settings import Settings
 
 

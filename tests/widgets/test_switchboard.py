@@ -9,8 +9,8 @@ import sklearn.metrics
 import torch
 
 from coto_lab import Evaluator, Run, Task, Variant
-from coto_lab.gallery import load_run
 from coto_lab.probes.pruning import paper_patterns
+from coto_lab.studies.gallery import load_run
 from coto_lab.widgets import Switchboard
 from coto_lab.widgets._view import plain
 

@@ -1,0 +1,1 @@
+"""What everything stands on: numbers, files, random numbers, the device."""

@@ -1,0 +1,1 @@
+"""One adapter from several."""

@@ -1,0 +1,93 @@
+"""Merging: adapter states in, one adapter state out. No model is run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coto_lab.adapters.adapter import Adapter, function_of
+from coto_lab.training.run import Run
+
+
+def merge(adapters: Sequence[Adapter | Run], how: str = "fuse", weights: Sequence[float] | None = None) -> Adapter:
+    """One adapter from several of the same base.
+
+    ``"fuse"`` averages the factors, A = Σ wᵢAᵢ and B = Σ wᵢBᵢ (fusion; any PEFT method). ``"ensemble"`` averages the
+    updates, ΔW = Σ wᵢ sᵢBᵢAᵢ, exactly: the factors are stacked along the rank, which becomes Σ rᵢ (LoRA only).
+
+    Fusion of two LoRAs gives ΔW = s·(w₁B₁ + w₂B₂)(w₁A₁ + w₂A₂): each one's own update s·BᵢAᵢ has the weight wᵢ², and
+    cross terms w₁w₂·s·(B₁A₂ + B₂A₁) appear. (PEFT's ``"linear"`` combination gives the factors the roots of the weights.)
+
+    Args:
+        adapters: at least one; runs stand for their adapters.
+        how: ``"fuse"`` or ``"ensemble"``.
+        weights: one finite number per adapter; by default 1/n each.
+
+    Raises:
+        ValueError: no adapters; an unknown ``how``; weights that do not fit; runs of different bases; adapters of different
+            methods, modules or (for fusion) configurations; an ensemble of adapters whose update is not s·BA.
+
+    Source: arXiv:2506.05713, which calls the first linear fusion; PEFT's ``add_weighted_adapter`` (``"linear"``, ``"cat"``).
+    """
+    if not adapters:
+        raise ValueError("adapters is empty: give at least one.")
+    weights = [1 / len(adapters)] * len(adapters) if weights is None else list(weights)
+    if len(weights) != len(adapters) or not all(math.isfinite(w) for w in weights):
+        raise ValueError(f"weights={weights}: give one finite number for each of the {len(adapters)} adapters.")
+    if how not in _METHODS:
+        raise ValueError(f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates).")
+    bases = {item.base: i for i, item in enumerate(adapters) if isinstance(item, Run)}
+    if len(bases) > 1:
+        found = ", ".join(f"{base!r} (run {i})" for base, i in bases.items())
+        raise ValueError(f"the runs are of different bases: {found}. Merge runs that were trained on the same base model.")
+    parts = [item.adapter if isinstance(item, Run) else item for item in adapters]
+    names = [set(part.tensors) for part in parts]
+    if any(other != names[0] for other in names):
+        differing = sorted(set().union(*names) - names[0].intersection(*names))
+        raise ValueError(f"the adapters are of different methods or modules: not all have {differing[:2]}.")
+    return _METHODS[how](parts, weights)
+
+
+def _fuse(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
+    first = adapters[0]
+    for i, adapter in enumerate(adapters):
+        ours, theirs = function_of(first.config), function_of(adapter.config)
+        for key in ours | theirs:
+            if ours.get(key) != theirs.get(key):
+                raise ValueError(
+                    f"fusion averages factors that act alike, but {key} is {first.config.get(key)} in "
+                    f"adapter 0 and {adapter.config.get(key)} in adapter {i}. Use how='ensemble' for LoRA of different ranks."
+                )
+        for name, tensor in adapter.tensors.items():
+            if tensor.shape != first.tensors[name].shape:
+                raise ValueError(
+                    f"{name} is {list(tensor.shape)} in adapter {i} and {list(first.tensors[name].shape)} in adapter 0."
+                )
+    pairs = list(zip(adapters, weights, strict=True))
+    return Adapter(first.config, {name: _sum(w * a.tensors[name] for a, w in pairs) for name in first.tensors})
+
+
+def _ensemble(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
+    tensors = {}
+    try:
+        parts = [adapter.factors() for adapter in adapters]
+    except ValueError as error:
+        raise ValueError(f"an ensemble averages the updates: {error} Use how='fuse'.") from error
+    for name in parts[0]:
+        tensors[f"{name}.lora_A.weight"] = torch.cat([part[name][0] for part in parts], dim=0)  # [Σ r, in]
+        scaled = [w * part[name][1] for part, w in zip(parts, weights, strict=True)]
+        tensors[f"{name}.lora_B.weight"] = torch.cat(scaled, dim=1)  # [out, Σ r], with weight and scale in it
+    rank = sum(adapter.config["r"] for adapter in adapters)
+    config = adapters[0].config | {"r": rank, "lora_alpha": rank, "use_rslora": False}  # scale 1
+    return Adapter(config, tensors)
+
+
+def _sum(terms: Any) -> Tensor:
+    return torch.stack(list(terms)).sum(0)
+
+
+_METHODS = {"fuse": _fuse, "ensemble": _ensemble}

@@ -1,0 +1,1 @@
+"""Variants in, scores out."""

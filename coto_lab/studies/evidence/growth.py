@@ -1,0 +1,69 @@
+"""What happens before LoRA falls, at a rate that CoTo withstands, step by step. It belongs to topic 2, and judges nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+from coto_lab.figures.growth import growth_figure
+from coto_lab.probes.growth import Growth, growth
+from coto_lab.studies.evidence.lab import Lab
+from coto_lab.studies.evidence.markdown import figure, interval, spread, table
+from coto_lab.studies.evidence.records import Numbers, Section, compare, summary
+from coto_lab.studies.gallery import METHODS, SWEPT
+from coto_lab.studies.rate_sweep import SEEDS
+
+STEPS, EVERY = 160, 40
+_WINDOW = 10  # steps in a mean of the loss and the gradient norm
+_AXES = {"length of ΔW, mean of the blocks": 1, "gradient norm": 2, "training loss, nats": 2}  # name -> digits
+
+
+def measure(lab: Lab, done: Numbers) -> Section:
+    """Numbers, claims and figures of this topic; ``done`` holds the numbers of topics measured before."""
+    rate = float(done["sweep"]["highest"])
+    found = {m: [growth(lab.task, replace(METHODS[m], lr=rate, seed=seed), STEPS) for seed in SEEDS] for m in SWEPT}
+    columns = {
+        name: {m: {str(t): summary([_at(own, name, t) for own in runs]) for t in _ends()} for m, runs in found.items()}
+        for name in _AXES
+    }
+    differences = {
+        name: {t: asdict(compare(own["LoRA"][t], own["CoTo"][t])) for t in own["LoRA"]} for name, own in columns.items()
+    }
+    # A run was open in so many steps; plain LoRA in all of them.
+    steps_open = {m: summary([own.history.mask.double().mean().item() * 100 for own in runs]) for m, runs in found.items()}
+    numbers = {"rate": rate, "columns": columns, "differences": differences, "open": steps_open}
+    return Section(numbers, (), {"growth": growth_figure({m: runs[0] for m, runs in found.items()})})
+
+
+def _ends() -> range:
+    return range(EVERY, STEPS + 1, EVERY)
+
+
+def _at(own: Growth, name: str, end: int) -> float:
+    if name.startswith("length"):
+        return own.mean_length[end - 1].item()
+    values = own.grad_norm if name.startswith("gradient") else own.history.loss
+    return values[end - _WINDOW : end].double().median().item()
+
+
+def text(evidence: Numbers) -> str:
+    """The topic\'s section of the page, in Markdown."""
+    numbers = evidence["growth"]
+    header = ["after step", *(cell for name in _AXES for cell in (f"{name}: LoRA", "CoTo", "LoRA - CoTo"))]
+    rows = []
+    for t in map(str, _ends()):
+        row = [t]
+        for name, digits in _AXES.items():
+            own = numbers["columns"][name]
+            row += [spread(own[m][t], digits) for m in SWEPT] + [interval(numbers["differences"][name][t], digits)]
+        rows.append(row)
+    share = {m: spread(own) for m, own in numbers["open"].items()}
+    return f"""### What happens before LoRA falls
+
+The first {STEPS} of 800 steps at {numbers["rate"]:g}, seeds {SEEDS[0]} to {SEEDS[-1]}; gradient norm (before clipping, of the
+whole adapter) and loss are medians of {_WINDOW} steps. A block of LoRA is open in {share["LoRA"]}% of these steps, one of CoTo
+in {share["CoTo"]}%. This was looked at after the sweep and explains nothing by itself; notebook 03 has what can be tried.
+
+{table(header, rows)}
+
+{figure("growth", "length of the updates, gradient norm and training loss of one seed of LoRA and of CoTo")}
+"""

@@ -1,0 +1,54 @@
+"""Numbers as Markdown."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from coto_lab.studies.evidence.records import Numbers
+
+
+def spread(summary: Numbers, digits: int = 1) -> str:
+    """``93.1 ± 0.9``"""
+    return f"{summary['mean']:.{digits}f} ± {summary['sd']:.{digits}f}"
+
+
+def interval(difference: Numbers, digits: int = 1) -> str:
+    """``+5.6 [+4.1, +7.2]``"""
+    mean, low, high = (f"{difference[key]:+.{digits}f}" for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """A table; the first ``texts`` columns are text, the others are centred."""
+    lines = [header, ["---"] * texts + [":---:"] * (len(header) - texts), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def method_table(columns: Mapping[str, Mapping[str, Numbers]], digits: int = 1) -> str:
+    """A row per method: ``mean ± sd`` in each column, and under it the difference to LoRA with its interval.
+
+    Args:
+        columns: title -> method -> summary, as `against_lora` makes them.
+        digits: after the point.
+    """
+    methods = next(iter(columns.values()))
+    rows = [[method, *[_cell(column[method], digits) for column in columns.values()]] for method in methods]
+    return table(["", *columns], rows)
+
+
+def _cell(summary: Numbers, digits: int) -> str:
+    difference = summary.get("difference")
+    return spread(summary, digits) + (f"<br>{interval(difference, digits)}" if difference else "")
+
+
+def wrapped(text: str) -> str:
+    """The page with its paragraphs broken into lines of one length; tables, headings, lists and images are left alone."""
+    parts = text.strip().split("\n\n")
+    fill = textwrap.TextWrapper(width=128, break_long_words=False, break_on_hyphens=False).fill
+    return "\n\n".join(part if part.startswith(("|", "#", "- ", "!")) else fill(part) for part in parts) + "\n"
+
+
+def figure(name: str, text: str) -> str:
+    """An image of the page, with what it shows."""
+    return f"![{text}](data/evidence/{name}.png)"

@@ -1,0 +1,110 @@
+"""Topics 7 and 8: the shape of the ramp, and no ramp at all (stochastic depth)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from coto_lab.studies.evidence.accuracy import MARGIN
+from coto_lab.studies.evidence.lab import Lab
+from coto_lab.studies.evidence.markdown import interval, spread, table
+from coto_lab.studies.evidence.records import ONE_RATE, PAIRS, Claim, Numbers, Section, compare
+from coto_lab.studies.statistics import Difference
+
+_RAMPS = f"{ONE_RATE}; ramps from 0 to 1 over 3/4"
+RAMPS = {"linear": "CoTo", "sine": "CoTo sine", "exponential": "CoTo exponential"}
+DEPTH = "stochastic depth"
+ALONE, FUSED, HALVED = "all adapters", "fused 1:1", "every other block"
+
+
+def measure(lab: Lab, done: Numbers) -> Section:
+    """Numbers, claims and figures of this topic; ``done`` holds the numbers of topics measured before."""
+    scores = {
+        ALONE: done["accuracy"]["scores"],
+        FUSED: done["merging"]["scores"]["1:1"],
+        HALVED: done["pruning"]["scores"]["every other"],
+    }
+
+    def difference(column: str, a: str, b: str) -> Difference:
+        return compare(scores[column][a], scores[column][b], PAIRS if column == FUSED else None)
+
+    linear, sine, exponential = RAMPS.values()
+    claims = [
+        Claim(
+            topic=7,
+            text="Linear, sine and exponential ramps reach the same accuracy",
+            grid=_RAMPS,
+            paper="the same (figure r1)",
+            kind="same",
+            margin=MARGIN,
+            parts={
+                "sine - linear": difference(ALONE, sine, linear),
+                "exponential - linear": difference(ALONE, exponential, linear),
+                "exponential - sine": difference(ALONE, exponential, sine),
+            },
+        ),
+        *[
+            Claim(
+                topic=7,
+                text=f"The exponential ramp {does} best ({column})",
+                grid=_RAMPS,
+                paper="best of the three (figure r1)",
+                kind="above",
+                parts={
+                    "exponential - linear": difference(column, exponential, linear),
+                    "exponential - sine": difference(column, exponential, sine),
+                },
+            )
+            for does, column in (("merges", FUSED), ("prunes", HALVED))
+        ],
+        *[
+            Claim(
+                topic=8,
+                text=f"CoTo is better than stochastic depth ({column})",
+                grid=f"{ONE_RATE}; p = 1/2",
+                paper=f"{paper} (table r3)",
+                kind="above",
+                parts={"": difference(column, linear, DEPTH)},
+            )
+            for column, paper in (
+                (ALONE, "DTD 72.7 against 71.4, UCF101 87.2 against 85.8"),
+                (FUSED, "DTD 72.0 against 68.9, UCF101 86.7 against 83.9"),
+                (HALVED, "DTD 71.1 against 70.1, UCF101 85.4 against 84.1"),
+            )
+        ],
+    ]
+    pairs = [(name, linear) for name in (sine, exponential, DEPTH)]
+    numbers = {f"{a} - {b}": {c: asdict(difference(c, a, b)) for c in scores} for a, b in pairs}
+    return Section({"differences": numbers}, claims)
+
+
+def text(evidence: Numbers) -> str:
+    """The topic\'s section of the page, in Markdown."""
+    scores = {
+        ALONE: evidence["accuracy"]["scores"],
+        FUSED: evidence["merging"]["scores"]["1:1"],
+        HALVED: evidence["pruning"]["scores"]["every other"],
+    }
+    differences = evidence["schedules"]["differences"]
+
+    def rows(methods: list[str]) -> list[list[str]]:
+        cells = []
+        for method in methods:
+            own = differences.get(f"{method} - CoTo")
+            cells.append([method, *[spread(s[method]) + (f"<br>{interval(own[c])}" if own else "") for c, s in scores.items()]])
+        return cells
+
+    return f"""## 7. The shape of the ramp
+
+Sine opens the blocks early, exponential late. Test accuracy in %, five seeds (fused: ten pairs); under it, the difference
+to CoTo with its linear ramp. The paper (figure r1) reports the same accuracy, and the best merging and pruning for the
+exponential ramp.
+
+{table(["", *scores], rows(list(RAMPS.values())))}
+
+## 8. Stochastic depth: no ramp at all
+
+Stochastic depth drops blocks with the same probability, one half, throughout the training. Does CoTo's ramp buy accuracy of
+the single run, and what does it cost in merging and pruning? Columns and differences as in section 7.
+
+{table(["", *scores], rows(["CoTo", DEPTH, "LoRA"]))}
+"""

@@ -1,0 +1,62 @@
+"""The sweep over learning rates: which runs it is made of, and the table of what they scored.
+
+Its grid and seeds were fixed before any of its runs: an earlier sweep (`coto_lab.studies.gallery.RATES`) went from 0.02 to
+0.04 in one step, and so stepped over the rates between them. Its 300 adapters do not ship; ``data/make_rate_sweep.py`` makes
+them again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from coto_lab.ground.files import data_path, read_json
+from coto_lab.studies.gallery import METHODS, SWEPT
+from coto_lab.training.recipe import Recipe
+
+TABLE = "rate_sweep.json"
+LOW_RATES = (1e-3, 2.5e-3, 5e-3)
+RATES = tuple(round(0.01 * 2 ** (k / 4), 4) for k in range(9))  # a quarter of a doubling apart, from 0.01 to 0.04
+SEEDS = range(5, 10)  # those of the gallery, 0 to 4, had been looked at when the grid was fixed
+# What many people do to keep a training stable: transformers' Trainer clips at a norm of 1 unless it is told otherwise.
+SAFEGUARDS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "clipping": {"max_grad_norm": 1.0},
+    "warm-up": {"warmup_steps": 80},
+}
+
+
+def swept_rates(safeguard: str) -> tuple[float, ...]:
+    """The learning rates that a safeguard, a key of `SAFEGUARDS`, was tried at: the low ones were without any."""
+    return LOW_RATES + RATES if safeguard == "none" else RATES
+
+
+def sweep_name(safeguard: str, method: str, lr: float, seed: int) -> str:
+    """The name of a run: ``"clipping/coto-lr0.0238-seed5"``."""
+    return f"{safeguard}/{method.lower()}-lr{lr:g}-seed{seed}"
+
+
+def fused_name(safeguard: str, method: str, lr: float) -> str:
+    """The name of all fusions of two seeds: ``"clipping/CoTo/0.0238"``."""
+    return f"{safeguard}/{method}/{lr:g}"
+
+
+def planned_sweep() -> dict[str, Recipe]:
+    """Name -> recipe of every run of the sweep."""
+    return {
+        sweep_name(safeguard, method, lr, seed): replace(METHODS[method], lr=lr, seed=seed, **settings)
+        for safeguard, settings in SAFEGUARDS.items()
+        for lr in swept_rates(safeguard)
+        for method in SWEPT
+        for seed in SEEDS
+    }
+
+
+def rate_sweep() -> dict[str, Any]:
+    """What the sweep scored.
+
+    ``runs``: name -> recipe, test ``accuracy`` in % and ``loss`` in nats, ``steps`` taken before a loss was not finite,
+    ``course`` (training loss and gradient norm before clipping, means over every 20 steps) and the adapter's SHA-256.
+    ``fused``: name by `fused_name` -> test accuracy in % of all ten pairs of seeds, fused 1:1.
+    """
+    return read_json(data_path("gallery", TABLE))

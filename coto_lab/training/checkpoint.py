@@ -1,0 +1,142 @@
+"""The state of a training in one safetensors file: adapter, AdamW's moments, random numbers, history. Nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from coto_lab.ground.files import read_tensors, write_file
+from coto_lab.training.history import History
+from coto_lab.training.run import Run
+
+_FORMAT = "coto_lab training 1"
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW; the step is a scalar
+
+
+def save(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, rng: list[Tensor]) -> None:
+    """Write the file, replacing an earlier state in one step.
+
+    Raises:
+        FileExistsError: ``path`` is something else than a training state.
+        OSError: the disk is full or not writable; an earlier state is as it was.
+    """
+    from safetensors.torch import save_file
+
+    if path.exists() and not _is_state(path):
+        raise FileExistsError(
+            f"checkpoint={str(path)!r} is not a readable training state of coto_lab, so it is not replaced. "
+            "Choose another path, or delete it yourself."
+        )
+    tensors = {f"history/{name}": column for name, column in run.history.tensors().items()}
+    tensors |= {f"rng/{i}": state for i, state in enumerate(rng)}
+    for name, parameter in _trainable(model).items():
+        tensors[f"parameter/{name}"] = parameter.detach().contiguous()
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer/{key}/{name}"] = value.contiguous()
+    metadata = {"format": _FORMAT, **_identity(run), **run.history.metadata()}
+    write_file(path, lambda fresh: save_file(tensors, fresh, metadata=metadata))
+
+
+def load(
+    path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, rng: list[Tensor]
+) -> tuple[History, list[Tensor]]:
+    """Put the saved parameters and moments into ``model`` and ``optimizer``; return the history and the random states.
+
+    Everything is checked before anything is changed.
+
+    Args:
+        path: the file.
+        run, rng: the training's own run so far and its random states; those of the file must be alike.
+        model, optimizer: where the state goes.
+
+    Raises:
+        ValueError: the file is truncated, damaged, foreign, of another recipe, task or base than ``run``, or from another
+            kind of device.
+    """
+    tensors, metadata = read_tensors(path)
+    if metadata.get("format") != _FORMAT:
+        raise ValueError(
+            f"checkpoint={str(path)!r} is not a training state of coto_lab (format {metadata.get('format')!r}, not "
+            f"{_FORMAT!r}). Give a file that Training.save or fit wrote, or a new path to start from the beginning."
+        )
+    identity = _identity(run)
+    if missing := identity.keys() - metadata.keys():
+        raise ValueError(f"checkpoint={str(path)!r} is damaged: its metadata lack {sorted(missing)}. Give another file.")
+    for name, value in identity.items():
+        if metadata[name] != value:
+            raise ValueError(
+                f"checkpoint={str(path)!r} is of another {name}: {metadata[name]}, this training has {value}. "
+                "Give the training that you want to continue, or another checkpoint file."
+            )
+    trainable = _trainable(model)
+    parts: dict[str, dict[str, Tensor]] = {"parameter": {}, "optimizer": {}, "history": {}, "rng": {}}
+    for key, tensor in tensors.items():
+        part, _, name = key.partition("/")
+        parts.setdefault(part, {})[name] = tensor
+    _check(path, "model", parts["parameter"], {name: parameter.shape for name, parameter in trainable.items()})
+    moments: dict[str, torch.Size] = {}
+    for name, parameter in trainable.items():
+        if any(f"{key}/{name}" in parts["optimizer"] for key in _MOMENTS):  # else it was dropped in every step so far
+            moments |= {f"{key}/{name}": torch.Size() if key == "step" else parameter.shape for key in _MOMENTS}
+    _check(path, "optimizer", parts["optimizer"], moments)
+    history = _history(path, parts["history"], metadata, run.history)
+    states = [parts["rng"][key] for key in sorted(parts["rng"])]
+    if [(state.dtype, state.shape) for state in states] != [(state.dtype, state.shape) for state in rng]:
+        raise ValueError(
+            f"checkpoint={str(path)!r} was saved on another kind of device: it holds random states of "
+            f"{[len(state.flatten()) for state in states]} bytes, this training has {[len(state) for state in rng]}. "
+            "Go on where it was saved, or start from the beginning with another checkpoint file."
+        )
+    with torch.no_grad():
+        for name, parameter in trainable.items():
+            parameter.copy_(parts["parameter"][name])
+            optimizer.state.pop(parameter, None)
+            if f"step/{name}" in moments:
+                optimizer.state[parameter] = {key: parts["optimizer"][f"{key}/{name}"].to(parameter.device) for key in _MOMENTS}
+    return history, states
+
+
+def _history(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str], own: History) -> History:
+    """The saved history, if it is of the same gates and modules as ``own`` and its columns are equally long."""
+    n_steps = tensors["loss"].numel() if "loss" in tensors else 0
+    shapes = {name: torch.Size([n_steps, *column.shape[1:]]) for name, column in own.tensors().items()}
+    _check(path, "history", tensors, shapes | {"gate_of_module": own.gate_of_module.shape})
+    same_names = own.metadata().items() <= metadata.items()
+    if not same_names or tensors["gate_of_module"].tolist() != own.gate_of_module.tolist():
+        raise ValueError(f"checkpoint={str(path)!r} is damaged: its history is of other gates or modules. Give another file.")
+    return History.from_tensors(tensors, metadata, path)
+
+
+def _check(path: Path, what: str, found: dict[str, Tensor], expected: dict[str, torch.Size]) -> None:
+    shapes: dict[str, list[int]] = {name: list(tensor.shape) for name, tensor in found.items()}
+    wanted = {name: list(shape) for name, shape in expected.items()}
+    differing = [name for name in wanted | shapes if shapes.get(name) != wanted.get(name)]
+    if differing:
+        first = "; ".join(
+            f"{name} is {shapes.get(name, 'missing')}, not {wanted.get(name, 'expected')}" for name in differing[:2]
+        )
+        raise ValueError(
+            f"checkpoint={str(path)!r} does not fit the {what} of this training ({len(differing)} tensors differ: {first}). "
+            "Give the task and the recipe that it was saved with, or another checkpoint file."
+        )
+
+
+def _is_state(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == _FORMAT
+    except (OSError, SafetensorError):
+        return False
+
+
+def _identity(run: Run) -> dict[str, str]:
+    return {"recipe": json.dumps(run.recipe.to_json()), "task": run.task, "base": run.base}
+
+
+def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
