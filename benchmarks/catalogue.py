@@ -49,7 +49,7 @@ def _memory(name: str, what: str, loop: str) -> dict[str, Figure]:
 def _bounded(name: str, what: str) -> dict[str, Figure]:
     return {
         **_memory(name, what, "PEFT in a loop, batches up to 512"),
-        f"memory.{name}.logits_mib": Figure("  of which its results, MiB", "", "logits, held twice at the end"),
+        f"memory.{name}.results_mib": Figure("  of which its results, MiB", "", "loss and correctness of every example"),
         f"memory.{name}.of_bound": Figure("  the rest, % of the evaluator's bound", "≤ 100"),
     }
 

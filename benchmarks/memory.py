@@ -28,7 +28,7 @@ def peaks(scale: Scale) -> dict[str, float]:
     """MiB that each workload takes at its peak, above what its process held before.
 
     Resident memory on a CPU, without what malloc keeps in reserve; what PyTorch allocated on CUDA. The evaluator's bound is
-    about activations; the logits that it returns come on top, and at the end it holds them twice.
+    about activations; the loss and the correctness of every example, which it returns, come on top.
     """
     # The fork server imports the libraries once; it computes nothing, so that its forks are safe and start small.
     context = multiprocessing.get_context("forkserver")
@@ -39,9 +39,9 @@ def peaks(scale: Scale) -> dict[str, float]:
     figures["memory.bound_mib"] = _AUTOMATIC.get(default_device().type, _ON_ACCELERATOR) / _MIB
     variants = {"interpolation": len(scoring.ALPHAS), "shapley8": 2 ** scale.blocks[0], "shapley12": 2 ** scale.blocks[1]}
     for (name, n_variants), n_images in zip(variants.items(), scale.images, strict=True):
-        logits = 2 * 4 * 10 * n_variants * n_images / _MIB  # twice, float32, ten classes
-        figures[f"memory.{name}.logits_mib"] = logits
-        used = (figures[f"memory.{name}.together_mib"] - logits) / figures["memory.bound_mib"]
+        results = 2 * 8 * n_variants * n_images / _MIB  # two measures in double precision
+        figures[f"memory.{name}.results_mib"] = results
+        used = (figures[f"memory.{name}.together_mib"] - results) / figures["memory.bound_mib"]
         figures[f"memory.{name}.of_bound"] = 100 * used
     return figures
 

@@ -14,22 +14,21 @@ from torch import Tensor, nn
 
 from coto_lab import Adapter, Evaluator, Task, Variant, merge
 from coto_lab.ground.device import default_device
+from coto_lab.tasks.task import to_device
 
 ALPHAS = [i / 20 for i in range(21)]
 _LOOP_BATCH = 512
 
-Scoring = Callable[[], Tensor]  # logits [V, N, classes]
+Scoring = Callable[[], Tensor]  # losses [V, N]
 
 
 @torch.no_grad()
-def logits_of(task: Task, model: nn.Module, batch_size: int) -> Tensor:
-    """The model's logits on the test split, ``[N, classes]``, on the CPU."""
-    device, data = default_device(), task.test_batch
-    batches = (
-        {name: column[start : start + batch_size].to(device) for name, column in data.items()}
-        for start in range(0, len(data["labels"]), batch_size)
-    )
-    return torch.cat([task.logits(model, batch).float().cpu() for batch in batches])
+def losses_of(task: Task, model: nn.Module, batch_size: int) -> Tensor:
+    """The model's loss on every example of the test split, ``[N]``, on the CPU."""
+    device, n = default_device(), task.size("test")
+    places = (range(start, min(start + batch_size, n)) for start in range(0, n, batch_size))
+    batches = (to_device(task.batch("test", some), device) for some in places)
+    return torch.cat([task.measure(task.predict(model, batch), batch)["loss"] for batch in batches])
 
 
 def _ready_evaluator(task: Task, adapter: Adapter) -> Evaluator:
@@ -50,7 +49,7 @@ def interpolation_together(scale: Scale) -> Scoring:
     """21 mixtures of two adapters, by the evaluator."""
     task, a, b = _pair(scale)
     evaluator = _ready_evaluator(task, a)
-    return lambda: evaluator([Variant(merge([a, b], "fuse", [1 - alpha, alpha])) for alpha in ALPHAS]).logits
+    return lambda: evaluator([Variant(merge([a, b], "fuse", [1 - alpha, alpha])) for alpha in ALPHAS]).values["loss"]
 
 
 def interpolation_loop(scale: Scale) -> Scoring:
@@ -61,7 +60,7 @@ def interpolation_loop(scale: Scale) -> Scoring:
     def mixtures() -> Iterator[Tensor]:
         for alpha in ALPHAS:
             set_peft_model_state_dict(model, {name: (1 - alpha) * t + alpha * b.tensors[name] for name, t in a.tensors.items()})
-            yield logits_of(task, model, _LOOP_BATCH)
+            yield losses_of(task, model, _LOOP_BATCH)
 
     return lambda: torch.stack(list(mixtures()))
 
@@ -71,7 +70,7 @@ def interpolation_base(scale: Scale) -> Scoring:
     task = scale.task(images=scale.images[0])
     base = task.load_base().to(default_device()).eval()
     batch_size = Evaluator(task).batch_size
-    return lambda: torch.stack([logits_of(task, base, batch_size) for _ in ALPHAS])
+    return lambda: torch.stack([losses_of(task, base, batch_size) for _ in ALPHAS])
 
 
 # Coalitions
@@ -91,7 +90,7 @@ def coalitions_together(scale: Scale, which: int) -> Scoring:
     """All coalitions of the first or the second game, by the evaluator."""
     task, adapter, masks = _game(scale, which)
     evaluator = _ready_evaluator(task, adapter)
-    return lambda: evaluator([Variant(adapter, mask) for mask in masks]).logits
+    return lambda: evaluator([Variant(adapter, mask) for mask in masks]).values["loss"]
 
 
 def coalitions_loop(scale: Scale, which: int) -> Scoring:
@@ -104,7 +103,7 @@ def coalitions_loop(scale: Scale, which: int) -> Scoring:
     def scores(mask: Tensor) -> Tensor:
         for (_, layer), block in zip(layers, block_of, strict=True):
             layer.enable_adapters(bool(mask[block]))
-        return logits_of(task, model, _LOOP_BATCH)
+        return losses_of(task, model, _LOOP_BATCH)
 
     sample = masks[_sample(scale, which)]
     return lambda: torch.stack([scores(mask) for mask in sample])
@@ -128,8 +127,8 @@ def interpolation(scale: Scale) -> dict[str, float]:
         "loop": WORKLOADS["interpolation.loop"](scale),
         "base": interpolation_base(scale),
     }
-    taken, logits = _timed(calls, scale.repeats)
-    _check_agreement(logits["together"], logits["loop"])
+    taken, losses = _timed(calls, scale.repeats)
+    _check_agreement(losses["together"], losses["loop"])
     return {
         **{f"interpolation.{name}_s": value for name, value in taken.items()},
         "interpolation.over_loop": taken["loop"] / taken["together"],
@@ -141,9 +140,9 @@ def shapley(scale: Scale) -> dict[str, float]:
     """Both games: seconds of all coalitions, taking turns; the loop's from its sample."""
     figures: dict[str, float] = {}
     for which, name in enumerate(("shapley8", "shapley12")):
-        taken, logits = _timed({side: WORKLOADS[f"{name}.{side}"](scale) for side in ("together", "loop")}, scale.repeats)
+        taken, losses = _timed({side: WORKLOADS[f"{name}.{side}"](scale) for side in ("together", "loop")}, scale.repeats)
         sample = _sample(scale, which)
-        _check_agreement(logits["together"][sample], logits["loop"])
+        _check_agreement(losses["together"][sample], losses["loop"])
         loop = taken["loop"] * 2 ** scale.blocks[which] / len(sample)
         figures |= {
             f"{name}.together_s": taken["together"],
@@ -155,12 +154,12 @@ def shapley(scale: Scale) -> dict[str, float]:
 
 def _timed(calls: dict[str, Scoring], turns: int) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Median seconds of each, and what each returned."""
-    logits: dict[str, Tensor] = {}
+    losses: dict[str, Tensor] = {}
 
     def keep(name: str) -> None:
-        logits[name] = calls[name]()
+        losses[name] = calls[name]()
 
-    return medians({name: partial(keep, name) for name in calls}, turns), logits
+    return medians({name: partial(keep, name) for name in calls}, turns), losses
 
 
 def _check_agreement(ours: Tensor, theirs: Tensor) -> None:

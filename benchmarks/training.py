@@ -17,7 +17,9 @@ from coto_lab.ground.device import default_device
 from coto_lab.ground.randomness import batch_indices
 from coto_lab.probes.cost import measure_cost, saving_from_history, spared, steady_saving, train_in_turns
 from coto_lab.tasks import Task
-from coto_lab.training.many import _Fleet
+from coto_lab.tasks.task import to_device
+from coto_lab.training.many import trainee_of
+from coto_lab.training.step import take_step
 
 _PAPER = 0.242  # the largest saving that arXiv:2506.05713 reports
 
@@ -64,9 +66,9 @@ class PlainPeft:
         self.optimizer = torch.optim.AdamW(trainable, lr=recipe.lr, fused=True)
 
     def step(self) -> None:
-        data = self.task.train_batch
-        indices = batch_indices(len(data["labels"]), self.recipe.batch_size, self.recipe.seed, self.steps)
-        self.task.loss(self.model, {name: column[indices].to(self.device) for name, column in data.items()}).backward()
+        indices = batch_indices(self.task.size("train"), self.recipe.batch_size, self.recipe.seed, self.steps)
+        batch = to_device(self.task.batch("train", indices), self.device)
+        self.task.loss(self.task.predict(self.model, batch), batch).mean().backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.steps += 1
@@ -74,9 +76,10 @@ class PlainPeft:
 
 def stacked_step(task: Task, recipe: Recipe, rows: int, stride: int = 1) -> Call:
     """One step of ``fit_many`` for as many seeds as rows, at every call ``stride`` steps later."""
-    fleet = _Fleet(task, [replace(recipe, seed=seed) for seed in range(rows)])
-    steps = count(stride // 2, stride)
-    return lambda: fleet._step(next(steps), torch.ones(rows, dtype=torch.bool))
+    recipes = [replace(recipe, seed=seed) for seed in range(rows)]
+    trainee = trainee_of(task, recipes, task.load_base())
+    steps, alive = count(stride // 2, stride), torch.ones(rows, dtype=torch.bool)
+    return lambda: take_step(task, trainee, recipes, next(steps), alive)
 
 
 def together(scale: Scale) -> dict[str, float]:

@@ -17,7 +17,7 @@ from jupyter_client.manager import start_new_kernel
 
 from coto_lab import Linear, Recipe
 from coto_lab.widgets import LiveTraining, ScheduleExplorer, Switchboard
-from coto_lab.widgets._race import Race
+from coto_lab.widgets.side_by_side import SideBySide
 
 _MIB = 2**20
 
@@ -62,8 +62,8 @@ async def parts(live: LiveTraining) -> dict[str, float]:
 
         return call
 
-    drawing, scoring = clocked("drawing", live._draw), clocked("scoring", Race.score)
-    with patch.object(live, "_draw", drawing), patch.object(Race, "score", scoring):
+    drawing, scoring = clocked("drawing", live._draw), clocked("scoring", SideBySide.score)
+    with patch.object(live, "_draw", drawing), patch.object(SideBySide, "score", scoring):
         started = time.perf_counter()
         await live.train()
         whole = time.perf_counter() - started
@@ -76,14 +76,14 @@ async def growth(live: LiveTraining, updates: int) -> dict[str, float]:
     Drawn are the first steps of a training, one more each time, and from the first again: what is as before is not sent.
     """
     process = psutil.Process()
-    trainings = live._race.trainings.values()
+    trainings = live._side_by_side.trainings.values()
     records = [list(training.records) for training in trainings]
     for update in range(updates + updates // 10):
         if update == updates // 10:
             before = process.memory_info().rss
         for training, steps in zip(trainings, records, strict=True):
             training.records = steps[: 1 + update % len(steps)]
-        live._draw(live._race)
+        live._draw(live._side_by_side)
         await asyncio.sleep(0)
     return {"views.growth_mib": (process.memory_info().rss - before) / _MIB}
 

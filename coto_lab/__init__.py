@@ -17,8 +17,10 @@ from coto_lab.probes.interpolation import interpolate
 from coto_lab.probes.pruning import prune
 from coto_lab.probes.shapley import shapley
 from coto_lab.probes.stability import stability
-from coto_lab.scoring.evaluator import Evaluator, Scores, Variant
-from coto_lab.tasks import Task, load_task
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.scores import Scores
+from coto_lab.scoring.variant import Variant
+from coto_lab.tasks import Classification, Task, load_task
 from coto_lab.training.loop import Training, fit
 from coto_lab.training.many import fit_many
 from coto_lab.training.recipe import Recipe
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
     from coto_lab.gating.callback import CoToCallback
 
 __all__ = [
-    "Adapter", "CoTo", "CoToCallback", "Constant", "Evaluator", "Exponential", "Gates", "Linear", "LoRALinear",
-    "Recipe", "Run", "Schedule", "Scores", "Sine", "Task", "Training", "Variant", "attach_gates", "fit", "fit_many",
-    "gates_of", "interpolate", "load_task", "merge", "prune", "shapley", "stability",
+    "Adapter", "Classification", "CoTo", "CoToCallback", "Constant", "Evaluator", "Exponential", "Gates", "Linear",
+    "LoRALinear", "Recipe", "Run", "Schedule", "Scores", "Sine", "Task", "Training", "Variant", "attach_gates", "fit",
+    "fit_many", "gates_of", "interpolate", "load_task", "merge", "prune", "shapley", "stability",
 ]  # fmt: skip
 
 

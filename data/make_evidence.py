@@ -20,7 +20,7 @@ import plotly.io
 from joblib import Parallel, delayed
 
 from coto_lab import load_task
-from coto_lab.figures._theme import on_white
+from coto_lab.figures.theme import on_white
 from coto_lab.ground.files import new_folder, write_file
 from coto_lab.studies.evidence import (
     accuracy,

@@ -22,7 +22,8 @@ from coto_lab.figures import CONFIG
 
 PAGES = Path(__file__).parent
 TEXTS = (
-    "pages/glossary.md", "EVIDENCE.md", "pages/blocks.md", "CONTRIBUTING.md", "data/README.md", "data/glyph-vit/README.md"
+    "pages/glossary.md", "EVIDENCE.md", "pages/blocks.md", "coto_lab/gating/README.md", "coto_lab/scoring/README.md",
+    "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "data/glyph-vit/README.md",
 )  # fmt: skip
 FILES = ("LICENSE", "CITATION.cff", "data/evidence", "pages/live.png")  # to which the texts link
 LIST = ".pages-of-coto_lab"  # in the folder of the pages: the names of what was written there, so that nothing else is deleted

@@ -17,11 +17,11 @@ from datasets import Dataset
 from tiny_models import vit
 from torch import nn
 
-from coto_lab import Evaluator, Linear, Recipe, Run, Task, fit, load_task
+from coto_lab import Classification, Evaluator, Linear, Recipe, Run, Task, fit, load_task
 
 
 @pytest.fixture(scope="session")
-def task() -> Task:
+def task() -> Classification:
     return load_task("digits")
 
 
@@ -45,8 +45,9 @@ def _blobs(n: int, seed: int) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def tiny_task() -> Task:
-    return Task("tiny", "tiny base", _load_tiny_vit, _blobs(30, 1), _blobs(45, 2), ("a", "b", "c"), ("q_proj", "v_proj"))
+def tiny_task() -> Classification:
+    classes, targets = ("a", "b", "c"), ("q_proj", "v_proj")
+    return Classification("tiny", "tiny base", _load_tiny_vit, _blobs(30, 1), _blobs(45, 2), classes, targets)
 
 
 @pytest.fixture(scope="session")

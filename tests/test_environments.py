@@ -23,9 +23,11 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NAMES = ["lowest", "colab"]
 CORE = [
-    "active_adapter", "adapter", "adapter_layers", "callback", "checkpoint", "coto", "evaluation", "fleet", "gate_checks",
-    "gate_handles", "gated_checkpointing", "gated_layer", "gates", "grouping", "lora", "merging", "recipe", "run", "stacked",
-    "training",
+    "adapters/test_active", "adapters/test_adapter", "adapters/test_layers", "adapters/test_lora", "gating/test_callback",
+    "gating/test_checks", "gating/test_coto", "gating/test_gate_handles", "gating/test_gated_checkpointing",
+    "gating/test_gated_layer", "gating/test_gates", "gating/test_grouping", "merging/test_merge", "scoring/test_evaluator",
+    "scoring/test_tree", "training/test_checkpoint", "training/test_loop", "training/test_many", "training/test_recipe",
+    "training/test_run", "test_language",
 ]  # fmt: skip
 
 PEFT_MERGES = """
@@ -100,7 +102,7 @@ def test_environment_holds_what_its_file_says_and_our_torch(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_core_passes_its_tests(name: str) -> None:
     """Deprecations are errors with the newest versions only: older ones warn of each other."""
-    files = [f"tests/test_{module}.py" for module in CORE]
+    files = [f"tests/{module}.py" for module in CORE]
     ran(made(name), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=", *files, cwd=ROOT)
 
 

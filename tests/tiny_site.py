@@ -29,7 +29,7 @@ The [learning rate](../pages/glossary.md#learning-rate) is 0.1.
 SETUP = "from coto_lab.notebook import setup\n\nhere = setup(threads=1)"
 FIGURE = "import plotly.graph_objects as go\n\ngo.Figure(go.Scatter(y=[1, 4, 9]))"
 WIDGET = "from coto_lab.widgets import Prediction\n\nPrediction('How much?')"
-VIEW = """from coto_lab.widgets._view import View
+VIEW = """from coto_lab.widgets.view import View
 
 view = View(go.Figure(go.Bar(y=[2, 3])), [], "coto-tiny")
 view.say("Two bars.")
@@ -54,7 +54,7 @@ def write_repository(root: Path) -> None:
         new_code_cell("print('folded ' + 'away')", metadata=FOLDED),
         new_code_cell("print('all ' + 'of it')", metadata=ALL_FOLDED),
     ]
-    for folder in ("notebooks", "pages", "data/evidence", "data/glyph-vit"):
+    for folder in ("notebooks", "pages", "data/evidence", "data/glyph-vit", "coto_lab/gating", "coto_lab/scoring"):
         (root / folder).mkdir(parents=True)
     nbformat.write(new_notebook(cells=cells), root / "notebooks/00_tiny.ipynb")
     texts = {
@@ -64,8 +64,8 @@ def write_repository(root: Path) -> None:
         "data/evidence/a.svg": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>',
     }
     others = (
-        "CONTRIBUTING.md", "pages/blocks.md", "pages/live.png", "CITATION.cff", "LICENSE", "data/README.md",
-        "data/glyph-vit/README.md",
+        "CONTRIBUTING.md", "CHANGELOG.md", "pages/blocks.md", "pages/live.png", "CITATION.cff", "LICENSE", "data/README.md",
+        "data/glyph-vit/README.md", "coto_lab/gating/README.md", "coto_lab/scoring/README.md",
     )  # fmt: skip
     for name, text in (texts | dict.fromkeys(others, "# Title")).items():
         (root / name).write_text(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,9 +11,10 @@ import torch
 import transformers
 from datasets import Dataset
 from tiny_models import TARGETS, randomise
-from torch import nn
+from torch import Tensor, nn
 
-from coto_lab import Adapter, Task
+from coto_lab import Adapter
+from coto_lab.tasks import Classification, Example, Task
 
 
 def seeded(load: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
@@ -32,7 +33,7 @@ def seeded(load: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     return load_base
 
 
-def language_task(padded: bool = False, length: int = 7, **settings: object) -> Task:
+def language_task(padded: bool = False, length: int = 7, **settings: object) -> Classification:
     """Tokens to three classes, by a tiny Llama with four blocks."""
 
     def load() -> nn.Module:
@@ -48,10 +49,10 @@ def language_task(padded: bool = False, length: int = 7, **settings: object) -> 
         columns["attention_mask"] = (torch.arange(length) < length - torch.arange(12)[:, None] % 4).long()
         tokens *= columns["attention_mask"]
     data = Dataset.from_dict({name: column.numpy() for name, column in columns.items()}).with_format("torch")
-    return Task("tokens", "tiny llama", seeded(load), data, data, ("a", "b", "c"), tuple(TARGETS))
+    return Classification("tokens", "tiny llama", seeded(load), data, data, ("a", "b", "c"), tuple(TARGETS))
 
 
-def gpt2_task() -> Task:
+def gpt2_task() -> Classification:
     """Its layers are ``Conv1D``."""
 
     def load() -> nn.Module:
@@ -64,7 +65,7 @@ def gpt2_task() -> Task:
     return replace(language_task(), load_base=seeded(load), target_modules=("c_attn", "c_fc"))
 
 
-def swin_task(depths: tuple[int, ...]) -> Task:
+def swin_task(depths: tuple[int, ...]) -> Classification:
     """Its blocks are called with more than a hidden state, and stand in one stack for each stage."""
 
     def load() -> nn.Module:
@@ -76,10 +77,12 @@ def swin_task(depths: tuple[int, ...]) -> Task:
 
     images = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     data = Dataset.from_dict({"pixel_values": images.numpy(), "labels": (torch.arange(12) % 3).numpy()}).with_format("torch")
-    return Task("swin", "tiny swin", seeded(load), data, data, ("a", "b", "c"), ("query", "q_proj", "value", "v_proj"))
+    return Classification(
+        "swin", "tiny swin", seeded(load), data, data, ("a", "b", "c"), ("query", "q_proj", "value", "v_proj")
+    )
 
 
-def in_place_task() -> Task:
+def in_place_task() -> Classification:
     """A block changes the hidden state that it is given."""
     base = language_task()
 
@@ -91,7 +94,7 @@ def in_place_task() -> Task:
     return replace(base, load_base=load)
 
 
-def caching_task() -> Task:
+def caching_task() -> Classification:
     """A block adds to the keys and values that it kept when it was computed before."""
     base = language_task()
 
@@ -103,7 +106,7 @@ def caching_task() -> Task:
     return replace(base, load_base=load)
 
 
-def bert_task(dropout: float) -> Task:
+def bert_task(dropout: float) -> Classification:
     """A base with dropout of its own."""
 
     def load() -> nn.Module:
@@ -114,6 +117,73 @@ def bert_task(dropout: float) -> Task:
         return transformers.BertForSequenceClassification(config)
 
     return replace(language_task(), load_base=seeded(load), target_modules=("query", "value"))
+
+
+class CopyTask:
+    """A causal language model copies letters, ``abc=abc``: a task by the protocol alone, without classes and without images.
+
+    Examples have one to three letters, so batches are padded; nothing is inherited from coto_lab, and no data are kept.
+    """
+
+    name = "copy"
+    base = "tiny causal llama"
+    target_modules = ("q_proj", "v_proj")
+    classes = ()
+    _letters = "abcdefgh"
+    _pad, _equals = 8, 9  # after the letters
+
+    def __init__(self, layers: int = 4, train: int = 48, test: int = 40):
+        self._layers, self._sizes = layers, {"train": train, "test": test}
+
+    def load_base(self) -> nn.Module:
+        config = transformers.LlamaConfig(
+            hidden_size=16, intermediate_size=24, num_hidden_layers=self._layers, num_attention_heads=2,
+            num_key_value_heads=2, vocab_size=10, max_position_embeddings=16, pad_token_id=self._pad, tie_word_embeddings=True,
+        )  # fmt: skip
+        return seeded(lambda: transformers.LlamaForCausalLM(config))()
+
+    def size(self, split: str) -> int:
+        return self._sizes[split]
+
+    def batch(self, split: str, indices: Sequence[int] | Tensor) -> dict[str, Tensor]:
+        letters = [self._example(split, int(i)) for i in indices]
+        prompts = [[*word, self._equals] for word in letters]
+        longest = max(map(len, prompts)) + max(map(len, letters))
+        columns = {"input_ids": self._pad, "attention_mask": 0, "targets": -100}
+        batch = {name: torch.full((len(letters), longest), fill) for name, fill in columns.items()}
+        for row, (prompt, answer) in enumerate(zip(prompts, letters, strict=True)):
+            start, end = len(prompt), len(prompt) + len(answer)
+            batch["input_ids"][row, :end] = torch.tensor(prompt + answer)
+            batch["attention_mask"][row, :end] = 1
+            batch["targets"][row, start:end] = torch.tensor(answer)
+        return batch
+
+    def predict(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Logits of the next token, before each position: ``[n, length - 1, vocabulary]``."""
+        return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+
+    def loss(self, prediction: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Cross-entropy, averaged over the tokens of each answer."""
+        targets = batch["targets"][:, 1:]
+        losses = nn.functional.cross_entropy(prediction.transpose(1, 2), targets, reduction="none")
+        return losses.sum(-1) / (targets >= 0).sum(-1)
+
+    def measure(self, prediction: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Correct is an answer whose every token is the most likely one."""
+        targets = batch["targets"][:, 1:]
+        right = (prediction.argmax(-1) == targets) | (targets < 0)
+        return {"loss": self.loss(prediction.double(), batch), "correct": right.all(-1)}
+
+    def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
+        words = ["".join(self._letters[i] for i in self._example(split, int(index))) for index in indices]
+        return [Example(word, text=f"{word}=") for word in words]
+
+    def _example(self, split: str, index: int) -> list[int]:
+        if not 0 <= index < self.size(split):
+            raise IndexError(f"{split} example {index} of {self.size(split)}")
+        generator = torch.Generator().manual_seed(2 * index + (split == "test"))
+        length = int(torch.randint(1, 4, (), generator=generator))
+        return torch.randint(len(self._letters), (length,), generator=generator).tolist()
 
 
 def lora_adapters(task: Task) -> list[Adapter]:

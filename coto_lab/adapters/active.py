@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from coto_lab.adapters.layers import PREFIX  # of every name in a file; a model with transformers' `add_adapter` lacks it
+from coto_lab.adapters.names import PREFIX  # of every name in a file; a model with transformers' `add_adapter` lacks it
 
 
 def read_active(model: nn.Module) -> tuple[str, dict[str, Tensor]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from coto_lab.adapters.active import read_active, write_active
+from coto_lab.adapters.configuration import function_of, json_values
+from coto_lab.adapters.methods.lora import more_than_a_product
+from coto_lab.adapters.methods.method import Method, merged_update
+from coto_lab.adapters.methods.registry import method_of
+from coto_lab.adapters.names import adapted_modules
 from coto_lab.adapters.peft_model import add_adapter
 from coto_lab.ground.files import new_folder, read_json, read_tensors
 
@@ -18,17 +22,9 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-# What of a configuration does not decide the adapter's function: where it came from ...
-_ORIGIN = {
-    "base_model_name_or_path", "revision", "task_type", "auto_mapping", "peft_version", "inference_mode", "runtime_config",
-}  # fmt: skip
-_TARGETS = {  # ... what is seen in the names and shapes of its tensors ...
-    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save", "rank_pattern",
-}  # fmt: skip
-_STARTS = (True, False, "gaussian", "orthogonal")  # ... and initialisations that leave the base weights alone.
-
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
+RUN = "run.json"  # beside them in the folder of a `Run`; it tells the base
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +35,12 @@ class Adapter:
         config: the PEFT configuration as plain JSON values.
         tensors: parameters by PEFT's names, e.g. ``base_model.model.vit.layers.0.attention.q_proj.lora_A.weight``
             of shape ``[r, in]``.
+        base: identity of the base model it was trained on (`Task.base`), or None where it is not known.
     """
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
+    base: str | None = None
 
     @classmethod
     def from_model(cls, model: PeftModel | PreTrainedModel) -> Adapter:
@@ -55,7 +53,7 @@ class Adapter:
             ValueError: ``model`` has no adapter, or not exactly one is active; ``model.set_adapter(name)`` chooses one.
         """
         name, tensors = read_active(model)
-        config = _plain(model.peft_config[name].to_dict())
+        config = json_values(model.peft_config[name].to_dict())
         config["inference_mode"] = True
         return cls(config, {key: tensor.detach().cpu().clone().contiguous() for key, tensor in tensors.items()})
 
@@ -88,7 +86,7 @@ class Adapter:
                 configurations differ; the model is as before.
         """
         name, tensors = read_active(model)
-        theirs, ours = function_of(_plain(model.peft_config[name].to_dict())), function_of(self.config)
+        theirs, ours = function_of(json_values(model.peft_config[name].to_dict())), function_of(self.config)
         if other := sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key)):
             raise ValueError(
                 f"this adapter does not fit the model: its {other[0]} is {ours.get(other[0])!r}, that of the model's adapter "
@@ -105,6 +103,23 @@ class Adapter:
             )
         write_active(model, name, self.tensors)
 
+    @property
+    def method(self) -> Method | None:
+        """The method of this adapter, by its configuration; None where no method of `coto_lab.adapters.methods` knows it."""
+        return method_of(self.config)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The base's own names of the adapted modules, read from the tensors' names; numbers in them sort as numbers.
+
+        Modules that were trained whole (PEFT's ``modules_to_save``) are not among them. Of a method whose layers share all
+        tensors (UniLoRA), and of one without adapter layers (prompt tuning), there are none.
+        """
+        from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
+
+        tag = PEFT_TYPE_TO_PREFIX_MAPPING.get(self.config.get("peft_type"))
+        return adapted_modules(self.tensors, tag) if tag else ()
+
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The update of every module as a product ΔW = B A, the scale in B: name -> (A ``[r, in]``, B ``[out, r]``).
 
@@ -113,26 +128,24 @@ class Adapter:
         Raises:
             ValueError: the adapter is more than plain LoRA of one rank (DoRA, HiRA, trained biases, rewritten base, ...).
         """
-        from peft import LoraConfig
+        method = self.method
+        factors = None if method is None else method.factors(self)
+        if factors is None:
+            raise ValueError(more_than_a_product(self))
+        return factors
 
-        names = sorted({key.rsplit(".lora_", 1)[0] for key in self.tensors})
-        pairs = {f"{name}.lora_{factor}.weight" for name in names for factor in "AB"}
-        usual = function_of(LoraConfig().to_dict())
-        found = {key: value for key, value in function_of(self.config).items() if usual.get(key) != value}
-        unusual = {key: value for key, value in found.items() if key not in ("peft_type", "r", "lora_alpha", "use_rslora")}
-        if patterns := self.config.get("rank_pattern"):
-            unusual["rank_pattern"] = patterns
-        if self.config.get("peft_type") != "LORA" or unusual or pairs != self.tensors.keys():
-            what = ", ".join([*(f"{key}={value}" for key, value in unusual.items()), *sorted(self.tensors.keys() - pairs)[:2]])
-            raise ValueError(
-                f"the updates of this adapter must be s·BA alone, all of one rank, but this is {self.config.get('peft_type')}"
-                f"{' with ' + what if what else ''}."
-            )
-        rank = self.config["r"]
-        if mismatched := [name for name in names if len(self.tensors[f"{name}.lora_A.weight"]) != rank]:
-            raise ValueError(f"the configuration says rank r={rank}, but {mismatched[0]} has another.")
-        scale = self.config["lora_alpha"] / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
-        return {name: (self.tensors[f"{name}.lora_A.weight"], self.tensors[f"{name}.lora_B.weight"] * scale) for name in names}
+    def update(self, base: PreTrainedModel) -> dict[str, Tensor]:
+        """What the adapter adds to the weight of every adapted module of ``base``, which stays as it is.
+
+        Returns:
+            The base's own name of each adapted module -> ΔW, float32 at least: ``[out, in]`` for linear layers (also for
+            transformers' ``Conv1D``, which stores the transpose), of the weight's shape for all others.
+
+        Raises:
+            ValueError: the adapter does not fit ``base``, or its method has no ΔW that PEFT can merge.
+        """
+        method = self.method
+        return merged_update(self, base) if method is None else method.update(self, base)
 
     def peft_config(self) -> Any:
         """The configuration as PEFT's own object, for whatever base model it is put on."""
@@ -162,33 +175,11 @@ class Adapter:
 
     @classmethod
     def load(cls, folder: str | Path) -> Adapter:
-        """Read what `save`, or PEFT's ``save_pretrained``, wrote.
+        """Read what `save`, or PEFT's ``save_pretrained``, wrote; the base is known where a run was saved (`Run.save`).
 
         Raises:
             ValueError: a file is missing, truncated or not what its name says.
         """
         folder = Path(folder)
-        return cls(read_json(folder / CONFIG), read_tensors(folder / WEIGHTS)[0])
-
-
-def function_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration fields that change the adapter's output; an empty one counts as missing (PEFT's versions differ)."""
-    return {
-        key: value
-        for key, value in config.items()
-        if value
-        and key not in _ORIGIN | _TARGETS
-        and not key.endswith("dropout")
-        and not (key.startswith("init_") and value in _STARTS)
-    }
-
-
-def _plain(value: Any) -> Any:
-    """JSON values in a fixed order: sets become sorted lists, enumerations their values."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (set, frozenset)):
-        return sorted(_plain(item) for item in value)
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return getattr(value, "value", value)
+        base = read_json(folder / RUN).get("base") if (folder / RUN).exists() else None
+        return cls(read_json(folder / CONFIG), read_tensors(folder / WEIGHTS)[0], base if isinstance(base, str) else None)

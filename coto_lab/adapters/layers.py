@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from torch import nn
 
 from coto_lab.adapters.lora import LoRALinear
+from coto_lab.adapters.names import PREFIX as PREFIX  # for training and scoring, until they import it from there
 
-PREFIX = "base_model.model."  # PEFT's, before the base's own names
 _OWN = "default"  # what the one adapter of a `LoRALinear` is called: it has no name, PEFT's usual one is as good as any
 
 

@@ -1,9 +1,12 @@
-"""Making a PEFT model without a warning that no reader can act on."""
+"""Making PEFT models, without a warning that no reader can act on, and without loading the base again."""
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import TYPE_CHECKING
+
+from torch import nn
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -21,3 +24,8 @@ def add_adapter(base: PreTrainedModel, config: PeftConfig) -> PeftModel:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
         return get_peft_model(base, config)
+
+
+def twin(model: nn.Module) -> nn.Module:
+    """A copy of a model that shares its parameters: layers can be replaced in one without the other, at no cost in memory."""
+    return copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})

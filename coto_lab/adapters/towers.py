@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from torch import nn
 
 from coto_lab.adapters.blocks import LISTS, siblings
-from coto_lab.adapters.layers import PREFIX
+from coto_lab.adapters.names import PREFIX
 
 
 def towers_of(model: nn.Module, blocks: Iterable[str]) -> dict[str, int]:

@@ -1,42 +1,87 @@
-"""Answers of several numbers: taken as a tensor, and compared with what is right and with likely mistakes."""
+"""Answers compared with what is right and with likely mistakes; numbers may be rounded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from coto_lab.exercises._numbers import as_number, last_place
+
+Numbers = float | Sequence[float] | Tensor
+
+_COMPUTED = 1e-5  # of the largest number: what different ways to compute the same may differ by
+_TYPED = 2e-3  # the same for a mistake that was rounded on the way
+_COARSE = 0.15  # an answer that rounding may have moved by more says nothing
+
 
 def as_numbers(answer: Any, n: int) -> Tensor | None:
     """The answer as float64 ``[n]``, from a tensor, an array, or a list of numbers or of tensors of one element; else None."""
     try:
-        numbers = torch.tensor([float(number) for number in answer], dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):  # RuntimeError: an element that is a tensor of several numbers
+        numbers = [as_number(number) for number in answer]
+    except TypeError:  # not iterable
         return None
-    return numbers if len(numbers) == n else None
+    found = [number for number in numbers if number is not None]
+    return torch.tensor(found, dtype=torch.float64) if len(found) == len(numbers) == n else None
 
 
-def mistake(what: str, answer: Tensor, right: Tensor, likely: Mapping[str, Tensor], tolerance: float = 1e-6) -> list[str]:
-    """No complaint if the answer is right; else which likely mistake it is, or that it is wrong.
+def mistake(
+    what: str, answer: Numbers, right: Numbers, likely: Mapping[str, Numbers], decimals: int = 6, margin: float | None = None
+) -> list[str]:
+    """No complaint if the answer is right when rounded as the solution prints it; else what is wrong with it.
+
+    A right answer with fewer decimals is told so. One that was computed, and equals a likely mistake, is that mistake, even if
+    it rounds to the same.
 
     Args:
         what: the answer's name.
-        answer, right: of the same shape.
+        answer, right: one number, or several.
         likely: sentence about the mistake -> what the answer is then.
-        tolerance: how far two numbers may be apart and count as equal.
+        decimals: with which the solution prints the answer.
+        margin: how far from ``right`` an answer may be, where more than rounding is allowed.
     """
+    numbers, truth = _tensor(answer), _tensor(right)
+    wrongs = {sentence: _tensor(wrong) for sentence, wrong in likely.items()}
+    if not numbers.isfinite().all():
+        return [f"{what} = {_shown(numbers)} is not finite"]
+    rounded, tolerance = last_place(numbers.tolist()), 0.5 * 10.0**-decimals if margin is None else margin
 
-    def equals(other: Tensor) -> bool:
-        return bool((answer - other).abs().max() <= tolerance)
+    def equals(other: Tensor, tolerance: float) -> bool:
+        return bool((numbers - other).abs().max() <= tolerance * (1 + 1e-6) + 1e-12)
 
-    if equals(right):
+    def coarse(other: Tensor) -> float:
+        return rounded if rounded <= _COARSE * _size(other) else 0.0
+
+    if rounded == 0 and not equals(truth, _COMPUTED * _size(truth)):
+        for sentence, wrong in wrongs.items():
+            if equals(wrong, _COMPUTED * _size(wrong)):
+                return [_said(what, numbers, sentence)]
+    if equals(truth, tolerance):
         return []
-    for sentence, wrong in likely.items():
-        if equals(wrong):
-            return [f"{what}: {sentence}"]
-    if answer.dim() == 0:
-        return [f"{what} is not right"]
-    at = int((answer - right).abs().argmax())
-    return [f"{what}[{at}] = {answer[at]:.4g} is wrong, and it is the one that is furthest off"]
+    if equals(truth, coarse(truth)):
+        return [f"{what} is right so far: give one more decimal"]
+    for sentence, wrong in wrongs.items():
+        if equals(wrong, max(_TYPED * _size(wrong), coarse(wrong))):
+            return [_said(what, numbers, sentence)]
+    if len(numbers) == 1:
+        return [f"{what} = {_shown(numbers)} is not right"]
+    at = int((numbers - truth).abs().argmax())
+    return [f"{what}[{at}] = {_shown(numbers[at : at + 1])} is wrong, and it is the one that is furthest off"]
+
+
+def _tensor(numbers: Numbers) -> Tensor:
+    return torch.as_tensor(numbers, dtype=torch.float64).flatten()
+
+
+def _size(numbers: Tensor) -> float:
+    return float(numbers.abs().max())
+
+
+def _said(what: str, numbers: Tensor, sentence: str) -> str:
+    return f"{what} = {_shown(numbers)}: {sentence}" if len(numbers) == 1 else f"{what}: {sentence}"
+
+
+def _shown(numbers: Tensor) -> str:
+    return ", ".join(f"{number:.4g}" for number in numbers.tolist())

@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
+
+from coto_lab.exercises._raised import raised_by
 
 EMPTY = "Nothing to check yet: write your answer in the cell above, run it, and run this cell again."
 
 
-def exercise(praise: str) -> Callable[[Callable[..., list[str]]], Callable[..., None]]:
+def exercise(praise: str, answers: int = 1) -> Callable[[Callable[..., list[str]]], Callable[..., None]]:
     """Decorates a check that returns sentences on what is wrong: it prints them, or ``praise`` where there are none.
 
     An answer that is still ``...``, or whose functions still raise NotImplementedError, is no mistake; the reader is told where
-    to write.
+    to write. Any other error of an answer's functions becomes a sentence; an error of the check itself is raised.
+
+    Args:
+        praise: what is printed if nothing is wrong.
+        answers: how many of the check's arguments, from the first on, are answers.
     """
 
     def decorate(check: Callable[..., list[str]]) -> Callable[..., None]:
-        @functools.wraps(check)
-        def printed(*answers: Any, **settings: Any) -> None:
+        names = list(inspect.signature(check).parameters)[:answers]
+
+        def complaints(*given: Any, **settings: Any) -> list[str] | None:
+            missing = [name for name, answer in zip(names, given, strict=False) if answer is ...]
+            if missing:
+                return [f"{name} is still empty" for name in missing] if len(missing) < answers else None
             try:
-                complaints = None if any(answer is ... for answer in answers) else check(*answers, **settings)
+                return check(*given, **settings)
             except NotImplementedError:
-                complaints = None
-            if complaints is None:
+                return None
+            except Exception as error:
+                if sentence := raised_by(given[:answers], error):
+                    return [sentence]
+                raise
+
+        @functools.wraps(check)
+        def printed(*given: Any, **settings: Any) -> None:
+            found = complaints(*given, **settings)
+            if found is None:
                 print(EMPTY)
             else:
-                print("\n".join(f"✗ {complaint}" for complaint in complaints) or f"✓ {praise}")
+                print("\n".join(f"✗ {complaint}" for complaint in found) or f"✓ {praise}")
 
         return printed
 

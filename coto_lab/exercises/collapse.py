@@ -8,13 +8,13 @@ from typing import Any
 from coto_lab.exercises._exercise import exercise
 from coto_lab.exercises._numbers import as_number
 
-COLLAPSED = 1.5  # nats: these runs had all been below 0.5
+COLLAPSED = 1.5  # nats: these runs start below 1
 _STEPS = 20  # in a mean of the course
 
 
 def collapse_step(losses: Sequence[float]) -> int | None:
-    """Steps taken when a mean over 20 steps first exceeds 1.5 nats, the first 40 steps apart; None if it never does."""
-    return next((_STEPS * (i + 1) for i, loss in enumerate(losses) if i >= 2 and loss > COLLAPSED), None)
+    """Steps taken when a mean over 20 steps first exceeds 1.5 nats; None if it never does."""
+    return next((_STEPS * (i + 1) for i, loss in enumerate(losses) if loss > COLLAPSED), None)
 
 
 @exercise("These are the steps at which the runs collapse.")
@@ -34,8 +34,8 @@ def check_collapses(my_collapses: Any, courses: Mapping[int, Sequence[float]]) -
             continue
         likely = {
             "this is the place in the list, counted from 0: each place stands for 20 steps": right and right // _STEPS - 1,
+            "this is the place in the list, counted from 1: each place stands for 20 steps": right and right // _STEPS,
             "this is the step at which those 20 steps begin: take the one at which they end": right and right - _STEPS,
-            "the first 40 steps do not count: the loss is high before anything is learned": _STEPS,
         }
         found = (said for said, value in likely.items() if answer is not None and answer == value)
         said = next(found, f"the loss first exceeds {COLLAPSED} elsewhere")

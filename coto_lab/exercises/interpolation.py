@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coto_lab.exercises._compare import as_numbers, mistake
 from coto_lab.exercises._exercise import exercise
 from coto_lab.exercises._numbers import as_number
 from coto_lab.merging.merge import merge
 from coto_lab.probes.interpolation import Curve
 from coto_lab.training.run import Run
 
-_ROUNDING = 2e-3  # so that an answer with three digits passes
+_PRECISE = 1e-6  # float32 is precise enough
 
 
 @exercise("This is the barrier.")
@@ -47,9 +48,9 @@ def check_barrier(my_barrier: Callable[[Tensor, Tensor], Any], curves: Mapping[s
         number = as_number(answer)
         if number is None:
             return [f"my_barrier returns {_kind(answer)}; it should return one number: is there a return, and a max()?"]
-        if abs(number - curve.barrier) > 1e-9:
+        if abs(number - curve.barrier) > _PRECISE:
             mine = as_number(my_barrier(alphas, loss))
-            found = (said for said, wrong in likely.items() if mine is not None and abs(mine - wrong.item()) < 1e-9)
+            found = (said for said, wrong in likely.items() if mine is not None and abs(mine - wrong.item()) < _PRECISE)
             where = f"for {name} you have {number:.4f}, and the barrier is {curve.barrier:.4f}" if name else "not right yet"
             return [f"{where}: {next(found, 'subtract the straight line from the loss, and take the largest value')}"]
     return []
@@ -63,8 +64,8 @@ def check_weights(my_weights: Any, pair: Sequence[Run]) -> list[str]:
         my_weights: the answer: the weights of B₁A₁, of B₂A₂ and of B₁A₂ + B₂A₁.
         pair: the two runs, plain LoRA.
     """
-    answers = [as_number(answer) for answer in my_weights] if hasattr(my_weights, "__len__") else []
-    if len(answers) != 3 or None in answers:
+    answers = as_numbers(my_weights, 3)
+    if answers is None:
         return ["my_weights should be three numbers: of the first run's own update, of the second's, and of the cross terms"]
     right = _weights_of_parts(pair, [1 / 3, 2 / 3])
     first, second, cross = right
@@ -76,10 +77,7 @@ def check_weights(my_weights: Any, pair: Sequence[Run]) -> list[str]:
         "the last is the product of the two own weights: take that of the factors": [first, second, first * second],
         "each is a product of two weights, B's and A's": [1 / 3, 2 / 3, cross],
     }
-    if _equal(answers, right):
-        return []
-    found = (said for said, wrong in likely.items() if _equal(answers, wrong))
-    return [next(found, "these are not the weights: multiply the two brackets out, and collect the four products")]
+    return mistake("my_weights", answers, right, likely, decimals=2)
 
 
 @exercise("From these five means comes the standard error.")
@@ -92,10 +90,10 @@ def check_left_out(my_left_out: Any, differences: Sequence[float], pairs: Sequen
         pairs: the two seeds of each.
     """
     seeds = sorted({seed for pair in pairs for seed in pair})
-    answers = [as_number(answer) for answer in my_left_out] if hasattr(my_left_out, "__len__") else []
-    if len(answers) == len(pairs):
+    if as_numbers(my_left_out, len(pairs)) is not None:
         return [f"these are {len(pairs)} numbers, one per pair: leave out a seed, with all pairs that it is in"]
-    if len(answers) != len(seeds) or None in answers:
+    answers = as_numbers(my_left_out, len(seeds))
+    if answers is None:
         return [f"my_left_out should be {len(seeds)} numbers, one for each seed that is left out"]
 
     def means(kept: Callable[[int, tuple[int, int]], bool]) -> list[float]:
@@ -108,10 +106,7 @@ def check_left_out(my_left_out: Any, differences: Sequence[float], pairs: Sequen
             lambda k, pair: k != pair[0] or k == max(seeds)
         ),
     }
-    if _equal(answers, means(lambda k, pair: k not in pair)):
-        return []
-    found = (said for said, wrong in likely.items() if _equal(answers, wrong))
-    return [next(found, "these are not the means of the pairs without seed 0, without seed 1, and so on")]
+    return mistake("my_left_out", answers, means(lambda k, pair: k not in pair), likely, decimals=1)
 
 
 def _weights_of_parts(pair: Sequence[Run], weights: Sequence[float]) -> list[float]:
@@ -122,11 +117,6 @@ def _weights_of_parts(pair: Sequence[Run], weights: Sequence[float]) -> list[flo
     parts = torch.stack([b1 @ a1, b2 @ a2, b1 @ a2 + b2 @ a1]).flatten(1).double()
     solution: Tensor = torch.linalg.lstsq(parts.T, (b @ a).flatten()[:, None].double()).solution
     return [float(weight) for weight in solution.flatten()]
-
-
-def _equal(answers: Sequence[float | None], values: Sequence[float]) -> bool:
-    pairs = zip(answers, values, strict=True)
-    return all(answer is not None and abs(answer - value) < _ROUNDING * max(1, abs(value)) for answer, value in pairs)
 
 
 def _kind(answer: Any) -> str:

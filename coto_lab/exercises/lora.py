@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ def check_lora(make: LayerMaker) -> list[str]:
     if not 0.9 * bound < a.abs().max() <= bound:
         complaints.append(
             f"lora_A starts with entries up to {a.abs().max():.3f}, not {bound:.3f}: draw it by "
-            "nn.init.kaiming_uniform_(lora_A, a=math.sqrt(5))"
+            "nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)"
         )
     if b.any():
         complaints.append("lora_B does not start at 0, so the adapter does not start as nothing")
@@ -71,6 +72,8 @@ def check_gate(make: LayerMaker) -> list[str]:
     if complaints := _check_factors(layer):
         return complaints
     _move_off_the_start(layer)
+    if "super" in _names_in(type(layer).forward):
+        return ["forward calls super(): LoRALinear has a gate of its own; write the two cases yourself"]
     if getattr(layer, "gate", None) is not True:
         return ["the layer needs an attribute gate that is True at the start: self.gate = True in __init__"]
     layer.gate = False
@@ -95,6 +98,8 @@ def check_merge(my_merge: Callable[[LoRALinear], Any]) -> list[str]:
     Args:
         my_merge: called as ``my_merge(layer)``; returns a new ``nn.Linear`` and leaves the layer as it is.
     """
+    if "merge" in _names_in(my_merge):
+        return ["my_merge calls merge: do it without, with W, B and A"]
     base, _ = _base_and_input()
     layer = LoRALinear(copy.deepcopy(base), _R, _ALPHA, generator=torch.Generator().manual_seed(0))
     _move_off_the_start(layer)
@@ -129,6 +134,7 @@ def check_coto_gates(my_gates: Callable[[Gates, Recipe, int], None], model: nn.M
         model: carries the gates; they are all open afterwards, and the model is in the mode in which it was.
     """
     gates, training = gates_of(model), model.training
+    drawn: list[tuple[Recipe, int, Tensor]] = []
     try:
         for schedule in (Linear(), Linear(ramp=0.5), Constant(0.5), Constant(1.0)):
             for seed, t in itertools.product((3, 4), (0, 7, 20, 39)):
@@ -136,14 +142,19 @@ def check_coto_gates(my_gates: Callable[[Gates, Recipe, int], None], model: nn.M
                 recipe = Recipe(schedule=schedule, steps=40, seed=seed)
                 my_gates(gates, recipe, t)
                 model.train()
-                in_training = gates.mask
+                drawn.append((recipe, t, gates.mask))
                 model.eval()
-                if wrong := _check_gates(in_training, gates.mask, recipe, t):
-                    return [wrong]
-        return []
+                if not gates.mask.all():
+                    return ["some gates stay shut in evaluation: set them with gates.train_with(mask)"]
+        return _check_gates(drawn)
     finally:
         gates.open()
         model.train(training)
+
+
+def _names_in(function: Any) -> tuple[str, ...]:
+    """What the function's code looks up: globals and attributes; empty for what is not written in Python."""
+    return function.__code__.co_names if hasattr(function, "__code__") else ()
 
 
 def _base_and_input() -> tuple[nn.Linear, Tensor]:
@@ -174,26 +185,36 @@ def _move_off_the_start(layer: Any) -> None:
             factor.copy_(torch.randn(factor.shape, generator=generator) / 4)
 
 
-def _check_gates(in_training: Tensor, in_evaluation: Tensor, recipe: Recipe, t: int) -> str:
-    """One sentence on how the gates set for step t differ from CoTo's; empty if they do not."""
-    n, schedule = len(in_training), recipe.schedule
-    p = schedule(t / recipe.steps)
-    if not in_evaluation.all():
-        return "some gates stay shut in evaluation: set them with gates.train_with(mask)"
-    if torch.equal(in_training, right := draw_mask(n, p, recipe.seed, t)):
-        return ""
+def _check_gates(drawn: Sequence[tuple[Recipe, int, Tensor]]) -> list[str]:
+    """How the masks set for recipes and steps differ from CoTo's: a likely mistake if it explains all of them."""
+
+    def masks(p: Callable[[Recipe, int], float], seed: Callable[[Recipe], int], step: Callable[[int], int]) -> list[Tensor]:
+        return [draw_mask(len(mask), p(recipe, t), seed(recipe), step(t)) for recipe, t, mask in drawn]
+
+    def now(recipe: Recipe, t: int) -> float:
+        return recipe.schedule(t / recipe.steps)
+
+    own, same = operator.attrgetter("seed"), int
+    right = masks(now, own, same)
     likely = {
-        "the mask is upside down: True is open": ~right,
-        "every step draws with p of the first step: p is recipe.schedule(t / recipe.steps)": draw_mask(
-            n, schedule(0), recipe.seed, t
+        "all gates are open: are they set with gates.train_with(mask)?": [torch.ones_like(mask) for mask in right],
+        "the mask is upside down: True is open": [~mask for mask in right],
+        "every step draws with p of the first step: p is recipe.schedule(t / recipe.steps)": masks(
+            lambda recipe, t: now(recipe, 0), own, same
         ),
-        "every step draws the same gates: give draw_mask the step t": draw_mask(n, p, recipe.seed, 0),
-        "every seed draws the same gates: give draw_mask recipe.seed": draw_mask(n, p, 0, t),
-        "all gates are open: are they set with gates.train_with(mask)?": torch.ones(n, dtype=torch.bool),
+        "t / recipe.steps is the progress, not yet p: give it to recipe.schedule": masks(
+            lambda recipe, t: t / recipe.steps, own, same
+        ),
+        "every step draws the same gates: give draw_mask the step t": masks(now, own, lambda t: 0),
+        "every seed draws the same gates: give draw_mask recipe.seed": masks(now, lambda recipe: 0, same),
     }
-    where = f"at step {t} of {recipe.steps} with {schedule}, seed {recipe.seed}"
-    said = next((said for said, wrong in likely.items() if torch.equal(in_training, wrong)), "")
-    return f"{where}: {said or f'open are {_listed(in_training)}, and CoTo draws {_listed(right)}'}"
+    for (recipe, t, found), wanted in zip(drawn, right, strict=True):
+        if not torch.equal(found, wanted):
+            where = f"at step {t} of {recipe.steps} with {recipe.schedule}, seed {recipe.seed}"
+            mine = [mask for _, _, mask in drawn]
+            said = (said for said, wrong in likely.items() if all(map(torch.equal, mine, wrong)))
+            return [f"{where}: {next(said, f'open are {_listed(found)}, and CoTo draws {_listed(wanted)}')}"]
+    return []
 
 
 def _listed(mask: Tensor) -> str:

@@ -26,15 +26,15 @@ def check_pattern(my_mask: Any, run: Run, evaluator: Evaluator) -> list[str]:
         run: the LoRA run.
         evaluator: scores it.
     """
-    gates = evaluator.gates(run.adapter)
+    sites = evaluator.sites(run.adapter)
     if not isinstance(my_mask, Tensor) or my_mask.dtype != torch.bool:
         kind = f"a tensor of {my_mask.dtype}" if isinstance(my_mask, Tensor) else f"of type {type(my_mask).__name__}"
-        return [f"my_mask is {kind}; it should be a tensor of True and False, such as `block == 3`"]
-    if my_mask.shape != (len(gates),):
-        return [f"my_mask has shape {list(my_mask.shape)}; it should have one place for each of the {len(gates)} adapters"]
+        return [f"my_mask is {kind}; it should be a tensor of True and False, such as `torch.arange(24) // 3 == 3`"]
+    if my_mask.shape != (len(sites),):
+        return [f"my_mask has shape {list(my_mask.shape)}; it should have one place for each of the {len(sites)} adapters"]
     if (kept := int(my_mask.sum())) != 6:
         return [f"my_mask keeps {kept} adapters; keep six"]
-    middle_third = paper_patterns(gates)["middle third"]
+    middle_third = paper_patterns(sites)["middle third"]
     if torch.equal(my_mask, middle_third):
         return ["this is the middle third itself: choose another six"]
     middle, own = prune(evaluator.task, run, {"middle": middle_third, "own": my_mask}, evaluator).accuracy.tolist()
@@ -58,7 +58,7 @@ def check_lost(my_lost: Any, runs: Mapping[str, Run], evaluator: Evaluator) -> l
 
 
 def _check_lost(what: str, answer: Any, run: Run, evaluator: Evaluator) -> list[str]:
-    n_blocks = len(dict.fromkeys(evaluator.gates(run.adapter).blocks))
+    n_blocks = len(evaluator.sites(run.adapter).block_names)
     numbers = as_numbers(answer, n_blocks)
     if numbers is None:
         return [f"{what} should be {n_blocks} numbers, one for each block"]
@@ -74,7 +74,7 @@ def _check_lost(what: str, answer: Any, run: Run, evaluator: Evaluator) -> list[
         "these are accuracies, as shares: subtract them from the accuracy with all blocks open": without / 100,
         "here one block is kept and seven are shut: turn the mask round with ~": whole - alone,
     }
-    return mistake(what, numbers, whole - without, likely, tolerance=0.051)  # answers may be rounded to a tenth
+    return mistake(what, numbers, whole - without, likely, decimals=1)
 
 
 @exercise("These are the weights of theorem 3.1.")
@@ -102,6 +102,6 @@ def check_weights(weights: Callable[[float, int], Any]) -> list[str]:
             "this is the number of masks: multiply it by the probability of one": ways,
         }
         right = JensenTable(torch.tensor([p], dtype=torch.float64), nothing, nothing).weights[0]
-        if complaints := mistake(f"weights({p}, {n_blocks})", numbers, right, likely, tolerance=1e-5):
+        if complaints := mistake(f"weights({p}, {n_blocks})", numbers, right, likely, decimals=5):
             return complaints
     return []

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from coto_lab.exercises._compare import as_numbers, mistake
 from coto_lab.exercises._exercise import exercise
-from coto_lab.probes.owen import expected_marginals
 from coto_lab.probes.shapley import exact_shapley
+from coto_lab.probes.shapley_from_training import expected_marginals
 
 
 @exercise("Averaged over all orders, these are the Shapley values.")
@@ -24,30 +24,36 @@ def check_by_orders(by_orders: Callable[[Tensor, int], Any], worths: Tensor) -> 
         by_orders: called as ``by_orders(worths, n)``; returns n numbers.
         worths: v of all coalitions of the notebook's game, ``[2^n]``; a game of four players is tried, too.
     """
+    if complaints := _check_game(by_orders, worths.double()):
+        return complaints
     four = torch.rand(16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    for game in (worths.double(), four - four[0]):
-        n = len(game).bit_length() - 1
-        found = by_orders(game.clone(), n)
-        if found is None:
-            return ["by_orders returns None: is there a return?"]
-        numbers = as_numbers(found, n)
-        if numbers is None:
-            return [f"by_orders should return {n} numbers, one for each player"]
-        right, bits = exact_shapley(game), 2 ** torch.arange(n)
-        likely = {
-            "these are sums over the orders: divide by their number, n!": right * math.factorial(n),
-            "these sums are divided by n: divide by the number of orders, n!": right * math.factorial(n) / n,
-            "every player comes to the empty coalition: it has to join those who came before it": game[bits] - game[0],
-            "this is what each player adds as the last one: go through the orders": game[-1] - game[2**n - 1 - bits],
-            "the sign is turned round: a contribution is v with the player minus v without it": -right,
-        }
-        if complaints := mistake("by_orders", numbers, right, likely):
-            total = f"the numbers add up to {numbers.sum():.4g}, and all {n} players together earn {game[-1] - game[0]:.4g}"
-            return complaints if abs(numbers.sum() - game[-1] + game[0]) < 1e-6 else [f"{complaints[0]}; {total}"]
-    return []
+    return [f"in another game, of four players: {said}" for said in _check_game(by_orders, four - four[0])]
 
 
-@exercise("This is what each block adds alone, and what it adds as the last one.")
+def _check_game(by_orders: Callable[[Tensor, int], Any], game: Tensor) -> list[str]:
+    n = len(game).bit_length() - 1
+    found = by_orders(game.clone(), n)
+    if found is None:
+        return ["by_orders returns None: is there a return?"]
+    numbers = as_numbers(found, n)
+    if numbers is None:
+        return [f"by_orders should return {n} numbers, one for each player"]
+    right, bits = exact_shapley(game), 2 ** torch.arange(n)
+    likely = {
+        "these are sums over the orders: divide by their number, n!": right * math.factorial(n),
+        "these sums are divided by n: divide by the number of orders, n!": right * math.factorial(n) / n,
+        "every player comes to the empty coalition: it has to join those who came before it": game[bits] - game[0],
+        "this is what each player adds as the last one: go through the orders": game[-1] - game[2**n - 1 - bits],
+        "the sign is turned round: a contribution is v with the player minus v without it": -right,
+    }
+    complaints = mistake("by_orders", numbers, right, likely)
+    if complaints and abs(numbers.sum() - game[-1] + game[0]) >= 1e-6:
+        total = f"the numbers add up to {numbers.sum():.4g}, and all {n} players together earn {game[-1] - game[0]:.4g}"
+        return [f"{complaints[0]}; {total}"]
+    return complaints
+
+
+@exercise("This is what each block adds alone, and what it adds as the last one.", answers=2)
 def check_alone_and_last(alone: Any, last: Any, worths: Tensor) -> list[str]:
     """What is wrong with the marginal contributions to nobody and to all others, in percentage points.
 
@@ -80,7 +86,7 @@ def check_alone_and_last(alone: Any, last: Any, worths: Tensor) -> list[str]:
         if numbers is None:
             complaints.append(f"{what} should be {n} numbers, one for each block")
         else:
-            complaints += mistake(what, numbers, right, likely, tolerance=0.051)  # answers may be rounded to a tenth
+            complaints += mistake(what, numbers, right, likely, decimals=1)
     return complaints
 
 

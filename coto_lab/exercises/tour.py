@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from coto_lab.exercises._compare import mistake
 from coto_lab.exercises._exercise import exercise
 from coto_lab.exercises._numbers import as_number
 from coto_lab.gating.coto import CoTo, probabilities
@@ -38,7 +39,7 @@ def check_share(my_share: Any, coto: CoTo) -> list[str]:
             coto.schedule, coto.total_steps
         ).mean(),
     }
-    return _complaint("my_share", answer, share, likely)
+    return mistake("my_share", answer, share, likely, decimals=3)
 
 
 @exercise("This is the ensemble.")
@@ -83,7 +84,7 @@ def _check_left(name: str, left: Any, run: Run, evaluator: Evaluator) -> list[st
     what, answer = f"my_left[{name!r}]", as_number(left)
     if answer is None:
         return [f"{what} is not one number: the accuracy of one pattern is table.accuracy.item()"]
-    block = torch.arange(len(dict.fromkeys(evaluator.gates(run.adapter).blocks)))
+    block = torch.arange(len(evaluator.sites(run.adapter).block_names))
     patterns = {
         "": block == 0,
         "here the first block lost its adapter and the others kept theirs: in a mask, True is kept": block != 0,
@@ -94,22 +95,8 @@ def _check_left(name: str, left: Any, run: Run, evaluator: Evaluator) -> list[st
     }
     right, *wrong = prune(evaluator.task, run, patterns, evaluator).accuracy.tolist()
     likely = dict(zip(list(patterns)[1:], wrong, strict=True))
-    return _complaint(what, answer, right, {"this is a percentage: give a share from 0 to 1": 100 * right} | likely)
-
-
-def _complaint(what: str, answer: float, right: float, likely: Mapping[str, float]) -> list[str]:
-    """No complaint if the answer is right within rounding; else the likely mistake that it equals, or that it is wrong."""
-
-    def equal(value: float) -> bool:
-        return abs(answer - value) < 1.5e-3 * max(1, abs(value))
-
-    if equal(right):
-        return []
-    return [
-        next(
-            (f"{what} = {answer:.4g}: {said}" for said, value in likely.items() if equal(value)), f"{what} is not {answer:.4g}"
-        )
-    ]
+    percentage = {"this is a percentage: give a share from 0 to 1": 100 * right}
+    return mistake(what, answer, right, percentage | likely, decimals=3)
 
 
 def _ends(curve: Curve) -> tuple[float, float]:

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
+from coto_lab.exercises._compare import as_numbers, mistake
 from coto_lab.exercises._exercise import exercise
 from coto_lab.exercises._numbers import as_number
 from coto_lab.merging.merge import merge
 from coto_lab.probes.gradients import gradient_share
-from coto_lab.scoring.evaluator import Evaluator, Variant
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.variant import Variant
 from coto_lab.training.loop import Training
 from coto_lab.training.run import Run
 
@@ -34,7 +36,7 @@ def open_and_drawn_loss(training: Training, evaluator: Evaluator) -> tuple[float
     return whole, sum(drawn) / len(drawn)
 
 
-@exercise("Both losses are right.")
+@exercise("Both losses are right.", answers=2)
 def check_losses(my_all_open: Any, my_as_drawn: Any, training: Training, evaluator: Evaluator) -> list[str]:
     """What is wrong with the two losses of `open_and_drawn_loss`.
 
@@ -43,30 +45,34 @@ def check_losses(my_all_open: Any, my_as_drawn: Any, training: Training, evaluat
         training, evaluator: as there.
     """
     answers = {"my_all_open": as_number(my_all_open), "my_as_drawn": as_number(my_as_drawn)}
-    right = dict(zip(answers, open_and_drawn_loss(training, evaluator), strict=True))
-    wrong = {name: answer for name, answer in answers.items() if answer is None or not _near(answer, right[name])}
-    if not wrong:
-        return []
-    adapter = Adapter.from_model(training.model)
-    first = [Variant(adapter, mask) for mask in training.coto.masks()[:_AHEAD]]
-    on_test, on_train = evaluator([Variant(adapter)]), evaluator([Variant(adapter)], split="train")
+    adapter, masks, done = Adapter.from_model(training.model), training.coto.masks(), len(training.records)
+    variants = [Variant(adapter), *(Variant(adapter, mask) for mask in [*masks[done : done + _AHEAD], *masks[:_AHEAD]])]
+    scores = {split: evaluator(variants, split=split) for split in ("train", "test")}
+    whole, drawn, first = (part.mean().item() for part in scores["train"].loss.split([1, _AHEAD, _AHEAD]))
+    test_whole, test_drawn, _ = (part.mean().item() for part in scores["test"].loss.split([1, _AHEAD, _AHEAD]))
+    accurate, accurate_drawn, _ = (part.mean().item() for part in scores["train"].accuracy.split([1, _AHEAD, _AHEAD]))
+    on_test = "this is the loss on the test images: give evaluator the argument split='train'"
+    accuracy = "this is an accuracy: take .loss of the scores"
     likely = {
-        "this is the loss on the test images: give evaluator the argument split='train'": on_test.loss.item(),
-        "this is an accuracy: take .loss of the scores": on_train.accuracy.item(),
-        "these are the gates of the first 20 steps: start at the step that comes next": evaluator(first, split="train")
-        .loss.mean()
-        .item(),
-        "this is the sum over the 20 steps: take the mean": _AHEAD * right["my_as_drawn"],
-        "this is the loss with all gates open: give each Variant its mask": right["my_all_open"],
-        "this is the loss with the gates that are drawn: a Variant without a mask has all gates open": right["my_as_drawn"],
+        "my_all_open": {
+            "this is the loss with the gates that are drawn: a Variant without a mask has all gates open": drawn,
+            on_test: test_whole,
+            accuracy: accurate,
+        },
+        "my_as_drawn": {
+            "this is the loss with all gates open: give each Variant its mask": whole,
+            "these are the gates of the first 20 steps: start at the step that comes next": first,
+            "this is the sum over the 20 steps: take the mean": _AHEAD * drawn,
+            on_test: test_drawn,
+            accuracy: accurate_drawn,
+        },
     }
     complaints = []
-    for name, answer in wrong.items():
+    for (name, answer), right in zip(answers.items(), (whole, drawn), strict=True):
         if answer is None:
             complaints.append(f"{name} is not one number: take .item() of one loss, .mean().item() of several")
-            continue
-        found = (said for said, value in likely.items() if _near(answer, value))
-        complaints.append(f"{name} = {answer:.4g}: {next(found, 'this is not the loss that was asked for')}")
+        else:
+            complaints += mistake(name, answer, right, likely[name], decimals=1)
     return complaints
 
 
@@ -119,8 +125,8 @@ def check_late_shares(my_late: Any, gallery: Mapping[str, Sequence[Run]]) -> lis
         return [f"my_late should be a dictionary with the keys {', '.join(map(repr, gallery))}"]
     complaints = []
     for name, runs in gallery.items():
-        answers = [as_number(answer) for answer in my_late[name]] if hasattr(my_late[name], "__len__") else []
-        if len(answers) != len(runs) or None in answers:
+        answers = as_numbers(my_late[name], len(runs))
+        if answers is None:
             complaints.append(f"my_late[{name!r}] should hold {len(runs)} numbers, one for each seed")
             continue
         quarters = [gradient_share(run.history.grad_norm, len(run.history), bins=4) for run in runs]  # [8, 4] each
@@ -132,18 +138,8 @@ def check_late_shares(my_late: Any, gallery: Mapping[str, Sequence[Run]]) -> lis
             "these are of the first quarter: take the steps from 600 on": [100 * share[0, 0].item() for share in quarters],
             "these are of the highest block: row 0 is the lowest": [100 * share[-1, 3].item() for share in quarters],
         }
-        if not _all_near(answers, right):
-            found = (said for said, values in likely.items() if _all_near(answers, values))
-            complaints.append(f"my_late[{name!r}]: {next(found, f'the first should be {right[0]:.2f}')}")
+        complaints += mistake(f"my_late[{name!r}]", answers, right, likely, decimals=1)
     return complaints
-
-
-def _near(answer: float, value: float) -> bool:
-    return abs(answer - value) < 5.1e-3  # typed with two decimals is good enough
-
-
-def _all_near(answers: Sequence[float | None], values: Sequence[float]) -> bool:
-    return all(answer is not None and _near(answer, value) for answer, value in zip(answers, values, strict=True))
 
 
 def _updates(adapter: Adapter) -> dict[str, Tensor]:

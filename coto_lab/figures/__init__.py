@@ -1,13 +1,13 @@
 """Plotly figures, pure functions of records: a probe's record goes in, a figure comes out."""
 
-from coto_lab.figures._style import CONFIG, STYLES
 from coto_lab.figures.cost import cost_figure, step_cost_figure
 from coto_lab.figures.game import game_figure
 from coto_lab.figures.geometry import cosine_figure, embedding_figure
 from coto_lab.figures.gradients import gradient_balance_figure
+from coto_lab.figures.growth import growth_figure
 from coto_lab.figures.images import image_figure
 from coto_lab.figures.interpolation import interpolation_figure
-from coto_lab.figures.owen import owen_figure
+from coto_lab.figures.marginals import owen_figure
 from coto_lab.figures.pruning import pruning_figure
 from coto_lab.figures.schedule import plan_figure, ramp_figure, schedule_figure
 from coto_lab.figures.shapley import shapley_figure, shapley_map_figure
@@ -15,14 +15,16 @@ from coto_lab.figures.simplex import simplex_figure
 from coto_lab.figures.sparsity import sparsity_figure
 from coto_lab.figures.spread import spread_figure
 from coto_lab.figures.stability import barrier_figure, jensen_figure, stability_figure
+from coto_lab.figures.style import CONFIG, STYLES
+from coto_lab.figures.sweep import sweep_figure
 from coto_lab.figures.switchboard import switchboard_figure
 from coto_lab.figures.training import training_figure
 from coto_lab.figures.update import update_figure
 
 __all__ = [
     "CONFIG", "STYLES", "barrier_figure", "cosine_figure", "cost_figure", "embedding_figure", "game_figure",
-    "gradient_balance_figure", "image_figure", "interpolation_figure", "jensen_figure", "owen_figure", "plan_figure",
-    "pruning_figure", "ramp_figure", "schedule_figure", "shapley_figure", "shapley_map_figure", "simplex_figure",
-    "sparsity_figure", "spread_figure", "stability_figure", "step_cost_figure", "switchboard_figure", "training_figure",
-    "update_figure",
+    "gradient_balance_figure", "growth_figure", "image_figure", "interpolation_figure", "jensen_figure", "owen_figure",
+    "plan_figure", "pruning_figure", "ramp_figure", "schedule_figure", "shapley_figure", "shapley_map_figure", "simplex_figure",
+    "sparsity_figure", "spread_figure", "stability_figure", "step_cost_figure", "sweep_figure", "switchboard_figure",
+    "training_figure", "update_figure",
 ]  # fmt: skip

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
-from coto_lab.figures._style import dress, guess_marker, style
-from coto_lab.figures._theme import INK
+from coto_lab.figures.style import dress, guess_marker, style
+from coto_lab.figures.theme import INK
 from coto_lab.probes.cost import Cost, steady_saving
 from coto_lab.training.history import History
 

@@ -10,9 +10,9 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.figures._redraw import redrawn
-from coto_lab.figures._style import GUESS_COLOR, dress, style
-from coto_lab.figures._theme import CLOSED, INK
+from coto_lab.figures.redraw import redrawn
+from coto_lab.figures.style import GUESS_COLOR, dress, style
+from coto_lab.figures.theme import CLOSED, INK
 from coto_lab.probes.shapley import exact_shapley
 
 

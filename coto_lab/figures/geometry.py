@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from coto_lab.figures._style import dress, style
-from coto_lab.figures._theme import GRID
+from coto_lab.figures.style import dress, style
+from coto_lab.figures.theme import GRID
 from coto_lab.probes.geometry import Geometry
 
 _ANNOTATED = 12  # up to so many adapters the numbers are written into the cells

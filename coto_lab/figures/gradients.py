@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from coto_lab.figures._style import dress
+from coto_lab.figures.style import dress
 from coto_lab.probes.gradients import GradientBalance
 
 _COLUMNS = 3

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.figures._style import dress, style
+from coto_lab.figures.style import dress, style
 from coto_lab.probes.growth import Growth
 
 

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.figures._style import dress
-from coto_lab.figures._tiles import TILES
+from coto_lab.figures.style import dress
+from coto_lab.figures.tiles import TILES
 
 
 def image_figure(images: Tensor, titles: Sequence[str], columns: int = 10) -> go.Figure:

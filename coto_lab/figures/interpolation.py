@@ -9,13 +9,13 @@ from typing import Any
 import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
-from torch import Tensor
 
-from coto_lab.figures._flips import FLIPS_TITLE, add_flips
-from coto_lab.figures._redraw import redrawn
-from coto_lab.figures._style import GUESS_COLOR, dress, guess_marker, stroke, style
+from coto_lab.figures.flips import add_flips, flips_title
+from coto_lab.figures.redraw import redrawn
+from coto_lab.figures.style import GUESS_COLOR, dress, guess_marker, stroke, style
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.interpolation import Curve
+from coto_lab.tasks.task import Example
 
 _TITLES = ["test accuracy", "test loss"]
 
@@ -41,11 +41,11 @@ def line_explorer_figure(
     curves: Mapping[str, Curve | None],
     at: int,
     flips: Flips | None,
-    images: Tensor,
+    examples: Sequence[Example],
     classes: Sequence[str],
     figure: Any = None,
 ) -> Any:
-    """The curves of `interpolation_figure` with a mark on each at one alpha, and below them the digits that flip there.
+    """The curves of `interpolation_figure` with a mark on each at one alpha, and below them the examples that flip there.
 
     Redrawn with other curves, the y axes grow where those need it and never shrink: heights stay comparable.
 
@@ -53,8 +53,8 @@ def line_explorer_figure(
         curves: method name -> curve, all at the same alphas; None where nothing is scored yet.
         at: which of the alphas is marked.
         flips: of one method, at that alpha; None leaves the strip empty.
-        images: of the whole test set, ``[N, 1, height, width]`` in [-1, 1], ink 1.
-        classes: their names.
+        examples: of the whole test set.
+        classes: their names; empty for tasks without classes.
         figure: of an earlier call with the same method names, updated in place; None makes one.
     """
     fresh = make_subplots(
@@ -62,13 +62,13 @@ def line_explorer_figure(
         cols=2,
         specs=[[{}, {}], [{"colspan": 2}, None]],
         row_heights=[0.55, 0.45],
-        subplot_titles=[*_TITLES, FLIPS_TITLE],
+        subplot_titles=[*_TITLES, flips_title(examples, classes)],
         horizontal_spacing=0.12,
         vertical_spacing=0.2,
     )
     for position, (name, curve) in enumerate(curves.items()):
         _add_curve(fresh, name, position, curve, at)
-    add_flips(fresh, 2, flips, images, classes)
+    add_flips(fresh, 2, flips, examples, classes)
     _name_axes(fresh)
     known = [curve for curve in curves.values() if curve is not None]
     if known:

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
-from coto_lab.figures._bands import add_bands
-from coto_lab.figures._style import dress
+from coto_lab.figures.bands import add_bands
+from coto_lab.figures.style import dress
 from coto_lab.probes.interpolation import Curve
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from coto_lab.figures._style import dress, guess_marker, style
-from coto_lab.figures._theme import INK, LABEL
+from coto_lab.figures.style import dress, guess_marker, style
+from coto_lab.figures.theme import INK, LABEL
 from coto_lab.probes.pruning import PruningTable
 
 

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.figures._redraw import redrawn
-from coto_lab.figures._style import GUESS_COLOR, dress, stroke
+from coto_lab.figures.redraw import redrawn
+from coto_lab.figures.style import GUESS_COLOR, dress, stroke
 
 
 def scale_figure(

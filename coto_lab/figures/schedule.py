@@ -11,8 +11,8 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.figures._style import GUESS_COLOR, dress, smooth, stroke, style
-from coto_lab.figures._theme import CLOSED, INK
+from coto_lab.figures.style import GUESS_COLOR, dress, smooth, stroke, style
+from coto_lab.figures.theme import CLOSED, INK
 from coto_lab.gating.coto import CoTo, expected_open, probabilities, tilted
 from coto_lab.gating.schedules import Schedule
 from coto_lab.probes.cost import spared

@@ -9,9 +9,9 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.figures._bands import SPREAD_FROM, single_values
-from coto_lab.figures._style import dress, style
-from coto_lab.figures._theme import INK
+from coto_lab.figures.bands import SPREAD_FROM, single_values
+from coto_lab.figures.style import dress, style
+from coto_lab.figures.theme import INK
 from coto_lab.probes.shapley import ShapleyValues
 
 _KINDS = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "o_proj": "output"}

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
-from torch import Tensor
 
-from coto_lab.figures._flips import FLIPS_TITLE, add_flips
-from coto_lab.figures._redraw import redrawn
-from coto_lab.figures._style import dress
-from coto_lab.figures._theme import INK, LABEL, magnification
+from coto_lab.figures.flips import add_flips, flips_title
+from coto_lab.figures.redraw import redrawn
+from coto_lab.figures.style import dress
+from coto_lab.figures.theme import INK, LABEL, magnification
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.simplex import Simplex
+from coto_lab.tasks.task import Example
 
 _CORNERS = np.array([[0, 0], [1, 0], [0.5, np.sqrt(0.75)]])  # of a triangle with sides of 1
 _PIXELS = 101  # on a side of the rectangle around it
@@ -45,11 +45,12 @@ def simplex_explorer_figure(
     simplexes: Mapping[str, Simplex | None],
     at: int,
     flips: Flips | None,
-    images: Tensor,
+    examples: Sequence[Example],
     classes: Sequence[str],
     figure: Any = None,
 ) -> Any:
-    """The triangles of `simplex_figure`, side by side, with a mark in each at one mixture; below, the digits that flip there.
+    """The triangles of `simplex_figure`, side by side, with a mark in each at one mixture; below, the examples that flip
+    there.
 
     Redrawn with other records, the colour scale grows where those need it and never shrinks: colours stay comparable.
 
@@ -57,8 +58,8 @@ def simplex_explorer_figure(
         simplexes: method name -> record, all of the same mixtures; None where nothing is scored yet.
         at: which of the mixtures is marked.
         flips: of one method, at that mixture; None leaves the strip empty.
-        images: of the whole test set, ``[N, 1, height, width]`` in [-1, 1], ink 1.
-        classes: their names.
+        examples: of the whole test set.
+        classes: their names; empty for tasks without classes.
         figure: of an earlier call with the same method names, updated in place; None makes one.
     """
     n = len(simplexes)
@@ -67,7 +68,7 @@ def simplex_explorer_figure(
         cols=n,
         specs=[[{}] * n, [{"colspan": n}, *[None] * (n - 1)]],
         row_heights=[0.62, 0.38],
-        subplot_titles=[*(_here(name, record, at) for name, record in simplexes.items()), FLIPS_TITLE],
+        subplot_titles=[*(_here(name, record, at) for name, record in simplexes.items()), flips_title(examples, classes)],
         horizontal_spacing=0.02,
         vertical_spacing=0.12,
     )
@@ -75,7 +76,7 @@ def simplex_explorer_figure(
         _add_triangle(fresh, record, 1, column)
         fresh.add_trace(_mark(record, at), row=1, col=column)
     _set_axes(fresh)
-    add_flips(fresh, 2, flips, images, classes)
+    add_flips(fresh, 2, flips, examples, classes)
     known = [record.accuracy * 100 for record in simplexes.values() if record is not None]
     lows, highs = [accuracy.min().item() for accuracy in known], [accuracy.max().item() for accuracy in known]
     if figure is not None and figure.layout.coloraxis.cmin is not None:

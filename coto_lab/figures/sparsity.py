@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
-from coto_lab.figures._bands import add_bands
-from coto_lab.figures._style import dress
-from coto_lab.figures._theme import INK
+from coto_lab.figures.bands import add_bands
+from coto_lab.figures.style import dress
+from coto_lab.figures.theme import INK
 from coto_lab.probes.sparsity import SparsityCurve
 
 

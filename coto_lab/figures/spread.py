@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from coto_lab.figures._style import dress, guess_marker, style
+from coto_lab.figures.style import dress, guess_marker, style
 
 _WIDTH = 0.8  # of a group, whose neighbour is 1 away
 

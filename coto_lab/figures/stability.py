@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from coto_lab.figures._style import GUESS_COLOR, dress, stroke, style
+from coto_lab.figures.style import GUESS_COLOR, dress, stroke, style
 from coto_lab.probes.stability import Stability, pool
 from coto_lab.probes.theory import BarrierBound, JensenTable
 

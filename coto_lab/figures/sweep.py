@@ -9,7 +9,7 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.figures._style import dress, stroke, style
+from coto_lab.figures.style import dress, stroke, style
 
 _COLLAPSED = 12  # percentage points below the best single value of the figure
 _MANY = 6  # rates whose numbers do not fit side by side

@@ -1,4 +1,4 @@
-"""What a run reads with some of its adapters switched off: how much, which digit for which, and samples."""
+"""What an adapter answers with some of its gates closed: how much correctly, which class for which, and samples."""
 
 from __future__ import annotations
 
@@ -6,56 +6,62 @@ from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
-import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.figures._style import GUESS_COLOR, dress, style
-from coto_lab.figures._theme import INK
-from coto_lab.figures._tiles import TILES, WRONG, tile_strip
+from coto_lab.figures.confusion import confusion_traces, count_mistakes
+from coto_lab.figures.examples import are_images, class_word, exhibit, kind_of, words_of
+from coto_lab.figures.style import GUESS_COLOR, dress, style
+from coto_lab.figures.theme import INK
+from coto_lab.figures.tiles import WRONG
+from coto_lab.scoring.scores import Scores
+from coto_lab.tasks.task import Example
 
-_SAMPLES = 5  # images of each class
-_FEW = 5  # mistakes of a kind that have the last colour, where there are no more of any
+_SAMPLES = 5  # images of each class, or rows of images where there are no classes
+_COLUMNS = 10  # of images where there are no classes
+_LINES = 15  # rows of texts
 
 
 def switchboard_figure(
-    predicted: Tensor | None,
-    labels: Tensor,
-    images: Tensor,
-    classes: Sequence[str],
+    scores: Scores | None,
+    examples: Sequence[Example],
+    labels: Tensor | None = None,
+    classes: Sequence[str] = (),
     *,
     name: str = "",
     position: int = 0,
     whole: float | None = None,
     figure: Any = None,
 ) -> Any:
-    """Accuracy as a bar, the confusion matrix (true × predicted class), and sample images with what they are classified as.
+    """Accuracy as a bar, samples with what they are classified as, and the confusion matrix (true × predicted class).
 
     The colours of the mistakes reach as far as the most frequent one does; the diagonal has another colour, and counts that are
-    0 have none. The samples are the first five images of each class, one column per class.
+    0 have none. Samples that are images are the first five of each class, one column per class; texts are a list, which takes
+    turns among the classes. A task without classes has samples alone, marked as right (✓) or wrong (✗).
 
     Args:
-        predicted: the class read in each of the N images, int64 ``[N]``; None before there is anything to show.
-        labels: the true classes, int64 ``[N]``.
-        images: ``[N, 1, height, width]`` in [-1, 1], ink 1.
+        scores: of one variant; with class logits, where there are classes. None before there is anything to show.
+        examples: all N.
+        labels: the true classes, int64 ``[N]``; None for tasks without classes.
         classes: their names.
         name: the method, for the bar's colour.
         position: of the method among those shown elsewhere: decides the colour of one that has none of its own.
         whole: accuracy with all adapters on, a share, drawn as a mark beside the bar.
-        figure: a figure of an earlier call with the same labels and images, updated in place; None makes one.
+        figure: a figure of an earlier call with the same examples, updated in place; None makes one.
     """
     if figure is None:
-        figure = _empty_figure(labels, images, classes)
-    if predicted is None:
+        figure = _empty_figure(examples, labels, classes)
+    if scores is None:
         return figure
-    matrix = confusion_matrix(predicted, labels, len(classes))
-    samples, _ = _samples(labels, len(classes))
-    right = (predicted == labels)[samples].tolist()
-    read = [f"{classes[i]} {'✓' if ok else '✗'}" for i, ok in zip(predicted[samples].tolist(), right, strict=True)]
-    accuracy = (predicted == labels).double().mean().item() * 100
+    samples, _ = _samples(examples, labels, len(classes))
+    right = (scores.values["correct"][0, samples] == 1).tolist()
+    marks = ["✓" if ok else "✗" for ok in right]
+    predicted = None if labels is None else scores.logits[0].argmax(-1)
+    if predicted is not None:
+        marks = [f"{classes[i]} {mark}" for i, mark in zip(predicted[samples].tolist(), marks, strict=True)]
+    accuracy = scores.accuracy[0].item() * 100
     look = style(name, position)
-    bar, mark, mistakes, hits, _, text = figure.data
-    diagonal = torch.eye(len(classes), dtype=torch.bool)
+    bar, mark, *confusion, _, words = figure.data
     with figure.batch_update():
         bar.update(x=[accuracy], text=[f"{accuracy:.1f}%"])
         bar.marker.update(
@@ -63,50 +69,59 @@ def switchboard_figure(
         )
         if whole is not None:
             mark.update(x=[whole * 100])
-        wrong = matrix.masked_fill(diagonal, 0)
-        mistakes.update(z=_counts(wrong), zmax=max(_FEW, int(wrong.max())))
-        hits.update(z=_counts(matrix * diagonal))
-        text.update(text=read)
-        text.textfont.update(color=[INK if ok else WRONG for ok in right])
+        if predicted is not None and labels is not None:
+            count_mistakes(confusion[0], confusion[1], predicted, labels, len(classes))
+        words.update(text=words_of(examples, samples, marks))
+        words.textfont.update(color=[INK if ok else WRONG for ok in right])
     return figure
 
 
-def confusion_matrix(predicted: Tensor, labels: Tensor, n_classes: int) -> Tensor:
-    """How many images of each class (row) are classified as each class (column): int64 ``[n_classes, n_classes]``.
-
-    Args:
-        predicted: int64 ``[N]``.
-        labels: int64 ``[N]``.
-        n_classes: how many classes there are.
-
-    Source: the layout of ``sklearn.metrics.confusion_matrix``.
-    """
-    return (labels * n_classes + predicted).bincount(minlength=n_classes**2).reshape(n_classes, n_classes)
-
-
-def _counts(matrix: Tensor) -> list[list[int | None]]:
-    """Rows of a heat map, blank where the count is 0."""
-    return [[n or None for n in row] for row in matrix.tolist()]
-
-
-def _samples(labels: Tensor, n_classes: int) -> tuple[list[int], list[tuple[int, int]]]:
-    """Indices of the first images of each class, and row and column (the class) of each; a class of fewer has fewer."""
+def _samples(
+    examples: Sequence[Example], labels: Tensor | None, n_classes: int
+) -> tuple[list[int], list[tuple[int, int]] | None]:
+    """Indices of the samples; and of images by class the row and the column (the class). A class of fewer has fewer."""
+    if labels is None:
+        return list(range(min(len(examples), _SAMPLES * _COLUMNS if are_images(examples) else 2 * _LINES))), None
     firsts = [(labels == column).nonzero().flatten()[:_SAMPLES].tolist() for column in range(n_classes)]
     places = [(row, column) for column, indices in enumerate(firsts) for row in range(len(indices))]
-    return [index for indices in firsts for index in indices], places
+    if are_images(examples):
+        return [index for indices in firsts for index in indices], places
+    turns = sorted(places)  # the first of each class, the second of each, ...
+    return [firsts[column][row] for row, column in turns][:_LINES], None
 
 
-def _empty_figure(labels: Tensor, images: Tensor, classes: Sequence[str]) -> go.Figure:
+def _empty_figure(examples: Sequence[Example], labels: Tensor | None, classes: Sequence[str]) -> go.Figure:
+    word, images = class_word(classes), are_images(examples)
+    titles = ["", "confusion matrix", f"samples, and {'below' if images else 'in front of'} each the predicted {word}"]
+    if labels is None:
+        where = "below it" if images else "in front"
+        titles = ["", f"samples: {'' if images else 'each with its right answer; '}{where}, whether it is answered correctly"]
+    both = {"column_widths": [0.45, 0.55], "horizontal_spacing": 0.12}
     figure = make_subplots(
         rows=2,
         cols=2,
-        specs=[[{"colspan": 2}, None], [{}, {}]],
+        specs=[[{"colspan": 2}, None], [{"colspan": 2}, None] if labels is None else [{}, {}]],
         row_heights=[0.1, 0.9],
-        column_widths=[0.45, 0.55],
         vertical_spacing=0.22,
-        horizontal_spacing=0.12,
-        subplot_titles=["", "confusion matrix", "samples, and below each the predicted digit"],
+        subplot_titles=titles,
+        **both,
     )
+    figure.add_traces(_accuracy_bar(), rows=1, cols=1)
+    figure.update_xaxes(
+        title={"text": "accuracy, % (grey mark: with all adapters open)", "standoff": 4}, range=[0, 100], row=1, col=1
+    )
+    figure.update_yaxes(showticklabels=False, row=1, col=1)
+    if labels is not None:
+        figure.add_traces(confusion_traces(labels, classes, kind_of(examples)), rows=2, cols=1)
+        category = {"type": "category", "dtick": 1, "showgrid": False}
+        figure.update_xaxes(title=f"predicted {word}", **category, row=2, col=1)
+        figure.update_yaxes(title=f"true {word}", autorange="reversed", **category, row=2, col=1)
+    _add_samples(figure, 1 if labels is None else 2, examples, labels, classes)
+    return dress(figure, height=490).update_layout(showlegend=False, margin={"t": 10, "b": 50})
+
+
+def _accuracy_bar() -> list[go.Bar | go.Scatter]:
+    """The bar of these gates, and the mark of all of them."""
     bar = go.Bar(
         name="these gates",
         x=[],
@@ -120,39 +135,25 @@ def _empty_figure(labels: Tensor, images: Tensor, classes: Sequence[str]) -> go.
         hovertemplate="%{x:.1f}%<extra></extra>",
     )
     tick = {"symbol": "line-ns", "size": 30, "color": GUESS_COLOR, "line": {"width": 3, "color": GUESS_COLOR}}
-    mark = go.Scatter(name="all open", x=[], y=[""], mode="markers", marker=tick, hovertemplate="all open: %{x:.1f}%")
-    cells = {
-        "x": list(classes), "y": list(classes), "z": [[None] * len(classes)] * len(classes), "texttemplate": "%{z}",
-        "hoverongaps": False, "hovertemplate": "%{z} images of a %{y}, classified as %{x}<extra></extra>", "xgap": 1, "ygap": 1,
-    }  # fmt: skip
-    orange, blue = [[0, "#FBE3D2"], [1, "#D55E00"]], [[0, "#DCE9F5"], [1, "#56A0D3"]]
-    bar_of_colours = {"title": "mistakes", "x": 0.4, "len": 0.8, "y": 0.4, "thickness": 12}
-    mistakes = go.Heatmap(name="mistakes", zmin=0, zmax=_FEW, colorscale=orange, colorbar=bar_of_colours, **cells)
-    top = labels.bincount().max().item()
-    hits = go.Heatmap(name="classified correctly", zmin=0, zmax=top, colorscale=blue, showscale=False, **cells)
-    figure.add_traces([bar, mark], rows=1, cols=1)
-    figure.add_traces([mistakes, hits], rows=2, cols=1)
-    samples, places = _samples(labels, len(classes))
-    sheet, middles, words = tile_strip(images[samples], (_SAMPLES, len(classes)), places)
-    grey = go.Heatmap(name="samples", z=sheet.numpy(), **TILES)
-    text = go.Scatter(
-        name="read",
-        x=[middles[column] for _, column in places],
-        y=[words[row] for row, _ in places],
-        mode="text",
-        text=[""] * len(places),
-        hoverinfo="skip",
-    )
-    figure.add_traces([grey, text], rows=2, cols=2)
-    figure.update_xaxes(
-        title={"text": "accuracy, % (grey mark: with all adapters open)", "standoff": 4}, range=[0, 100], row=1, col=1
-    )
-    figure.update_yaxes(showticklabels=False, row=1, col=1)
-    category = {"type": "category", "dtick": 1, "showgrid": False}
-    figure.update_xaxes(title="predicted digit", **category, row=2, col=1)
-    figure.update_yaxes(title="true digit", autorange="reversed", **category, row=2, col=1)
-    height, width = sheet.shape
-    ticks = {"tickvals": middles, "ticktext": list(classes), "showgrid": False, "zeroline": False}
-    figure.update_xaxes(title="true digit", range=[-0.5, width - 0.5], **ticks, row=2, col=2)
-    figure.update_yaxes(visible=False, range=[height - 0.5, -0.5], scaleanchor="x3", constrain="domain", row=2, col=2)
-    return dress(figure, height=490).update_layout(showlegend=False, margin={"t": 10, "b": 50})
+    return [bar, go.Scatter(name="all open", x=[], y=[""], mode="markers", marker=tick, hovertemplate="all open: %{x:.1f}%")]
+
+
+def _add_samples(
+    figure: go.Figure, column: int, examples: Sequence[Example], labels: Tensor | None, classes: Sequence[str]
+) -> None:
+    """The samples, with no marks yet, into the second row."""
+    samples, places = _samples(examples, labels, len(classes))
+    shape = (_LINES, 2 if labels is None else 1)
+    if are_images(examples):
+        shape = (_SAMPLES, _COLUMNS if labels is None else len(classes))
+    panel = exhibit(examples, samples, words_of(examples, samples, [""] * len(samples)), shape, places)
+    figure.add_traces([panel.sheet.update(name="samples"), panel.words.update(name="read")], rows=2, cols=column)
+    figure.update_yaxes(**panel.y, row=2, col=column)
+    if places is None:
+        figure.update_xaxes(**panel.x | {"visible": False, "constrain": "domain"}, row=2, col=column)
+    else:
+        ticks = {"tickvals": panel.middles, "ticktext": list(classes), "showgrid": False, "zeroline": False}
+        figure.update_xaxes(title=f"true {class_word(classes)}", **panel.x | ticks, row=2, col=column)
+    if are_images(examples):
+        x = next(figure.select_xaxes(row=2, col=column))
+        figure.update_yaxes(scaleanchor=x.plotly_name.replace("axis", ""), row=2, col=column)

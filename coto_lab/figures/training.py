@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
-from coto_lab.figures._style import dress, smooth, stroke, style
-from coto_lab.figures._theme import CLOSED
+from coto_lab.figures.style import dress, smooth, stroke, style
+from coto_lab.figures.theme import CLOSED
 from coto_lab.probes.gradients import gradient_share
 from coto_lab.training.history import History
 

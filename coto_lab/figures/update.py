@@ -9,7 +9,7 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from coto_lab.figures._style import dress, stroke
+from coto_lab.figures.style import dress, stroke
 
 
 def update_figure(updates: Mapping[str, Tensor], values: int = 12) -> go.Figure:

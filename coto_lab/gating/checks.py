@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from coto_lab.adapters.layers import PREFIX, adapter_parameters
+from coto_lab.adapters.layers import adapter_parameters
+from coto_lab.adapters.names import PREFIX
 
 # Initialisations that move part of the base weight into the adapter: with the adapter left out, the base is no longer
 # the pre-trained function. The value of `init_lora_weights` starts with one of these.

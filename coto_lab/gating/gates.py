@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from coto_lab.adapters.layers import (
-    PREFIX,
     active_adapters,
     adapter_parameters,
     adapters_to_gate,
@@ -26,6 +25,7 @@ from coto_lab.adapters.layers import (
     frozen_adapters,
     peft_configs,
 )
+from coto_lab.adapters.names import PREFIX
 from coto_lab.gating.checks import check_forward, check_model, left_open, limits, listed
 from coto_lab.gating.gated_layer import Gate, check_unmerged, gated, set_class
 from coto_lab.gating.grouping import By, group_layers

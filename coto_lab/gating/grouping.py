@@ -9,7 +9,7 @@ from typing import Literal
 from torch import nn
 
 from coto_lab.adapters.blocks import ancestors, blocks_of
-from coto_lab.adapters.layers import PREFIX
+from coto_lab.adapters.names import PREFIX
 from coto_lab.adapters.towers import towers_of
 from coto_lab.gating.checks import storage
 

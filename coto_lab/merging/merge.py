@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter, function_of
+from coto_lab.scoring.sources import Source, open_source
 from coto_lab.training.run import Run
 
 
-def merge(adapters: Sequence[Adapter | Run], how: str = "fuse", weights: Sequence[float] | None = None) -> Adapter:
+def merge(adapters: Sequence[Source], how: str = "fuse", weights: Sequence[float] | None = None) -> Adapter:
     """One adapter from several of the same base.
 
     ``"fuse"`` averages the factors, A = Σ wᵢAᵢ and B = Σ wᵢBᵢ (fusion; any PEFT method). ``"ensemble"`` averages the
@@ -23,7 +25,7 @@ def merge(adapters: Sequence[Adapter | Run], how: str = "fuse", weights: Sequenc
     cross terms w₁w₂·s·(B₁A₂ + B₂A₁) appear. (PEFT's ``"linear"`` combination gives the factors the roots of the weights.)
 
     Args:
-        adapters: at least one; runs stand for their adapters.
+        adapters: at least one; runs stand for their adapters, and folders for what is in them.
         how: ``"fuse"`` or ``"ensemble"``.
         weights: one finite number per adapter; by default 1/n each.
 
@@ -38,18 +40,19 @@ def merge(adapters: Sequence[Adapter | Run], how: str = "fuse", weights: Sequenc
     weights = [1 / len(adapters)] * len(adapters) if weights is None else list(weights)
     if len(weights) != len(adapters) or not all(math.isfinite(w) for w in weights):
         raise ValueError(f"weights={weights}: give one finite number for each of the {len(adapters)} adapters.")
-    if how not in _METHODS:
+    if how not in _RULES:
         raise ValueError(f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates).")
-    bases = {item.base: i for i, item in enumerate(adapters) if isinstance(item, Run)}
+    sources = [open_source(item, f"adapters[{i}]") for i, item in enumerate(adapters)]
+    bases = {item.base: i for i, item in enumerate(sources) if item.base is not None}
     if len(bases) > 1:
-        found = ", ".join(f"{base!r} (run {i})" for base, i in bases.items())
-        raise ValueError(f"the runs are of different bases: {found}. Merge runs that were trained on the same base model.")
-    parts = [item.adapter if isinstance(item, Run) else item for item in adapters]
+        found = ", ".join(f"{base!r} (number {i})" for base, i in bases.items())
+        raise ValueError(f"the adapters are of different bases: {found}. Merge those that were trained on the same base model.")
+    parts = [item.adapter if isinstance(item, Run) else item for item in sources]
     names = [set(part.tensors) for part in parts]
     if any(other != names[0] for other in names):
         differing = sorted(set().union(*names) - names[0].intersection(*names))
         raise ValueError(f"the adapters are of different methods or modules: not all have {differing[:2]}.")
-    return _METHODS[how](parts, weights)
+    return replace(_RULES[how](parts, weights), base=next(iter(bases), None))
 
 
 def _fuse(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
@@ -90,4 +93,4 @@ def _sum(terms: Any) -> Tensor:
     return torch.stack(list(terms)).sum(0)
 
 
-_METHODS = {"fuse": _fuse, "ensemble": _ensemble}
+_RULES = {"fuse": _fuse, "ensemble": _ensemble}

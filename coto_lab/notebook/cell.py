@@ -51,7 +51,7 @@ def setup(threads: int | None = None, size: str = "normal") -> Here:
     import plotly.io as pio
     import torch
 
-    from coto_lab.figures._theme import page_css, set_text_size
+    from coto_lab.figures.theme import page_css, set_text_size
     from coto_lab.notebook.renderers import use_renderer
 
     checked = None if threads is None else whole_number("threads", threads, 1)

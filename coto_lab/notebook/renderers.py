@@ -30,7 +30,8 @@ def use_renderer(name: str) -> None:
         pio.renderers.default = name  # plotly had taken its own
         publish_display_data({"text/html": f"<script>{get_plotlyjs()}</script>", "text/plain": ""})
     for part in names:
-        pio.renderers[part].config = CONFIG
+        # JupyterLab resizes figures itself, and forgets the height of those that plotly resizes, too: they would vanish.
+        pio.renderers[part].config = CONFIG | {"responsive": part != "plotly_mimetype"}
 
 
 class _Html(pio.base_renderers.MimetypeRenderer):

@@ -1,4 +1,4 @@
-"""Which examples two variants classify differently."""
+"""Which examples two variants answer differently."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from coto_lab.scoring.evaluator import Scores
+from coto_lab.scoring.scores import Scores
 
 
 @dataclass(frozen=True, eq=False)
 class Flips:
-    """The F examples whose predicted class changes from one variant to another.
+    """The F examples whose answer changes from one variant to another.
+
+    Where there are class logits, these are the examples whose predicted class changes, also from one wrong class to another;
+    elsewhere, those that are answered correctly by only one of the two variants.
 
     Attributes:
         indices: their places in the split, rising, int64 ``[F]``.
-        labels: the true classes, int64 ``[F]``.
-        before, now: the predicted classes, int64 ``[F]``.
+        right_before, right_now: whether each variant is right, ``BoolTensor [F]``.
+        before, now: the predicted classes, int64 ``[F]``; None for tasks without classes.
     """
 
     indices: Tensor
-    labels: Tensor
-    before: Tensor
-    now: Tensor
+    right_before: Tensor
+    right_now: Tensor
+    before: Tensor | None = None
+    now: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -30,16 +34,20 @@ class Flips:
     @property
     def spoiled(self) -> int:
         """How many were right before and are wrong now."""
-        return int((self.before == self.labels).sum())
+        return int((self.right_before & ~self.right_now).sum())
 
     @property
     def mended(self) -> int:
         """How many were wrong before and are right now."""
-        return int((self.now == self.labels).sum())
+        return int((self.right_now & ~self.right_before).sum())
 
 
 def flips(scores: Scores, before: int, now: int) -> Flips:
     """What changes from variant ``before`` to variant ``now``, given by their places in ``scores``."""
-    first, second = scores.logits[[before, now]].argmax(-1)
-    indices = (first != second).nonzero().flatten()
-    return Flips(indices, scores.labels[indices], first[indices], second[indices])
+    right = scores.values["correct"][[before, now]] == 1
+    if scores.outputs is None:
+        indices = (right[0] != right[1]).nonzero().flatten()
+        return Flips(indices, *right[:, indices])
+    read = scores.outputs[[before, now]].argmax(-1)
+    indices = (read[0] != read[1]).nonzero().flatten()
+    return Flips(indices, *right[:, indices], *read[:, indices])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
+from coto_lab.scoring.sources import Source, open_source
 from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Geometry:
         return torch.from_numpy(tsne.fit_transform(self.distance.numpy())).double()
 
 
-def geometry(adapters: Mapping[str, Adapter | Run], space: str = "update") -> Geometry:
+def geometry(adapters: Mapping[str, Source], space: str = "update") -> Geometry:
     """Compare adapters of one base model as vectors.
 
     ``"update"``: what they add to the base weights, ΔW = s·BA of all modules, strung together. It is 0 at the start of
@@ -102,7 +103,7 @@ def geometry(adapters: Mapping[str, Adapter | Run], space: str = "update") -> Ge
     It is the space in which fusion averages.
 
     Args:
-        adapters: name -> adapter, at least two; runs stand for their adapters.
+        adapters: name -> adapter, at least two; runs and folders stand for their adapters.
         space: ``"update"`` (LoRA only, also of different ranks) or ``"factors"`` (any PEFT method).
 
     Raises:
@@ -115,11 +116,12 @@ def geometry(adapters: Mapping[str, Adapter | Run], space: str = "update") -> Ge
         raise ValueError(f"adapters has {len(adapters)}: give at least two to compare.")
     if space not in ("update", "factors"):
         raise ValueError(f"space={space!r}: must be 'update' (s·BA) or 'factors' (the tensors).")
-    bases = {item.base: name for name, item in adapters.items() if isinstance(item, Run)}
+    sources = {name: open_source(item, f"adapters[{name!r}]") for name, item in adapters.items()}
+    bases = {item.base: name for name, item in sources.items() if item.base is not None}
     if len(bases) > 1:
         found = ", ".join(f"{base!r} ({name!r})" for base, name in bases.items())
-        raise ValueError(f"adapters are of different bases: {found}. Compare runs that were trained on the same base model.")
-    parts = {name: item.adapter if isinstance(item, Run) else item for name, item in adapters.items()}
+        raise ValueError(f"adapters are of different bases: {found}. Compare adapters of the same base model.")
+    parts = {name: item.adapter if isinstance(item, Run) else item for name, item in sources.items()}
     first, *others = parts
     for name in others:
         if differing := sorted(parts[first].tensors.keys() ^ parts[name].tensors.keys()):

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from coto_lab.adapters.adapter import Adapter
 from coto_lab.ground.numbers import whole_number
 from coto_lab.merging.merge import merge
-from coto_lab.scoring.evaluator import Evaluator, Variant
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.sources import Source, adapter_of
+from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
 from coto_lab.training.run import Run
 
@@ -63,8 +66,8 @@ def _excess(alphas: Tensor, values: Tensor) -> float:
 
 def interpolate(
     task: Task,
-    run_a: Run,
-    run_b: Run,
+    run_a: Source,
+    run_b: Source,
     alphas: int | Sequence[float] = 21,
     how: str = "fuse",
     evaluator: Evaluator | None = None,
@@ -73,7 +76,7 @@ def interpolate(
 
     Args:
         task: the task that both runs were trained on.
-        run_a, run_b: runs of one base model.
+        run_a, run_b: runs or adapters of one base model, or their folders.
         alphas: how many evenly spaced mixtures (at least 2), or the mixtures themselves, from 0 to 1.
         how: ``"fuse"`` averages the factors A and B, so that in between ΔW is *not* the average of the two updates;
             ``"ensemble"`` averages ΔW itself (LoRA only).
@@ -85,18 +88,17 @@ def interpolate(
 
     Source: arXiv:2506.05713, linear interpolation of two adapters.
     """
-    for name, run in (("run_a", run_a), ("run_b", run_b)):
-        check_run(task, run, name)
+    ends = [adapter_of(task, source, name) for name, source in (("run_a", run_a), ("run_b", run_b))]
     points = _check_alphas(alphas)
-    scores = (evaluator or Evaluator(task))(mixtures([run_a, run_b], line(points), how))
+    scores = (evaluator or Evaluator(task))(mixtures(ends, line(points), how))
     return Curve(points, scores.accuracy, scores.loss, how)
 
 
-def mixtures(runs: Sequence[Run], weights: Tensor, how: str = "fuse") -> list[Variant]:
+def mixtures(runs: Sequence[Adapter | Run], weights: Tensor, how: str = "fuse") -> list[Variant]:
     """P mixtures of n runs of one base model, all gates open; each is named by its weights, such as ``"0.25:0.75"``.
 
     Args:
-        runs: n runs.
+        runs: n runs or adapters.
         weights: the share of each run, ``[P, n]``.
         how: ``"fuse"`` averages the factors A and B, ``"ensemble"`` averages ΔW itself (LoRA only); see `merge`.
 
@@ -120,17 +122,3 @@ def _check_alphas(alphas: int | Sequence[float]) -> Tensor:
     if len(points) < 2 or points[0] != 0 or points[-1] != 1 or not (points.diff() > 0).all():
         raise ValueError(f"alphas={points.tolist()}: must rise from 0 to 1 and include both; or give their number.")
     return points
-
-
-def check_run(task: Task, run: Run, name: str) -> None:
-    """ValueError, naming the argument ``name``, unless ``run`` was trained on ``task`` and on its base model."""
-    if run.base != task.base:
-        raise ValueError(
-            f"{name} was trained on another base model (task {run.task!r}, base {run.base[:12]}) than task {task.name!r} has "
-            f"(base {task.base[:12]}): an adapter means nothing on another base. Load the task that it was trained on."
-        )
-    if run.task != task.name:
-        raise ValueError(
-            f"{name} was trained on task {run.task!r}, not on {task.name!r}: its scores here would say little about it. "
-            f"Load the task that it was trained on; to mix runs of several tasks, use merge()."
-        )

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from coto_lab.gating.gates import Gates
-from coto_lab.probes.interpolation import check_run
-from coto_lab.scoring.evaluator import Evaluator, Variant, module_mask
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.sites import Sites, module_mask
+from coto_lab.scoring.sources import Source, adapter_of
+from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
-from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,41 +44,41 @@ class PruningTable:
         return pd.DataFrame({"pattern": self.patterns, **columns})
 
 
-def paper_patterns(gates: Gates) -> dict[str, Tensor]:
+def paper_patterns(sites: Sites | Gates) -> dict[str, Tensor]:
     """The paper's patterns over the modules of a model: name -> ``BoolTensor [n_modules]``, True = kept.
 
     All; every other block (the first, the third, ...); the low, middle and high third of the blocks (one left over goes to
     the middle, two to the ends); only the modules of one kind (query, key, value, ...); and none, which is the base model.
 
     Args:
-        gates: one gate per module (``attach_gates(model, by="module")``).
+        sites: the adapted modules: ``evaluator.sites(adapter)``, or ``attach_gates(model, by="module")``.
 
     Source: arXiv:2506.05713, structured pruning.
     """
-    blocks = list(dict.fromkeys(gates.blocks))
-    depth = torch.tensor([blocks.index(block) for block in gates.blocks])
+    blocks = list(dict.fromkeys(sites.blocks))
+    depth = torch.tensor([blocks.index(block) for block in sites.blocks])
     n = len(blocks)
     low = (n + 1) // 3
-    kinds = [name.rsplit(".", 1)[-1] for name in gates.names]
+    kinds = [name.rsplit(".", 1)[-1] for name in sites.names]
     return {
-        "all": torch.ones(len(gates), dtype=torch.bool),
+        "all": torch.ones(len(sites), dtype=torch.bool),
         "every other": depth % 2 == 0,
         "low third": depth < low,
         "middle third": (depth >= low) & (depth < n - low),
         "high third": depth >= n - low,
         **{f"only {kind}": torch.tensor([other == kind for other in kinds]) for kind in dict.fromkeys(kinds)},
-        "none": torch.zeros(len(gates), dtype=torch.bool),
+        "none": torch.zeros(len(sites), dtype=torch.bool),
     }
 
 
 def prune(
-    task: Task, run: Run, patterns: Mapping[str, Tensor] | None = None, evaluator: Evaluator | None = None
+    task: Task, run: Source, patterns: Mapping[str, Tensor] | None = None, evaluator: Evaluator | None = None
 ) -> PruningTable:
     """Score a run on the task's test set with only some of its adapters kept.
 
     Args:
         task: the task that the run was trained on.
-        run: the run.
+        run: the run or adapter, or its folder.
         patterns: name -> what is kept, over blocks (``BoolTensor [n_blocks]``) or modules (``[n_modules]``); by default the
             paper's (`paper_patterns`).
         evaluator: one to reuse.
@@ -87,10 +88,10 @@ def prune(
 
     Source: arXiv:2506.05713, structured pruning.
     """
-    check_run(task, run, "run")
+    adapter = adapter_of(task, run, "run")
     evaluator = evaluator or Evaluator(task)
-    gates = evaluator.gates(run.adapter)
-    chosen = dict(patterns) if patterns is not None else paper_patterns(gates)
-    scores = evaluator([Variant(run.adapter, mask, name) for name, mask in chosen.items()])
-    kept = torch.stack([module_mask(gates, mask).double().mean() for mask in chosen.values()])
+    sites = evaluator.sites(adapter)
+    chosen = dict(patterns) if patterns is not None else paper_patterns(sites)
+    scores = evaluator([Variant(adapter, mask, name) for name, mask in chosen.items()])
+    kept = torch.stack([module_mask(sites, mask).double().mean() for mask in chosen.values()])
     return PruningTable(scores.names, kept, scores.accuracy, scores.loss)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from coto_lab.ground.numbers import MAX_SEED, whole_number
 from coto_lab.ground.randomness import OwnRandomNumbers
-from coto_lab.probes.interpolation import check_run
-from coto_lab.scoring.evaluator import Evaluator, Variant
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.sources import Source, adapter_of
+from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
-from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ class ShapleyValues:
 
 def shapley(
     task: Task,
-    run: Run,
+    run: Source,
     players: str = "block",
     value: str = "accuracy",
     method: str = "auto",
@@ -82,7 +82,7 @@ def shapley(
 
     Args:
         task: the task that the run was trained on.
-        run: the run.
+        run: the run or adapter, or its folder.
         players: ``"block"`` (all adapters of a block are one player) or ``"module"`` (every adapted layer).
         value: ``"accuracy"`` (share of right answers) or ``"loss"`` (nats).
         method: ``"exact"`` scores all 2^n coalitions, n at most 20; ``"sampling"`` averages the marginal contributions over
@@ -98,7 +98,7 @@ def shapley(
     Source: arXiv:2506.05713, Shapley values of adapters; Shapley 1953. Sampling: Castro et al. 2009, captum's
     ``ShapleyValueSampling``.
     """
-    check_run(task, run, "run")
+    adapter = adapter_of(task, run, "run")
     for name, chosen, choices in (
         ("players", players, ("block", "module")),
         ("value", value, ("accuracy", "loss")),
@@ -109,8 +109,8 @@ def shapley(
     samples = whole_number("samples", samples, 2)
     seed = whole_number("seed", seed, 0, MAX_SEED)
     score = evaluator or Evaluator(task)
-    gates = score.gates(run.adapter)
-    names = gates.names if players == "module" else tuple(dict.fromkeys(gates.blocks))
+    sites = score.sites(adapter)
+    names = sites.names if players == "module" else sites.block_names
     n = len(names)
     if method == "exact" and n > MAX_EXACT:
         raise ValueError(
@@ -121,7 +121,7 @@ def shapley(
     def worth(coalitions: Tensor) -> Tensor:
         # Sorted, so that the coalitions of one call are alike in the lowest blocks, which an evaluator can share.
         distinct, position = coalitions.unique(dim=0, return_inverse=True)
-        calls = [score([Variant(run.adapter, mask) for mask in chunk]) for chunk in distinct.split(_CHUNK)]
+        calls = [score([Variant(adapter, mask) for mask in chunk]) for chunk in distinct.split(_CHUNK)]
         worths = torch.cat([scores.accuracy if value == "accuracy" else -scores.loss for scores in calls])
         return worths[position]
 
@@ -135,7 +135,7 @@ def shapley(
         marginals, v_empty, v_full = sample_marginals(worth, n, samples, seed)
         values, error = marginals.mean(0), marginals.std(0) / math.sqrt(samples)
     origin = v_empty if value == "loss" else 0.0
-    blocks = gates.blocks if players == "module" else None
+    blocks = sites.blocks if players == "module" else None
     return ShapleyValues(names, values, value, method, v_empty - origin, v_full - origin, error, blocks)
 
 

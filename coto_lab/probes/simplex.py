@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from coto_lab.adapters.adapter import Adapter
 from coto_lab.ground.numbers import whole_number
-from coto_lab.probes.interpolation import check_run, mixtures
+from coto_lab.probes.interpolation import mixtures
 from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.sources import Source, adapter_of
 from coto_lab.tasks import Task
 from coto_lab.training.run import Run
 
@@ -68,14 +71,16 @@ class Simplex:
         return (values - self.weights @ at_corners).max().item()  # 0 at the corners, so never below 0
 
 
-def simplex(task: Task, runs: Sequence[Run], steps: int = 9, how: str = "fuse", evaluator: Evaluator | None = None) -> Simplex:
+def simplex(
+    task: Task, runs: Sequence[Source], steps: int = 9, how: str = "fuse", evaluator: Evaluator | None = None
+) -> Simplex:
     """Score the mixtures w₁·a + w₂·b + w₃·c on the task's test set, for all weights that are multiples of 1 / steps.
 
     There are P = (steps + 1)(steps + 2) / 2 of them; 1:1:1 is one where ``steps`` is a multiple of 3.
 
     Args:
         task: the task that the runs were trained on.
-        runs: three runs.
+        runs: three runs or adapters, or their folders.
         steps: into how many parts each edge of the triangle is divided.
         how: ``"fuse"`` averages the factors A and B, ``"ensemble"`` averages ΔW itself (LoRA only); see `merge`.
         evaluator: one to reuse.
@@ -88,17 +93,22 @@ def simplex(task: Task, runs: Sequence[Run], steps: int = 9, how: str = "fuse", 
     """
     if len(runs) != 3:
         raise ValueError(f"runs has {len(runs)} runs: a triangle has exactly 3 corners. Use merge() for other numbers.")
-    for i, run in enumerate(runs):
-        check_run(task, run, f"runs[{i}]")
+    adapters = [adapter_of(task, run, f"runs[{i}]") for i, run in enumerate(runs)]
     weights = barycentric_grid(steps)
-    scores = (evaluator or Evaluator(task))(mixtures(runs, weights, how))
+    scores = (evaluator or Evaluator(task))(mixtures(adapters, weights, how))
     return Simplex(weights, scores.accuracy, scores.loss, how, corner_names(runs))
 
 
-def corner_names(runs: Sequence[Run]) -> tuple[str, str, str]:
-    """What figures call the three runs: their seeds."""
-    first, second, third = (f"seed {run.recipe.seed}" for run in runs)
+def corner_names(runs: Sequence[Source]) -> tuple[str, str, str]:
+    """What figures call the three runs: their seeds, or the names of their folders."""
+    first, second, third = (_name(source, i) for i, source in enumerate(runs))
     return first, second, third
+
+
+def _name(source: Source, i: int) -> str:
+    if isinstance(source, Run):
+        return f"seed {source.recipe.seed}"
+    return f"adapter {i}" if isinstance(source, Adapter) else Path(source).name
 
 
 def barycentric_grid(steps: int) -> Tensor:

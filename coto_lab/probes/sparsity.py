@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.ground.numbers import real_number
-from coto_lab.probes.interpolation import check_run
-from coto_lab.scoring.evaluator import Evaluator, Variant
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.sources import Source, adapter_of
+from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
-from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,17 +81,17 @@ def magnitude_prune(adapter: Adapter, sparsity: float, per: str = "adapter") -> 
         entries[order[: round(sparsity * len(entries))]] = 0  # cat has copied them
         parts = entries.split([adapter.tensors[name].numel() for name in group])
         pruned |= {name: part.reshape(adapter.tensors[name].shape) for name, part in zip(group, parts, strict=True)}
-    return Adapter(adapter.config, pruned)
+    return replace(adapter, tensors=pruned)
 
 
 def sparsity_curve(
-    task: Task, run: Run, sparsities: Sequence[float] = _TENTHS, per: str = "adapter", evaluator: Evaluator | None = None
+    task: Task, run: Source, sparsities: Sequence[float] = _TENTHS, per: str = "adapter", evaluator: Evaluator | None = None
 ) -> SparsityCurve:
     """Score a run on the task's test set with more and more of its small entries set to 0.
 
     Args:
         task: the task that the run was trained on.
-        run: the run.
+        run: the run or adapter, or its folder.
         sparsities: shares of the entries, rising, in [0, 1].
         per: what the entries are ranked within, ``"adapter"`` or ``"tensor"``; see `magnitude_prune`.
         evaluator: one to reuse.
@@ -102,10 +102,10 @@ def sparsity_curve(
 
     Source: arXiv:2506.05713, unstructured pruning over sparsity levels.
     """
-    check_run(task, run, "run")
+    adapter = adapter_of(task, run, "run")
     points = torch.as_tensor(sparsities, dtype=torch.float64)
     if not len(points) or not ((points >= 0) & (points <= 1)).all() or not (points.diff() > 0).all():
         raise ValueError(f"sparsities={points.tolist()}: must be shares in [0, 1], at least one, and rise.")
-    variants = [Variant(magnitude_prune(run.adapter, share, per), name=f"{share:.0%}") for share in points.tolist()]
+    variants = [Variant(magnitude_prune(adapter, share, per), name=f"{share:.0%}") for share in points.tolist()]
     scores = (evaluator or Evaluator(task))(variants)
     return SparsityCurve(points, scores.accuracy, scores.loss)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from coto_lab.ground.numbers import MAX_SEED, whole_number
-from coto_lab.probes.interpolation import check_run
-from coto_lab.scoring.evaluator import Evaluator, Variant
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.sources import Source, adapter_of
+from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
-from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ class Stability:
         return pd.DataFrame({"open": range(len(self.share)), "share": self.share.numpy(), "masks": n_masks, **columns})
 
 
-def stability(task: Task, run: Run, samples: int = 20, seed: int = 0, evaluator: Evaluator | None = None) -> Stability:
+def stability(task: Task, run: Source, samples: int = 20, seed: int = 0, evaluator: Evaluator | None = None) -> Stability:
     """Score a run on the task's test set with exactly j of its L blocks open, for j = 0 (the base model) to L (the run).
 
     Where there are at most ``samples`` masks with j open blocks, all of them are scored; elsewhere that many distinct
@@ -79,7 +79,7 @@ def stability(task: Task, run: Run, samples: int = 20, seed: int = 0, evaluator:
 
     Args:
         task: the task that the run was trained on.
-        run: the run.
+        run: the run or adapter, or its folder.
         samples: the most masks for one j.
         seed: decides which masks are drawn.
         evaluator: one to reuse.
@@ -93,11 +93,11 @@ def stability(task: Task, run: Run, samples: int = 20, seed: int = 0, evaluator:
     """
     samples = whole_number("samples", samples, 1)
     rng = np.random.default_rng(whole_number("seed", seed, 0, MAX_SEED))
-    check_run(task, run, "run")
+    adapter = adapter_of(task, run, "run")
     evaluator = evaluator or Evaluator(task)
-    n_blocks = count_blocks(evaluator, run)
+    n_blocks = len(evaluator.sites(adapter).block_names)
     masks = torch.cat([masks_with(n_blocks, j, samples, rng) for j in range(n_blocks + 1)])
-    scores = evaluator([Variant(run.adapter, mask) for mask in masks])
+    scores = evaluator([Variant(adapter, mask) for mask in masks])
     return Stability(masks, scores.accuracy, scores.loss)
 
 
@@ -129,8 +129,3 @@ def masks_with(n_blocks: int, n_open: int, samples: int, rng: np.random.Generato
         chosen = list(found)
     masks = torch.zeros(len(chosen), n_blocks, dtype=torch.bool)
     return masks.scatter(1, torch.tensor(chosen, dtype=torch.long).reshape(len(chosen), n_open), True)
-
-
-def count_blocks(evaluator: Evaluator, run: Run) -> int:
-    """How many blocks of the model carry an adapter of ``run``."""
-    return len(set(evaluator.gates(run.adapter).blocks))

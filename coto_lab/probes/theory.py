@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coto_lab.ground.numbers import MAX_SEED, whole_number
-from coto_lab.probes.interpolation import check_run, interpolate
-from coto_lab.probes.stability import count_blocks, masks_with
-from coto_lab.scoring.evaluator import Evaluator, Variant
+from coto_lab.probes.interpolation import interpolate
+from coto_lab.probes.stability import masks_with
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.sources import Source, adapter_of
+from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
-from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,7 @@ class JensenTable:
         return pd.DataFrame({name: getattr(self, name).numpy() for name in names} | {"whole_loss": self.whole_loss})
 
 
-def jensen(task: Task, run: Run, ps: int | Sequence[float] = 21, evaluator: Evaluator | None = None) -> JensenTable:
+def jensen(task: Task, run: Source, ps: int | Sequence[float] = 21, evaluator: Evaluator | None = None) -> JensenTable:
     """Both sides of the paper's Theorem 3.1 on the task's test set, exactly, from all 2^L masks.
 
     With gates δ ~ Bernoulli(p)^L and a loss that is convex in the prediction f::
@@ -98,7 +99,7 @@ def jensen(task: Task, run: Run, ps: int | Sequence[float] = 21, evaluator: Eval
 
     Args:
         task: the task that the run was trained on.
-        run: the run; its L blocks are at most 12.
+        run: the run or adapter, or its folder; its L blocks are at most 12.
         ps: how many evenly spaced activation probabilities from 0 to 1 (at least 2), or the probabilities themselves.
         evaluator: one to reuse.
 
@@ -108,22 +109,23 @@ def jensen(task: Task, run: Run, ps: int | Sequence[float] = 21, evaluator: Eval
     Source: arXiv:2506.05713, theorem 3.1.
     """
     p = _check_probabilities(ps)
-    check_run(task, run, "run")
+    adapter = adapter_of(task, run, "run")
     evaluator = evaluator or Evaluator(task)
-    n_blocks = count_blocks(evaluator, run)
+    n_blocks = len(evaluator.sites(adapter).block_names)
     if n_blocks > _MOST_BLOCKS:
         raise ValueError(
             f"run has adapters on {n_blocks} blocks, so 2^{n_blocks} masks; at most {_MOST_BLOCKS} blocks are enumerated. Use "
             "stability(), which samples masks, or train a run with fewer adapted blocks (Task.target_modules)."
         )
     masks = torch.tensor(list(product((False, True), repeat=n_blocks)))
-    scores = evaluator([Variant(run.adapter, mask) for mask in masks])
-    opened = masks.sum(1)
+    scores = evaluator([Variant(adapter, mask) for mask in masks], outputs=True)
+    opened, labels = masks.sum(1), scores.labels
+    assert labels is not None  # scores with outputs have labels
     partial, ensemble = [], []
     for j in range(n_blocks + 1):
         logits = scores.logits[opened == j].double()  # one group at a time: 924 of 4096 masks at most
-        partial.append(_cross_entropy(logits, scores.labels))
-        ensemble.append(_cross_entropy(logits.mean(0, keepdim=True), scores.labels))
+        partial.append(_cross_entropy(logits, labels))
+        ensemble.append(_cross_entropy(logits.mean(0, keepdim=True), labels))
     return JensenTable(p, torch.stack(partial), torch.stack(ensemble))
 
 
@@ -175,7 +177,7 @@ class BarrierBound:
 
 def barrier_bound(
     task: Task,
-    runs: Sequence[Run],
+    runs: Sequence[Source],
     alphas: int | Sequence[float] = 11,
     how: Sequence[str] = ("fuse", "ensemble"),
     samples: int = 924,
@@ -214,19 +216,18 @@ def barrier_bound(
     rng = np.random.default_rng(whole_number("seed", seed, 0, MAX_SEED))
     if len(runs) < 2:
         raise ValueError(f"runs holds {len(runs)}: a barrier lies between two runs, give at least 2.")
-    for i, run in enumerate(runs):
-        check_run(task, run, f"runs[{i}]")
+    adapters = [adapter_of(task, run, f"runs[{i}]") for i, run in enumerate(runs)]
     evaluator = evaluator or Evaluator(task)
-    n_blocks = count_blocks(evaluator, runs[0])
+    n_blocks = len(evaluator.sites(adapters[0]).block_names)
     if n_blocks < 2:
         raise ValueError("runs have adapters on one block only: there is no half to drop. Adapt at least 2 blocks.")
     pairs = list(combinations(range(len(runs)), 2))
     barriers = {}
     for mixture in how:
-        curves = [interpolate(task, runs[a], runs[b], alphas, mixture, evaluator) for a, b in pairs]
+        curves = [interpolate(task, adapters[a], adapters[b], alphas, mixture, evaluator) for a, b in pairs]
         barriers[mixture] = torch.tensor([curve.barrier for curve in curves], dtype=torch.float64)
     masks = masks_with(n_blocks, n_blocks - n_blocks // 2, samples, rng)
-    variants = [Variant(run.adapter, mask) for run in runs for mask in (None, *masks)]
+    variants = [Variant(adapter, mask) for adapter in adapters for mask in (None, *masks)]
     loss = evaluator(variants).loss.reshape(len(runs), 1 + len(masks))
     change = loss[:, 1:] - loss[:, :1]
     index = torch.tensor(pairs)

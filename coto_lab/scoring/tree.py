@@ -9,7 +9,7 @@ instead of n. Nodes that are due at the same level go through the block together
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,17 +19,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from coto_lab.adapters.adapter import Adapter
-from coto_lab.adapters.rows import Rows
-from coto_lab.scoring.chain import BlockChain, NotAChain
-from coto_lab.tasks import Task
-
-Batch = dict[str, Tensor]
+from coto_lab.adapters.stack import AdapterStack
+from coto_lab.scoring.block_chain import BlockChain, NotAChain
+from coto_lab.scoring.sheet import Sheet
+from coto_lab.scoring.sites import module_mask
+from coto_lab.tasks.check import measured
+from coto_lab.tasks.task import Batch, Task, repeated, to_device
 
 _AUTOMATIC = {"cpu": 2**26}  # bytes; on a CPU, what its caches still help with
 _ON_ACCELERATOR = 2**32
 
 
-class StackedScorer:
+class TreeScorer:
     """A base model that scores variants of plain LoRA adapters on it.
 
     Args:
@@ -43,7 +44,7 @@ class StackedScorer:
         NotAChain: the model's blocks cannot be run one by one.
     """
 
-    def __init__(self, task: Task, rows: Rows, *, batch_size: int, memory: int | None):
+    def __init__(self, task: Task, rows: AdapterStack, *, batch_size: int, memory: int | None):
         self.task, self.rows, self.batch_size = task, rows, batch_size
         self.device = rows.layers[0].lora_A.device
         stack = _stack_of_blocks(rows)
@@ -54,8 +55,8 @@ class StackedScorer:
             self._modules_of[depth[block]].append(module)
         if (config := getattr(rows.model, "config", None)) is not None:
             config.use_cache = False  # the keys and values of a block computed again would be added to those of before
-        batch = {name: column[:4].to(self.device) for name, column in task.test_batch.items()}
-        if not rows.stay_apart(batch, partial(task.logits, rows.model), self._block_by_block):
+        batch = self._batch("test", range(min(4, task.size("test"))))
+        if not rows.stay_apart(batch, partial(task.predict, rows.model), self._block_by_block):
             raise NotAChain("in rows and block by block, the model computes something else.")
         one_row = batch_size * self._measure()
         if memory is not None and memory < one_row:
@@ -66,26 +67,30 @@ class StackedScorer:
         self.max_rows = max(1, (memory or _AUTOMATIC.get(self.device.type, _ON_ACCELERATOR)) // one_row)
 
     @torch.no_grad()
-    def __call__(self, adapters: Sequence[Adapter], masks: Tensor, data: Batch) -> Tensor:
-        """Logits ``[V, N, classes]`` of V variants, each an adapter and a mask over modules (``BoolTensor [V, n_modules]``)."""
+    def score(self, adapters: Sequence[Adapter], masks: Sequence[Tensor | None], split: str, sheet: Sheet) -> None:
+        """Write what each adapter, with the gates of its mask open, makes of the split.
+
+        Raises:
+            ValueError: a mask or an adapter does not fit the model.
+        """
         distinct = list({id(adapter): adapter for adapter in adapters}.values())
         position = {id(adapter): i for i, adapter in enumerate(distinct)}
         self._adapter_of = torch.tensor([position[id(adapter)] for adapter in adapters])
-        self._masks, self._factors = masks, self.rows.stack(distinct)
+        self._masks = torch.stack([module_mask(self.rows, mask) for mask in masks])  # [V, n_modules]
+        self._factors = self.rows.stack(distinct)
         self._states = [[self._state(variant, modules) for modules in self._modules_of] for variant in range(len(adapters))]
-        logits = torch.empty(len(adapters), len(data["labels"]), len(self.task.classes))
-        for start in range(0, len(data["labels"]), self.batch_size):
-            batch = {name: column[start : start + self.batch_size].to(self.device) for name, column in data.items()}
-            self._logits = logits[:, start : start + self.batch_size]  # written into: a variant's own would hold all classes
-            self._descend(0, self._enter(batch, 1), [list(range(len(adapters)))], batch)
-        del self._factors, self._logits
-        return logits
+        for start in range(0, sheet.examples, self.batch_size):
+            batch = self._batch(split, range(start, min(start + self.batch_size, sheet.examples)))
+            # Leaves are written as soon as they are known: their predictions together may not fit into memory.
+            write = partial(sheet.write, start=start)
+            self._descend(0, self._enter(batch, 1), [list(range(len(adapters)))], batch, write)
+        del self._factors
 
-    def _descend(self, level: int, hidden: Tensor, members: list[list[int]], batch: Batch) -> None:
+    def _descend(self, level: int, hidden: Tensor, members: list[list[int]], batch: Batch, write: Callable[..., None]) -> None:
         """Score the variants ``members[r]``, whose state before block ``level`` is row r of ``hidden`` ``[R, n, ...]``."""
         if level == len(self._chain.blocks):
-            for logits, variants in zip(self._leave(batch, hidden), members, strict=True):
-                self._logits[variants] = logits
+            copies = repeated(batch, len(hidden))
+            write(members, prediction=self._leave(copies, hidden), batch=copies)
             return
         children: dict[tuple[int, tuple[object, ...]], list[int]] = {}
         for row, variants in enumerate(members):
@@ -102,6 +107,7 @@ class StackedScorer:
                 self._block(level, hidden if same else hidden[parents], [variants[0] for variants in below], batch),
                 below,
                 batch,
+                write,
             )
 
     def _state(self, variant: int, modules: list[int]) -> tuple[object, ...]:
@@ -119,23 +125,24 @@ class StackedScorer:
             self._enter(batch, len(variants))
         return self._chain.block(level, hidden.flatten(0, 1)).view_as(hidden)
 
+    def _batch(self, split: str, places: Sequence[int]) -> Batch:
+        return to_device(self.task.batch(split, places), self.device)
+
     def _enter(self, batch: Batch, rows: int) -> Tensor:
         """The hidden state of ``rows`` copies of a batch before the first block: ``[rows, n, ...]``."""
-        copies = _repeated(batch, rows)
+        copies = repeated(batch, rows)
         self._entered = rows
-        return self._chain.enter(lambda: self.task.logits(self.rows.model, copies)).unflatten(0, (rows, -1))
+        return self._chain.enter(lambda: self.task.predict(self.rows.model, copies)).unflatten(0, (rows, -1))
 
-    def _leave(self, batch: Batch, hidden: Tensor) -> Tensor:
-        """The logits of hidden states ``[R, n, ...]`` after the last block: float32 ``[R, n, classes]`` on the CPU."""
-        copies = _repeated(batch, len(hidden))
-        logits = self._chain.leave(lambda: self.task.logits(self.rows.model, copies), hidden.flatten(0, 1))
-        return logits.unflatten(0, (len(hidden), -1)).float().cpu()
+    def _leave(self, copies: Batch, hidden: Tensor) -> Tensor:
+        """The predictions ``[R·n, ...]`` of hidden states ``[R, n, ...]`` after the last block."""
+        return self._chain.leave(lambda: self.task.predict(self.rows.model, copies), hidden.flatten(0, 1))
 
     def _block_by_block(self, batch: Batch) -> Tensor:
-        """The logits, by one way through the tree that holds and repeats all that a way may hold and repeat."""
+        """The prediction, by one way through the tree that holds and repeats all that a way may hold and repeat."""
 
         def run() -> Tensor:
-            return self.task.logits(self.rows.model, batch)
+            return self.task.predict(self.rows.model, batch)
 
         states = [self._chain.enter(run)]
         for index in range(len(self._chain.blocks)):
@@ -153,23 +160,19 @@ class StackedScorer:
         """
         rows = 8
         self.rows.hold(self.rows.random_factors(rows), torch.arange(rows) > 0)
-        batch = {name: column[:1].to(self.device) for name, column in self.task.test_batch.items()}
+        copies = repeated(self._batch("test", range(1)), rows)
         with _Peak() as peak:
-            self._block_by_block(_repeated(batch, rows))
+            measured(self.task, self._block_by_block(copies), copies)
         return peak.bytes // (rows - 1)
 
 
-def _stack_of_blocks(rows: Rows) -> str:
+def _stack_of_blocks(rows: AdapterStack) -> str:
     """The name of the one ``nn.ModuleList`` that all adapted layers are in."""
     stacks = {block.rpartition(".")[0] for block in rows.blocks}
     name = stacks.pop()
     if stacks or not isinstance(rows.model.get_submodule(name), nn.ModuleList):
         raise NotAChain("the adapted layers are not all in one stack of blocks.")
     return name
-
-
-def _repeated(batch: Batch, rows: int) -> Batch:
-    return {name: torch.cat([column] * rows) for name, column in batch.items()} if rows > 1 else batch
 
 
 class _Peak(TorchDispatchMode):

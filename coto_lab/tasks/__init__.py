@@ -1,16 +1,18 @@
-"""Tasks by name."""
+"""Base models and their data; tasks by name."""
 
 from __future__ import annotations
 
+from coto_lab.tasks.classification import Classification
 from coto_lab.tasks.digits import load_digits_task
-from coto_lab.tasks.task import Task
+from coto_lab.tasks.part import Part
+from coto_lab.tasks.task import Example, Task
 
-__all__ = ["Task", "load_task"]
+__all__ = ["Classification", "Example", "Part", "Task", "load_task"]
 
 _TASKS = {"digits": load_digits_task}
 
 
-def load_task(name: str) -> Task:
+def load_task(name: str) -> Classification:
     """The task called ``name``; today ``"digits"``, which needs no download.
 
     Raises:

@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional as F
 
 from coto_lab.ground.files import data_path
+from coto_lab.tasks.classification import Classification
 from coto_lab.tasks.glyphs import IMAGE_SIZE
-from coto_lab.tasks.task import Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHOTS = 16  # training images per class; the rest is the test set
 
 
-def load_digits_task() -> Task:
+def load_digits_task() -> Classification:
     """160 training and 1,637 test images of the digits 0-9, scored on the base's own ten digit logits (no new head).
 
     The split is fixed, so runs of different seeds saw the same shots.
@@ -34,7 +34,7 @@ def load_digits_task() -> Task:
     """
     train, test = handwritten_digits()
     checkpoint = data_path("glyph-vit", "model.safetensors")
-    return Task(
+    return Classification(
         name="digits",
         base=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         load_base=load_glyph_vit,

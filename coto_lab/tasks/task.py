@@ -1,62 +1,98 @@
-"""A task: a frozen base model, its data, and the logits that count."""
+"""The protocol of a task: what an adapter is trained and scored on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel
 
 Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """What an adapter is trained and scored on.
+class Example:
+    """One example of a task, for people.
 
     Attributes:
-        name: what `load_task` calls it.
-        base: identity of the base model (a hash of its weights): adapters of different bases do not mix.
-        load_base: makes a fresh copy of the base model.
-        train, test: data in torch format; column ``labels`` is int64, the others are the model's inputs.
-        classes: names of the classes; class i is scored on the model's logit i.
-        target_modules: the linear layers that get an adapter, by the end of their names.
+        answer: what is right, such as the name of the class.
+        text: the example as text; empty where it is an image.
+        image: the example as an image, float ``[1, height, width]`` from -1 (paper) to 1 (ink), or None.
     """
 
-    name: str
-    base: str
-    load_base: Callable[[], PreTrainedModel]
-    train: Dataset
-    test: Dataset
-    classes: tuple[str, ...]
-    target_modules: tuple[str, ...]
+    answer: str
+    text: str = ""
+    image: Tensor | None = None
 
-    @cached_property
-    def train_batch(self) -> Batch:
-        """The whole training split as tensors on the CPU, read once."""
-        return self.train[:]
 
-    @cached_property
-    def test_batch(self) -> Batch:
-        """The whole test split as tensors on the CPU, read once."""
-        return self.test[:]
+class Task(Protocol):
+    """A frozen base model, its data, and what counts as right.
 
-    def every(self, step: int) -> Task:
-        """The same task with every ``step``-th test image, from the first one on: neighbours in a test set are often alike."""
-        return replace(self, test=self.test.select(range(0, len(self.test), step)))
+    Training, scoring, probes and views ask a task for nothing else. A class that has these members is a task; it need not
+    inherit from this one. Everything that is measured is read off one forward pass, `predict`.
 
-    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Scores of the task's classes for a batch of n examples: ``[n, classes]``."""
-        inputs = {name: column for name, column in batch.items() if name != "labels"}
-        return model(**inputs).logits[:, : len(self.classes)]
+    A *batch* is a dict of tensors whose first dimension is the example, of any other shapes and names. Batches are made from
+    indices, so a data set need not be in memory.
+    """
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy over the task's classes, in nats."""
-        return F.cross_entropy(self.logits(model, batch), batch["labels"])
+    @property
+    def name(self) -> str:
+        """What reports call the task."""
+
+    @property
+    def base(self) -> str:
+        """The identity of the base model, such as a hash of its weights: adapters of different bases do not mix."""
+
+    @property
+    def target_modules(self) -> tuple[str, ...]:
+        """The linear layers that get an adapter, by the end of their names."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes where `predict` returns one logit per class (``[n, classes]``) and batches have a column
+        ``labels`` (int64 ``[n]``); empty for any other task.
+        """
+
+    def load_base(self) -> PreTrainedModel:
+        """A fresh copy of the base model."""
+
+    def size(self, split: str) -> int:
+        """How many examples the split ``"train"`` or ``"test"`` has."""
+
+    def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
+        """The examples at these places of a split as tensors on the CPU, collated: each ``[n, ...]``."""
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What the model says to n examples, by one forward pass: ``[n, ...]``, such as logits."""
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """What training minimises, per example: ``[n]``, in nats."""
+
+    def measure(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What a score is made of, per example, each ``[n]``: ``"loss"`` in nats, ``"correct"`` (1 or True where the answer is
+        right), and whatever else the task is measured by.
+        """
+
+    def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
+        """The examples at these places, for people."""
+
+
+def size_of(batch: Batch) -> int:
+    """How many examples a batch has."""
+    return len(next(iter(batch.values())))
+
+
+def to_device(batch: Batch, device: object) -> Batch:
+    """The batch on a device."""
+    return {name: column.to(device) for name, column in batch.items()}  # type: ignore[call-overload]
+
+
+def repeated(batch: Batch, times: int) -> Batch:
+    """The batch so many times, one after the other."""
+    import torch
+
+    return {name: torch.cat([column] * times) for name, column in batch.items()} if times > 1 else batch

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coto_lab.adapters.adapter import Adapter
-from coto_lab.adapters.peft_model import add_adapter
 from coto_lab.gating.coto import CoTo
-from coto_lab.gating.gates import attach_gates
-from coto_lab.ground.randomness import OwnRandomNumbers, batch_indices
-from coto_lab.tasks import Task
+from coto_lab.gating.gates import Gates
+from coto_lab.tasks.check import check_task
+from coto_lab.tasks.task import Task
 from coto_lab.training import checkpoint as checkpoint_file
 from coto_lab.training.history import History, Step, gate_norms
+from coto_lab.training.one_adapter import OneAdapter
 from coto_lab.training.recipe import Recipe
 from coto_lab.training.run import Run
+from coto_lab.training.step import take_step
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -76,47 +77,53 @@ class Training:
     a run depends on its task and recipe alone. With p = 1 throughout it is bitwise plain LoRA.
 
     Attributes:
-        model: the PEFT model.
-        gates, coto: its gates, and what draws them.
+        task, recipe: what is trained, and how.
         records: the steps so far.
+        diverged: whether the last step was refused because its loss was not finite.
 
     Raises:
-        ValueError: a batch size that the processes cannot share evenly; fp16 mixed precision.
+        TypeError: ``task`` lacks a part of the protocol.
+        ValueError: a task whose loss or measure does not fit (`coto_lab.tasks.check`); a batch size that the processes cannot
+            share evenly; fp16 mixed precision.
 
-    Source: arXiv:2506.05713, progressive activation; the loop is the plain one, on accelerate.
+    Source: arXiv:2506.05713, progressive activation; one step is `take_step`, on accelerate.
     """
 
     def __init__(self, task: Task, recipe: Recipe, *, accelerator: Accelerator | None = None):
-        from accelerate import Accelerator, DistributedDataParallelKwargs
-
-        # A dropped adapter gets no gradient, so DistributedDataParallel has to look for the unused ones.
-        self.accelerator = accelerator or Accelerator(
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
-        )
-        if self.accelerator.mixed_precision == "fp16":  # its loss is scaled, and so would be the recorded gradients
-            raise ValueError("fp16 mixed precision is not supported: take mixed_precision='bf16', or full precision ('no').")
-        if recipe.batch_size % self.accelerator.num_processes:  # DDP averages the processes' means: shares must be equal
-            raise ValueError(
-                f"batch_size={recipe.batch_size} cannot be shared evenly by {self.accelerator.num_processes} processes; "
-                f"give a multiple of {self.accelerator.num_processes}."
-            )
+        check_task(task)
         self.task, self.recipe = task, recipe
         self.records: list[Step] = []
-        self._rng = OwnRandomNumbers(recipe.seed, self.accelerator.device)
-        with self._rng.active():
-            model = add_adapter(task.load_base(), recipe.peft_config(task.target_modules))
-        self.model = model.train()
-        self.gates = attach_gates(model)
-        self.coto = CoTo(self.gates, recipe.schedule, total_steps=recipe.steps, seed=recipe.seed, tilt=recipe.tilt)
-        self._dropouts = [m for layer in self.gates.layers for m in layer.modules() if isinstance(m, nn.Dropout)]
-        self._module_parameters = [[p for p in layer.parameters() if p.requires_grad] for layer in self.gates.layers]
-        optimizer = torch.optim.AdamW(
-            [p for p in model.parameters() if p.requires_grad],
-            lr=recipe.lr,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-        self._forward, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.diverged = False
+        self._trainee = OneAdapter(task, recipe, accelerator)
+
+    @property
+    def model(self) -> nn.Module:
+        """The PEFT model."""
+        return self._trainee.model
+
+    @property
+    def gates(self) -> Gates:
+        """Its gates."""
+        return self._trainee.gates
+
+    @property
+    def coto(self) -> CoTo:
+        """What draws the gates; another may be put in its place."""
+        return self._trainee.coto
+
+    @coto.setter
+    def coto(self, coto: CoTo) -> None:
+        self._trainee.coto = coto
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser, as accelerate prepared it."""
+        return self._trainee.optimizer
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """From accelerate."""
+        return self._trainee.accelerator
 
     def __iter__(self) -> Iterator[Step]:
         while len(self.records) < self.recipe.steps:
@@ -128,32 +135,18 @@ class Training:
         Raises:
             FloatingPointError: the loss is not finite; the adapter is as before the step.
         """
-        started = time.perf_counter()
-        t = len(self.records)
-        mask = self.coto.go_to(t)
-        lr = self.recipe.learning_rate(t)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        for dropout in self._dropouts:
-            dropout.p = self.recipe.dropout_rate(t)
-        with self._rng.active():
-            loss = self.task.loss(self._forward, self._batch(t))
-            self.accelerator.backward(loss)
-        value = self.accelerator.reduce(loss.detach(), "mean").item()
-        if not np.isfinite(value):
-            self.optimizer.zero_grad()
-            raise FloatingPointError(f"the loss of step {t} is {value}; try a learning rate below lr={self.recipe.lr}.")
-        norms = self._gradient_norms()
-        if self.recipe.max_grad_norm is not None:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        started, t = time.perf_counter(), len(self.records)
+        outcome = take_step(self.task, self._trainee, [self.recipe], t, torch.ones(1, dtype=torch.bool))
+        loss, norms = outcome.loss.item(), outcome.grad_norm[0]
+        self.diverged = not outcome.moving.item()
+        if self.diverged:
+            raise FloatingPointError(f"the loss of step {t} is {loss}; try a learning rate below lr={self.recipe.lr}.")
         record = Step(
             step=t,
-            loss=value,
-            lr=lr,
+            loss=loss,
+            lr=self.recipe.learning_rate(t),
             p=self.coto.probability(t),
-            mask=mask,
+            mask=outcome.mask[0],
             grad_norm=gate_norms(norms, self.gates.gate_of_module, len(self.gates)),
             module_grad_norm=norms,
             seconds=time.perf_counter() - started,
@@ -163,7 +156,8 @@ class Training:
 
     def run(self) -> Run:
         """The run so far: the adapter as it is now and the history of the steps taken."""
-        return Run(Adapter.from_model(self.model), self.history(), self.recipe, self.task.name, self.task.base)
+        adapter = replace(Adapter.from_model(self.model), base=self.task.base)
+        return Run(adapter, self.history(), self.recipe, self.task.name, self.task.base, self.diverged)
 
     def history(self) -> History:
         """The records so far, as columns."""
@@ -177,7 +171,7 @@ class Training:
             OSError: the disk is full or not writable; an earlier state is as it was.
         """
         if self.accelerator.is_main_process:
-            checkpoint_file.save(Path(path), self.run(), self.model, self.optimizer, self._rng.state)
+            checkpoint_file.save(Path(path), self.run(), self.model, self.optimizer, self._trainee.rng.state)
 
     def load(self, path: str | Path) -> None:
         """Go on from a state that `save` wrote.
@@ -186,19 +180,7 @@ class Training:
             ValueError: the file is truncated, damaged, foreign, of another recipe, task or base, or from another kind of
                 device; nothing was changed.
         """
-        history, rng = checkpoint_file.load(Path(path), self.run(), self.model, self.optimizer, self._rng.state)
+        rng = self._trainee.rng
+        history, state = checkpoint_file.load(Path(path), self.run(), self.model, self.optimizer, rng.state)
         self.records = history.steps()
-        self._rng.state = rng
-
-    def _batch(self, step: int) -> dict[str, Tensor]:
-        data = self.task.train_batch
-        indices = batch_indices(len(data["labels"]), self.recipe.batch_size, self.recipe.seed, step)
-        share = indices[self.accelerator.process_index :: self.accelerator.num_processes]
-        return {name: column[share].to(self.accelerator.device) for name, column in data.items()}
-
-    def _gradient_norms(self) -> Tensor:
-        """Gradient norm of each adapted module, float32 ``[n_modules]``; 0 where there is no gradient."""
-        owners = [i for i, parameters in enumerate(self._module_parameters) for p in parameters if p.grad is not None]
-        gradients = [p.grad for parameters in self._module_parameters for p in parameters if p.grad is not None]
-        norms = torch.stack(torch._foreach_norm(gradients)).float().cpu()
-        return gate_norms(norms, torch.tensor(owners), len(self._module_parameters))
+        rng.state = state

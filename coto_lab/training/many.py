@@ -6,26 +6,26 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from coto_lab.adapters.adapter import Adapter
-from coto_lab.adapters.layers import PREFIX
-from coto_lab.adapters.peft_model import add_adapter
-from coto_lab.adapters.rows import Rows
-from coto_lab.gating.coto import training_masks
-from coto_lab.gating.grouping import Group, group_layers
+from coto_lab.adapters.peft_model import add_adapter, twin
+from coto_lab.adapters.stack import AdapterStack
 from coto_lab.ground.device import default_device
 from coto_lab.ground.numbers import whole_number
-from coto_lab.ground.randomness import OwnRandomNumbers, batch_indices
-from coto_lab.tasks import Task
+from coto_lab.ground.randomness import OwnRandomNumbers
+from coto_lab.tasks.check import check_task, try_task
+from coto_lab.tasks.task import Task, to_device
 from coto_lab.training.history import History
 from coto_lab.training.loop import Training
+from coto_lab.training.many_adapters import ManyAdapters, groups_of
 from coto_lab.training.recipe import Recipe
 from coto_lab.training.run import Run
+from coto_lab.training.step import Outcome, take_step
 
 
 def fit_many(
@@ -42,7 +42,7 @@ def fit_many(
     of LoRA and of CoTo) differed from those of `fit` by at most 7e-6 of their length, and the losses by at most 4e-6 nats.
 
     A run whose loss is no longer finite ends there: it is named in a warning, and the others train on. It is returned as it
-    was before that step; its history is shorter than its recipe's steps.
+    was before that step, with ``diverged=True``.
 
     Args:
         task: base model and data.
@@ -52,32 +52,30 @@ def fit_many(
         progress: show a bar.
 
     Raises:
+        TypeError: ``task`` lacks a part of the protocol.
         ValueError: no recipes; ``max_rows`` or ``n_jobs`` below 1; what `fit` raises.
     """
     from tqdm.auto import tqdm
 
+    check_task(task)
     if not recipes:
         raise ValueError("recipes is empty: give at least one.")
     max_rows = whole_number("max_rows", max_rows, 1)
     default_jobs = (os.cpu_count() or 1) if default_device().type == "cpu" else 1
     n_jobs = default_jobs if n_jobs is None else whole_number("n_jobs", n_jobs, 1)
-    alike: dict[tuple[object, ...], list[int]] = {}
-    for i, recipe in enumerate(recipes):
-        stackable = recipe.method == "lora" and recipe.dropout == 0
-        key = (recipe.r, recipe.alpha, recipe.steps, recipe.batch_size) if stackable else ("alone", i)
-        alike.setdefault(key, []).append(i)
-    groups = [members[k : k + max_rows] for members in alike.values() for k in range(0, len(members), max_rows)]
-    if any(len(group) > 1 for group in groups) and not _rows_are_apart(task):
+    groups = _groups(recipes, max_rows)
+    base = task.load_base() if any(len(group) > 1 for group in groups) else None
+    if base is None or not _rows_are_apart(task, base):
         groups = [[i] for i in range(len(recipes))]
     runs: dict[int, Run] = {}
     with tqdm(total=sum(recipe.steps for recipe in recipes), disable=not progress, unit="step") as bar:
         for group in groups:
-            if len(group) > 1:
-                runs |= zip(group, _Fleet(task, [recipes[i] for i in group]).train(bar.update), strict=True)
+            if len(group) > 1 and base is not None:
+                runs |= zip(group, _fit_together(task, [recipes[i] for i in group], base, bar.update), strict=True)
         alone = [group[0] for group in groups if len(group) == 1]
         runs |= zip(alone, _fit_alone(task, [recipes[i] for i in alone], n_jobs, bar.update), strict=True)
     for run in runs.values():
-        if len(run.history) < run.recipe.steps:
+        if run.diverged:
             warnings.warn(
                 f"the loss of {run.recipe} is not finite at step {len(run.history)}: this run ends there. Try a learning rate "
                 f"below lr={run.recipe.lr}.",
@@ -85,6 +83,16 @@ def fit_many(
                 stacklevel=2,
             )
     return [runs[i] for i in range(len(recipes))]
+
+
+def _groups(recipes: Sequence[Recipe], max_rows: int) -> list[list[int]]:
+    """The places of the recipes that may share a base; each of the others is a group of its own."""
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for i, recipe in enumerate(recipes):
+        stackable = recipe.method == "lora" and recipe.dropout == 0
+        key = (recipe.r, recipe.alpha, recipe.steps, recipe.batch_size) if stackable else ("alone", i)
+        alike.setdefault(key, []).append(i)
+    return [members[k : k + max_rows] for members in alike.values() for k in range(0, len(members), max_rows)]
 
 
 def _fit_alone(task: Task, recipes: Sequence[Recipe], n_jobs: int, advance: Callable[[int], object]) -> list[Run]:
@@ -104,155 +112,78 @@ def _train(task: Task, recipe: Recipe) -> Run:
         for _ in training:
             pass
     except FloatingPointError:
-        pass  # fit_many names the run, which is shorter than its recipe says
+        pass  # the run says that it diverged
     return training.run()
 
 
-def _rows_are_apart(task: Task) -> bool:
+def trainee_of(task: Task, recipes: Sequence[Recipe], base: nn.Module) -> ManyAdapters:
+    """The adapters of several recipes at their start, as rows on a copy of ``base`` that shares its weights."""
+    return ManyAdapters(task, recipes, twin(base), [_start(twin(base), task, recipe) for recipe in recipes])
+
+
+def _fit_together(task: Task, recipes: Sequence[Recipe], base: nn.Module, advance: Callable[[int], object]) -> list[Run]:
+    trainee = trainee_of(task, recipes, base)
+    alive = torch.ones(len(recipes), dtype=torch.bool)
+    outcomes: list[Outcome] = []
+    seconds: list[float] = []
+    for t in range(recipes[0].steps):
+        started = time.perf_counter()
+        outcome = take_step(task, trainee, recipes, t, alive)
+        alive = outcome.moving
+        outcomes.append(outcome)
+        seconds.append((time.perf_counter() - started) / len(recipes))
+        advance(len(recipes))
+    return [_run(task, trainee, row, outcomes, seconds) for row in range(len(recipes))]
+
+
+def _run(task: Task, trainee: ManyAdapters, row: int, outcomes: Sequence[Outcome], seconds: Sequence[float]) -> Run:
+    """The run of a row: the steps that it took before its loss was not finite."""
+    recipe = trainee.recipes[row]
+    taken = [outcome for outcome in outcomes if outcome.moving[row]]
+    steps = range(len(taken))
+
+    def column(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64)
+
+    history = History(
+        trainee.gates,
+        trainee.modules,
+        trainee.gate_of_module,
+        loss=torch.stack([outcome.loss[row] for outcome in taken]) if taken else column([]),
+        lr=column([recipe.learning_rate(t) for t in steps]),
+        p=column([recipe.schedule(t / recipe.steps) for t in steps]),
+        seconds=column(seconds[: len(taken)]),
+        mask=trainee.masks[row, : len(taken)].clone(),
+        module_grad_norm=torch.stack([outcome.grad_norm[row] for outcome in taken])
+        if taken
+        else torch.zeros(0, len(trainee.modules)),
+    )
+    return Run(trainee.adapter(row), history, recipe, task.name, task.base, diverged=len(taken) < recipe.steps)
+
+
+def _rows_are_apart(task: Task, base: nn.Module) -> bool:
     """Whether rows train as they would alone: linear targets, and a base that mixes no rows and draws no random numbers."""
-    device, start = default_device(), _start(task, Recipe())
+    device, start = default_device(), _start(twin(base), task, Recipe())
+    try_task(task, base.to(device), "train")
     try:
-        rows = Rows(task.load_base().to(device).train(), start)
-        gated = sum(len(group.layers) for group in _groups(rows))
+        rows = AdapterStack(twin(base).train(), start)
+        gated = sum(len(group.layers) for group in groups_of(rows))
     except (TypeError, ValueError):  # targets that are not linear, or that PEFT treats in a way of its own
         return False
     if gated < len(rows):
         return False  # layers on no block, which train at every step
     if {tensor.dtype for tensor in start.tensors.values()} != {layer.lora_A.dtype for layer in rows.layers}:
         return False  # PEFT keeps the adapters of a base in half precision in float32
-    batch = {name: column[:4].to(device) for name, column in task.train_batch.items()}
+    batch = to_device(task.batch("train", range(min(4, task.size("train")))), device)
     rng = OwnRandomNumbers(0, device)
     before = rng.state
     with rng.active():
-        apart = rows.stay_apart(batch, partial(task.logits, rows.model))
+        apart = rows.stay_apart(batch, partial(task.predict, rows.model))
     return apart and all(torch.equal(*states) for states in zip(before, rng.state, strict=True))
 
 
-class _Fleet:
-    """R trainings on one base: row i of every layer, of the batch and of the records belongs to recipe i."""
-
-    def __init__(self, task: Task, recipes: Sequence[Recipe]):
-        self.task, self.recipes, self.device = task, recipes, default_device()
-        self.starts = [_start(task, recipe) for recipe in recipes]
-        self.rows = Rows(task.load_base().to(self.device).train(), self.starts[0])
-        groups = _groups(self.rows)
-        self.gates = tuple(group.gate for group in groups)
-        self.modules = tuple(name for group in groups for name in group.layers)
-        self.gate_of_module = torch.tensor([i for i, group in enumerate(groups) for _ in group.layers])
-        self.layers = [self.rows.layers[self.rows.names.index(name)] for name in self.modules]
-        self.masks = torch.stack(
-            [
-                training_masks(
-                    [group.tower for group in groups],
-                    recipe.schedule,
-                    total_steps=recipe.steps,
-                    seed=recipe.seed,
-                    tilt=recipe.tilt,
-                )
-                for recipe in recipes
-            ]
-        )  # [R, T, gates]
-        self._parameters: list[nn.Parameter] = []  # A and B of every layer, [R, ...]
-        for name, layer in zip(self.modules, self.layers, strict=True):
-            layer.scaling = recipes[0].alpha / recipes[0].r
-            for factor in ("lora_A", "lora_B"):
-                start = torch.stack([adapter.tensors[f"{PREFIX}{name}.{factor}.weight"] for adapter in self.starts])
-                setattr(layer, factor, nn.Parameter(start.to(self.device)))
-                self._parameters.append(getattr(layer, factor))
-        # The optimiser sees a parameter of its own for each row: a view, so that its updates are those of the stack, and
-        # a gradient of None leaves the row, its decay, its moments and its step count alone.
-        self._views = [[nn.Parameter(parameter.data[i]) for parameter in self._parameters] for i in range(len(recipes))]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": views, "lr": recipe.lr, "weight_decay": recipe.weight_decay}
-                for views, recipe in zip(self._views, recipes, strict=True)
-            ],
-            fused=True,
-        )
-
-    def train(self, advance: Callable[[int], object]) -> list[Run]:
-        """Take all steps; the runs of the rows."""
-        steps = self.recipes[0].steps
-        lengths = torch.full((len(self.recipes),), steps)  # steps that each row took before its loss was not finite
-        losses, norms, seconds = [], [], []
-        for t in range(steps):
-            started = time.perf_counter()
-            loss, norm = self._step(t, alive=lengths > t)
-            lengths = torch.where((lengths > t) & ~loss.isfinite(), t, lengths)
-            losses.append(loss)
-            norms.append(norm)
-            seconds.append((time.perf_counter() - started) / len(self.recipes))
-            advance(len(self.recipes))
-        columns = torch.stack(losses, dim=1), torch.stack(norms, dim=1), torch.tensor(seconds, dtype=torch.float64)
-        return [self._run(i, int(length), *columns) for i, length in enumerate(lengths)]
-
-    def _step(self, t: int, alive: Tensor) -> tuple[Tensor, Tensor]:
-        """One optimiser step of the rows ``alive``: losses float64 ``[R]`` and gradient norms float32 ``[R, n_modules]``."""
-        masks = self.masks[:, t] & alive[:, None]  # [R, gates]
-        for group, recipe in zip(self.optimizer.param_groups, self.recipes, strict=True):
-            group["lr"] = recipe.learning_rate(t)
-        for layer, gate in zip(self.layers, self.gate_of_module, strict=True):
-            layer.gate = masks[:, gate]
-        batch = self._batch(t)
-        logits = self.task.logits(self.rows.model, batch)
-        loss = F.cross_entropy(logits, batch["labels"], reduction="none").view(len(self.recipes), -1).mean(1)
-        values = loss.detach().double().cpu()
-        moving = alive & values.isfinite()
-        if moving.any():
-            loss[moving.to(self.device)].sum().backward()
-        norms = self._hand_out_gradients(masks & moving[:, None])
-        for views, recipe in zip(self._views, self.recipes, strict=True):
-            if recipe.max_grad_norm is not None:
-                nn.utils.clip_grad_norm_(views, recipe.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return values, norms
-
-    def _hand_out_gradients(self, masks: Tensor) -> Tensor:
-        """Give each row's parameters their part of the gradients; norms float32 ``[R, n_modules]``, 0 where dropped."""
-        squares = torch.zeros(len(self.recipes), len(self.modules), device=self.device)
-        for i, parameter in enumerate(self._parameters):
-            if parameter.grad is None:
-                continue
-            module = i // 2
-            squares[:, module] += parameter.grad.flatten(1).float().square().sum(1)
-            is_open = masks[:, self.gate_of_module[module]].tolist()
-            for views, gradient, trains in zip(self._views, parameter.grad.unbind(), is_open, strict=True):
-                views[i].grad = gradient if trains else None
-            parameter.grad = None
-        return squares.sqrt().cpu() * masks[:, self.gate_of_module]
-
-    def _batch(self, t: int) -> dict[str, Tensor]:
-        data = self.task.train_batch
-        n = len(data["labels"])
-        shares = [batch_indices(n, recipe.batch_size, recipe.seed, t) for recipe in self.recipes]
-        return {name: column[torch.cat(shares)].to(self.device) for name, column in data.items()}
-
-    def _run(self, i: int, length: int, loss: Tensor, norms: Tensor, seconds: Tensor) -> Run:
-        recipe, start = self.recipes[i], self.starts[i]
-        steps = range(length)
-        history = History(
-            self.gates,
-            self.modules,
-            self.gate_of_module,
-            loss=loss[i, :length].clone(),
-            lr=torch.tensor([recipe.learning_rate(t) for t in steps], dtype=torch.float64),
-            p=torch.tensor([recipe.schedule(t / recipe.steps) for t in steps], dtype=torch.float64),
-            seconds=seconds[:length].clone(),
-            mask=self.masks[i, :length].clone(),
-            module_grad_norm=norms[i, :length].clone(),
-        )
-        keys = [f"{PREFIX}{name}.{factor}.weight" for name in self.modules for factor in ("lora_A", "lora_B")]
-        trained = {key: p.detach()[i].cpu().clone() for key, p in zip(keys, self._parameters, strict=True)}
-        tensors = {key: trained[key] for key in start.tensors}
-        return Run(Adapter(start.config, tensors), history, recipe, self.task.name, self.task.base)
-
-
-def _groups(rows: Rows) -> list[Group]:
-    return group_layers(rows.model, dict(zip(rows.names, rows.layers, strict=True)))
-
-
-def _start(task: Task, recipe: Recipe) -> Adapter:
+def _start(base: nn.Module, task: Task, recipe: Recipe) -> Adapter:
     """The adapter that a training by ``recipe`` starts from."""
     with OwnRandomNumbers(recipe.seed, torch.device("cpu")).active():
-        return Adapter.from_model(add_adapter(task.load_base(), recipe.peft_config(task.target_modules)))
+        model = add_adapter(base, recipe.peft_config(task.target_modules))
+        return replace(Adapter.from_model(model), base=task.base)

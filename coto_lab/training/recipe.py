@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from coto_lab.adapters.methods import registry
+from coto_lab.adapters.methods.method import Method
 from coto_lab.gating import schedules
 from coto_lab.gating.schedules import Constant, Schedule
 from coto_lab.ground.numbers import MAX_SEED, finite_number, real_number, whole_number
@@ -14,7 +16,6 @@ from coto_lab.ground.numbers import MAX_SEED, finite_number, real_number, whole_
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-METHODS = ("lora", "dora", "hira")
 DECAYS = ("linear", "cosine", "constant")
 DROPOUT_DECAYS = ("constant", "linear")
 _RAMP = 0.75  # share of the training after which a decaying dropout is 0: where CoTo's ramp ends
@@ -29,9 +30,10 @@ class Recipe:
     ``schedule=Linear(), tilt=1`` (CoTo-H, high blocks drop more) or ``tilt=-1`` (CoTo-L).
 
     Attributes:
-        method: ``"lora"``, ``"dora"`` or ``"hira"``, PEFT's implementations.
+        method: the name of a method (``"lora"``, ``"dora"``, ``"hira"``, and whatever else `coto_lab.adapters.methods`
+            holds), or a `Method` with options of its own. One with its default options is stored as its name.
         r: rank.
-        alpha: numerator of the scale alpha / r (HiRA, whose update multiplies the base weight, has none).
+        alpha: numerator of the scale alpha / r, for methods with a scale (HiRA has none).
         dropout: probability of zeroing an entry of the adapter's input.
         schedule: activation probability over progress; ``Constant(1.0)`` keeps every block's adapter on.
         steps: optimiser steps.
@@ -51,7 +53,7 @@ class Recipe:
         ValueError: a value out of range, naming it.
     """
 
-    method: str = "lora"
+    method: str | Method = "lora"
     r: int = 4
     alpha: float = 8.0
     dropout: float = 0.0
@@ -68,7 +70,8 @@ class Recipe:
     max_grad_norm: float | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (("method", METHODS), ("decay", DECAYS), ("dropout_decay", DROPOUT_DECAYS)):
+        object.__setattr__(self, "method", registry.short_form(self.method))
+        for name, choices in (("decay", DECAYS), ("dropout_decay", DROPOUT_DECAYS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(map(repr, choices))}.")
         least = {"r": 1, "steps": 1, "batch_size": 1, "seed": 0, "warmup_steps": 0}
@@ -111,31 +114,27 @@ class Recipe:
             return self.dropout
         return self.dropout * max(0.0, 1 - step / self.steps / _RAMP)
 
+    @property
+    def adapter_method(self) -> Method:
+        """The method as an object, which makes the adapter's configuration and the optimiser."""
+        return registry.find_method(self.method)
+
     def peft_config(self, target_modules: Sequence[str]) -> PeftConfig:
         """PEFT's configuration of the adapter, on the layers whose names end with ``target_modules``."""
-        import peft
-
         targets = sorted(target_modules)
-        if self.method == "hira":
-            return peft.HiraConfig(r=self.r, hira_dropout=self.dropout, target_modules=targets)
-        return peft.LoraConfig(
-            r=self.r,
-            lora_alpha=self.alpha,  # PEFT says int and takes any number
-            lora_dropout=self.dropout,
-            use_dora=self.method == "dora",
-            target_modules=targets,
-        )
+        return self.adapter_method.peft_config(r=self.r, alpha=self.alpha, dropout=self.dropout, targets=targets)
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as JSON values; the schedule as its name and parameters."""
-        return asdict(self) | {"schedule": {"name": type(self.schedule).__name__} | asdict(self.schedule)}  # type: ignore[call-overload]
+        """The recipe as JSON values: the schedule as its name and parameters, and so the method where it has options."""
+        schedule = {"name": type(self.schedule).__name__} | asdict(self.schedule)  # type: ignore[call-overload]
+        return asdict(self) | {"method": registry.to_json(self.method), "schedule": schedule}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Recipe:
         """The recipe that `to_json` wrote.
 
         Raises:
-            ValueError: a field or a schedule that this version does not know.
+            ValueError: a field, a method or a schedule that this version does not know.
         """
         if not isinstance(values, dict):
             raise ValueError(f"not a recipe of this version: {values!r} is not an object with fields.")
@@ -150,4 +149,8 @@ class Recipe:
         parameters = {key: value for key, value in parameters.items() if key != "name"}
         if unknown := parameters.keys() - {field.name for field in fields(schedule)}:
             raise ValueError(f"not a recipe of this version: schedule {name!r} has no {sorted(unknown)}.")
-        return cls(**values | {"schedule": schedule(**parameters)})
+        try:
+            method = registry.from_json(values.get("method", "lora"))
+        except ValueError as error:
+            raise ValueError(f"not a recipe of this version: {error}") from error
+        return cls(**values | {"method": method, "schedule": schedule(**parameters)})

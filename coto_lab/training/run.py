@@ -27,6 +27,7 @@ class Run:
         recipe: how it was trained.
         task: the task's name.
         base: identity of the base model (`Task.base`); runs of different bases do not mix.
+        diverged: whether the training ended early because its loss was no longer finite; the adapter is the one before that.
     """
 
     adapter: Adapter
@@ -34,6 +35,7 @@ class Run:
     recipe: Recipe
     task: str
     base: str
+    diverged: bool = False
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the folder ``path``; ``PeftModel.from_pretrained(base, path)`` reads it too.
@@ -63,9 +65,10 @@ class Run:
             "task": self.task,
             "base": self.base,
             "recipe": self.recipe.to_json(),
+            "diverged": self.diverged,
             "versions": {name: version(name) for name in ("coto_lab", "torch", "transformers", "peft")},
         }
-        if path.is_dir() and any(path.iterdir()) and not _is_run(path):
+        if path.is_dir() and any(path.iterdir()) and not Run.is_saved_in(path):
             raise FileExistsError(
                 f"path={str(path)!r} exists and does not hold a run, so nothing in it is replaced. Choose a new folder, for "
                 f"instance {str(path / 'run')!r}."
@@ -102,11 +105,13 @@ class Run:
             recipe=recipe,
             task=about["task"],
             base=about["base"],
+            diverged=about.get("diverged", False),  # versions before it wrote no such field
         )
 
-
-def _is_run(folder: Path) -> bool:
-    try:
-        return read_json(folder / _RUN).keys() >= _FIELDS
-    except ValueError:
-        return False
+    @staticmethod
+    def is_saved_in(folder: Path) -> bool:
+        """Whether a folder holds what `save` writes."""
+        try:
+            return read_json(folder / _RUN).keys() >= _FIELDS
+        except ValueError:
+            return False

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from coto_lab.figures.game import coalition, game_figure
-from coto_lab.widgets._view import View
+from coto_lab.widgets.view import View
 
 
 class GameBoard(View):

@@ -1,4 +1,4 @@
-"""A slider along the line between two runs: how does a mixture of them classify?"""
+"""A slider along the line between two runs: how well does a mixture of them do?"""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from coto_lab.figures.interpolation import line_explorer_figure
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.interpolation import Curve, line
-from coto_lab.scoring.evaluator import Scores
+from coto_lab.scoring.scores import Scores
+from coto_lab.scoring.sources import Source
 from coto_lab.tasks import Task
-from coto_lab.training.run import Run
-from coto_lab.widgets._field import NumberField
-from coto_lab.widgets._mixtures import MixtureView, joined
+from coto_lab.widgets.field import NumberField
+from coto_lab.widgets.mixtures import MixtureView
 
 _ALPHAS = torch.linspace(0, 1, 21, dtype=torch.float64)
 
 
 class InterpolationExplorer(MixtureView):
-    """Mix two runs of each method, (1 - α)·first + α·second: accuracy, loss, and the digits that flip on the way.
+    """Mix two runs of each method, (1 - α)·first + α·second: accuracy, loss, and the examples that flip on the way.
+
+    A run may be an adapter, or a folder, instead: what training recorded is not needed.
 
     Args:
-        task: a task of grey images, the one that the runs were trained on.
+        task: the one that the runs were trained on.
         partners: method name -> second run.
         runs: method name -> first run; None waits for `take`.
-        images: how many test images at most are classified; they are evenly spaced over the test set.
+        images: how many test examples at most are scored; they are evenly spaced over the test set.
 
     Attributes:
         alpha: `NumberField` from 0 (the first run alone) to 1. The 21 mixtures on the slider are scored beforehand, one
@@ -35,10 +36,11 @@ class InterpolationExplorer(MixtureView):
         how, method, message, progress, scores: as in `MixtureView`.
 
     Raises:
+        TypeError: ``task`` lacks a part of the protocol; what is given for a run is no run, adapter or folder.
         ValueError: no partners; a partner of another task or base; ``images`` below 1; what `take` refuses.
     """
 
-    def __init__(self, task: Task, partners: Mapping[str, Run], runs: Mapping[str, Run] | None = None, images: int = 410):
+    def __init__(self, task: Task, partners: Mapping[str, Source], runs: Mapping[str, Source] | None = None, images: int = 410):
         self.alpha = NumberField("α", 0.5, 0, 1, 0.05)
         self._alphas = _ALPHAS  # of the scores that are drawn
         others = {name: [run] for name, run in partners.items()}
@@ -56,7 +58,7 @@ class InterpolationExplorer(MixtureView):
         here = torch.tensor([alpha], dtype=torch.float64)
         between = self._score(self._runs, self.how.value, line(here), iter)
         self._alphas, order = torch.cat([_ALPHAS, here]).sort()
-        scores = {name: _sorted(joined([own, between[name]]), order) for name, own in scores.items()}
+        scores = {name: Scores.join([own, between[name]]).take(order) for name, own in scores.items()}
         return scores, int(order.argmax())
 
     def _place(self) -> str:
@@ -67,10 +69,5 @@ class InterpolationExplorer(MixtureView):
             name: Curve(self._alphas, scores[name].accuracy, scores[name].loss, self.how.value) if name in scores else None
             for name in self._partners
         }
-        images = self.task.test_batch["pixel_values"]
         figure = getattr(self, "figure", None)
-        return line_explorer_figure(curves, place, changed, images, self.task.classes, figure)
-
-
-def _sorted(scores: Scores, order: Tensor) -> Scores:
-    return Scores(tuple(scores.names[i] for i in order.tolist()), scores.logits[order], scores.labels)
+        return line_explorer_figure(curves, place, changed, self._scored.examples, self.task.classes, figure)

@@ -11,21 +11,23 @@ from typing import Any, Protocol
 import ipywidgets as widgets
 
 from coto_lab.figures import training_figure
+from coto_lab.figures.examples import kind_of
 from coto_lab.notebook.place import HEADLESS, SCRIPT, where
 from coto_lab.scoring.evaluator import Evaluator
-from coto_lab.tasks import Task
+from coto_lab.tasks import Part, Task
+from coto_lab.tasks.check import check_task
 from coto_lab.training.recipe import Recipe
 from coto_lab.training.run import Run
-from coto_lab.widgets._kernel import answers, interrupt_means, listen
-from coto_lab.widgets._race import Race
-from coto_lab.widgets._settings import Settings
-from coto_lab.widgets._view import View, plain
-from coto_lab.widgets._words import percent
+from coto_lab.widgets.kernel import answers, interrupt_means, listen
+from coto_lab.widgets.settings import Settings
+from coto_lab.widgets.side_by_side import SideBySide
+from coto_lab.widgets.view import View, plain
+from coto_lab.widgets.words import percent, verb
 
 _DRAW_EVERY = 0.25  # seconds: a browser falls behind above 4 to 5 drawings a second, and nothing tells the kernel
 _DRAW_REST = 12  # times as long as a drawing took: so drawing takes no more than a thirteenth of the time
 _LISTEN_EVERY = 0.05
-_PART = 4  # every 4th test image is scored
+_PART = 4  # every 4th test example is scored
 
 
 class TakesRuns(Protocol):
@@ -58,7 +60,8 @@ class LiveTraining(View):
         start, pause, stop: buttons.
 
     Raises:
-        ValueError: no recipes, or different numbers of steps.
+        TypeError: ``task`` lacks a part of the protocol.
+        ValueError: no recipes, or different numbers of steps; a loss or a measure of the task that does not fit.
     """
 
     def __init__(self, task: Task, recipes: Mapping[str, Recipe]):
@@ -71,11 +74,13 @@ class LiveTraining(View):
         self.start = _button("Start", "play", "Train with the settings below")
         self.pause = _button("Pause", "pause", "Wait after this step; press again to go on")
         self.stop = _button("Stop", "stop", "End the training after this step, and keep what was learned")
-        self._evaluator = Evaluator(task.every(_PART))
+        check_task(task)
+        self._kind = kind_of(task.show("test", [0]))
+        self._evaluator = Evaluator(Part(task, _PART))
         self._views: dict[type, TakesRuns] = {}
         self._task: asyncio.Task[Any] | None = None  # a loop does not keep its tasks
-        self._race = self._new_race()
-        figure = training_figure(self._race.histories, self.steps)
+        self._side_by_side = self._new()
+        figure = training_figure(self._side_by_side.histories, self.steps)
         super().__init__(figure, [widgets.HBox([self.start, self.pause, self.stop]), self.settings], "coto-live")
         self._enable(training=False)
         self.start.on_click(lambda _: self._start())
@@ -89,9 +94,9 @@ class LiveTraining(View):
 
         A training whose loss becomes NaN or infinite ends and has no run; the sentence says so.
         """
-        place, race = where().place, self._begin()
-        with interrupt_means(_interrupt(race)), answers():
-            runs = await self._train(race, in_cell=place != SCRIPT)
+        place, side_by_side = where().place, self._begin()
+        with interrupt_means(_interrupt(side_by_side)), answers():
+            runs = await self._train(side_by_side, in_cell=place != SCRIPT)
         if place == HEADLESS:
             from IPython.display import display
 
@@ -106,42 +111,42 @@ class LiveTraining(View):
 
     def close(self) -> None:
         """Close the view; a training under way ends after its present step."""
-        if hasattr(self, "_race"):  # else an argument was refused; ipywidgets closes such an object, too
+        if hasattr(self, "_side_by_side"):  # else an argument was refused; ipywidgets closes such an object, too
             self._stop()
         super().close()
 
-    def _begin(self) -> Race:
-        self._race = self._new_race()
+    def _begin(self) -> SideBySide:
+        self._side_by_side = self._new()
         self._enable(training=True)
-        return self._race
+        return self._side_by_side
 
-    async def _train(self, race: Race, in_cell: bool) -> dict[str, Run]:
+    async def _train(self, side_by_side: SideBySide, in_cell: bool) -> dict[str, Run]:
         drawn = heard = time.monotonic()
         rest = _DRAW_EVERY
         try:
-            while not (race.over or race.stopping):
-                race.step()
+            while not (side_by_side.over or side_by_side.stopping):
+                side_by_side.step()
                 if time.monotonic() - heard > _LISTEN_EVERY:
                     await listen(in_cell)
                     heard = time.monotonic()
-                if (started := time.monotonic()) - drawn > rest or race.paused:
-                    self._draw(race)
+                if (started := time.monotonic()) - drawn > rest or side_by_side.paused:
+                    self._draw(side_by_side)
                     drawn = time.monotonic()
                     rest = max(_DRAW_EVERY, _DRAW_REST * (drawn - started))
-                while race.paused and not race.stopping:
+                while side_by_side.paused and not side_by_side.stopping:
                     await asyncio.sleep(_LISTEN_EVERY)
                     await listen(in_cell)
         finally:  # after an error, too, there is what was learned
-            race.open_gates()
-            runs = race.runs
-            if race is self._race:  # else another training has the view by now
+            side_by_side.open_gates()
+            runs = side_by_side.runs
+            if side_by_side is self._side_by_side:  # else another training has the view by now
                 self.runs = runs
-                race.paused = False
+                side_by_side.paused = False
                 self._enable(training=False)
-                self._draw(race, ended=True)
-        race.score()
-        if race is self._race:
-            self._draw(race, ended=True)  # with the last scores, for which a click on Stop does not wait
+                self._draw(side_by_side, ended=True)
+        side_by_side.score()
+        if side_by_side is self._side_by_side:
+            self._draw(side_by_side, ended=True)  # with the last scores, for which a click on Stop does not wait
             self._hand_on()
         return runs
 
@@ -154,8 +159,8 @@ class LiveTraining(View):
                 words = f"{plain(self.text.value)} {type(view).__name__} does not show these runs: {error}"
                 self.say(html.escape(words))
 
-    def _new_race(self) -> Race:
-        return Race(self.task, self.settings.recipes, self._evaluator)
+    def _new(self) -> SideBySide:
+        return SideBySide(self.task, self.settings.recipes, self._evaluator)
 
     # What the buttons do. Training and drawing belong to the coroutine; here, flags are set.
 
@@ -163,11 +168,11 @@ class LiveTraining(View):
         self._task = asyncio.get_running_loop().create_task(self._train_alone(self._begin()))
         self._task.add_done_callback(self._report)
 
-    async def _train_alone(self, race: Race) -> None:
+    async def _train_alone(self, side_by_side: SideBySide) -> None:
         """Train with no cell that waits."""
-        with interrupt_means(_interrupt(race)):
+        with interrupt_means(_interrupt(side_by_side)):
             try:
-                await self._train(race, in_cell=False)
+                await self._train(side_by_side, in_cell=False)
             except KeyboardInterrupt:  # it would end the kernel
                 self.say(f"{html.escape(plain(self.text.value))} The kernel was interrupted before all views had these runs.")
 
@@ -176,11 +181,11 @@ class LiveTraining(View):
             self.say(f"The training ended with an error: {html.escape(repr(error))}")
 
     def _pause(self) -> None:
-        self._race.paused = not self._race.paused
+        self._side_by_side.paused = not self._side_by_side.paused
         self._show_pause()
 
     def _stop(self) -> None:
-        self._race.stopping = True
+        self._side_by_side.stopping = True
 
     def _enable(self, training: bool) -> None:
         self.start.disabled = self.settings.disabled = training
@@ -188,41 +193,51 @@ class LiveTraining(View):
         self._show_pause()
 
     def _show_pause(self) -> None:
-        self.pause.description, self.pause.icon = ("Resume", "play") if self._race.paused else ("Pause", "pause")
+        self.pause.description, self.pause.icon = ("Resume", "play") if self._side_by_side.paused else ("Pause", "pause")
 
     # What is shown.
 
-    def _draw(self, race: Race, ended: bool = False) -> None:
-        training_figure(race.histories, self.steps, race.accuracy, self.figure)
-        state = "Finished" if race.over and ended else "Stopped" if ended else "Paused" if race.paused else "Training"
-        left = "" if ended else f", about {race.seconds_left:.0f} s left"
-        standings = " ".join(_standing(race, name) for name in race.trainings)
-        scored = f"every {_PART}th test image ({len(self._evaluator.task.test)} of {len(self.task.test)})"
-        images = f"The accuracy is that on {scored}; on all of them it can differ."
-        self.say(f"{state}: step {race.done} of {self.steps}{left}. {standings} {images}")
+    def _draw(self, side_by_side: SideBySide, ended: bool = False) -> None:
+        training_figure(side_by_side.histories, self.steps, side_by_side.accuracy, self.figure)
+        state = (
+            "Finished"
+            if side_by_side.over and ended
+            else "Stopped"
+            if ended
+            else "Paused"
+            if side_by_side.paused
+            else "Training"
+        )
+        left = "" if ended else f", about {side_by_side.seconds_left:.0f} s left"
+        standings = " ".join(_standing(side_by_side, name, verb(self.task)) for name in side_by_side.trainings)
+        n_scored, n = self._evaluator.task.size("test"), self.task.size("test")
+        part = f"The accuracy is that on every {_PART}th test {self._kind} ({n_scored} of {n}); on all of them it can differ."
+        self.say(f"{state}: step {side_by_side.done} of {self.steps}{left}. {standings} {part}")
 
 
-def _standing(race: Race, name: str) -> str:
-    if name in race.failed:
-        return f"<b>{html.escape(name)} ended: {html.escape(race.failed[name])}</b>"
-    if not (records := race.trainings[name].records):
+def _standing(side_by_side: SideBySide, name: str, does: str) -> str:
+    if name in side_by_side.failed:
+        return f"<b>{html.escape(name)} ended: {html.escape(side_by_side.failed[name])}</b>"
+    if not (records := side_by_side.trainings[name].records):
         return ""
     last = records[-1]
-    step, accuracy = list(race.accuracy[name].items())[-1]
+    step, accuracy = list(side_by_side.accuracy[name].items())[-1]
     return (
-        f"{html.escape(name)}: loss {last.loss:.2g} nats; after step {step} it classifies {percent(accuracy, 1)} correctly; "
+        f"{html.escape(name)}: loss {last.loss:.2g} nats; after step {step} it {does} {percent(accuracy, 1)} correctly; "
         f"p = {last.p:.2f}, {int(last.mask.sum())} of {len(last.mask)} blocks are open."
     )
 
 
-def _interrupt(race: Race) -> Callable[[], None]:
-    """What an interrupt does: the first one stops the race; one that comes later ends the task that trains."""
+def _interrupt(side_by_side: SideBySide) -> Callable[[], None]:
+    """What an interrupt does: the first one stops the trainings; one that comes later ends the task that trains."""
     task = asyncio.current_task()
 
     def interrupt() -> None:
-        if (race.over or race.stopping) and asyncio.current_task() is task:  # raised outside of it, it would end the kernel
+        if (
+            side_by_side.over or side_by_side.stopping
+        ) and asyncio.current_task() is task:  # raised outside of it, it would end the kernel
             raise KeyboardInterrupt
-        race.stopping = True
+        side_by_side.stopping = True
 
     return interrupt
 

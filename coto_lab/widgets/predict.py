@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 from IPython.display import HTML, DisplayHandle
 
 from coto_lab.notebook.place import SCRIPT, where
-from coto_lab.widgets._field import NumberField
-from coto_lab.widgets._message import Message
-from coto_lab.widgets._view import spoken
+from coto_lab.widgets.field import NumberField
+from coto_lab.widgets.message import Message
+from coto_lab.widgets.view import spoken
 
 _PLOTLY = "application/vnd.plotly.v1+json"
 

@@ -14,10 +14,10 @@ from coto_lab.figures import plan_figure
 from coto_lab.gating.coto import expected_open, probabilities, training_masks
 from coto_lab.gating.schedules import Constant, Exponential, Linear, Schedule, Sine
 from coto_lab.probes.cost import Cost, spared
-from coto_lab.widgets._field import NumberField
-from coto_lab.widgets._message import Message
-from coto_lab.widgets._view import View
-from coto_lab.widgets._words import percent
+from coto_lab.widgets.field import NumberField
+from coto_lab.widgets.message import Message
+from coto_lab.widgets.view import View
+from coto_lab.widgets.words import percent
 
 _SHAPES = {"Linear": Linear, "Sine": Sine, "Exponential": Exponential, "Constant": Constant}
 _WAYS = {"Linear": "evenly", "Sine": "fast at first", "Exponential": "slowly at first"}

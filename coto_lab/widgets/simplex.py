@@ -1,4 +1,4 @@
-"""Sliders over the triangle between three runs: how does a mixture of them classify?"""
+"""Sliders over the triangle between three runs: how well does a mixture of them do?"""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from typing import Any
 from coto_lab.figures.simplex import simplex_explorer_figure
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.simplex import Simplex, barycentric_grid, corner_names
-from coto_lab.scoring.evaluator import Scores
+from coto_lab.scoring.scores import Scores
+from coto_lab.scoring.sources import Source
 from coto_lab.tasks import Task
-from coto_lab.training.run import Run
-from coto_lab.widgets._field import NumberField
-from coto_lab.widgets._mixtures import MixtureView
+from coto_lab.widgets.field import NumberField
+from coto_lab.widgets.mixtures import MixtureView
 
 _PARTS = 6  # halves, thirds and 1:1:1 are among the mixtures
 _GRID = barycentric_grid(_PARTS)
 
 
 class SimplexExplorer(MixtureView):
-    """Mix three runs of each method: accuracy and loss at every mixture on a triangle, and the digits that flip.
+    """Mix three runs of each method: accuracy and loss at every mixture on a triangle, and the examples that flip.
 
     The weights are sixths. Two sliders set how many of them the first and the second run get, the third gets the rest; where
     both ask for more than there is, the other slider gives way, and a line says so.
 
     Args:
-        task: a task of grey images, the one that the runs were trained on.
-        partners: method name -> second and third run.
+        task: the one that the runs were trained on.
+        partners: method name -> second and third run: runs, adapters or folders.
         runs: method name -> first run; None waits for `take`.
-        images: how many test images at most are classified; they are evenly spaced over the test set.
+        images: how many test examples at most are scored; they are evenly spaced over the test set.
 
     Attributes:
         parts: a `NumberField` of sixths for two runs, and for the third one that follows them.
         how, method, message, progress, scores: as in `MixtureView`.
 
     Raises:
+        TypeError: ``task`` lacks a part of the protocol; what is given for a run is no run, adapter or folder.
         ValueError: no partners, or not two of a method; a partner of another task or base; ``images`` below 1; what `take`
             refuses.
     """
@@ -42,8 +43,8 @@ class SimplexExplorer(MixtureView):
     def __init__(
         self,
         task: Task,
-        partners: Mapping[str, Sequence[Run]],
-        runs: Mapping[str, Run] | None = None,
+        partners: Mapping[str, Sequence[Source]],
+        runs: Mapping[str, Source] | None = None,
         images: int = 410,
     ):
         for name, others in partners.items():
@@ -53,11 +54,21 @@ class SimplexExplorer(MixtureView):
             NumberField(f"{which} run", _PARTS // 3, 0, _PARTS, 1, unit="sixths", whole=True, label_width=7)
             for which in ("first", "second", "third")
         ]
+        self._others, self._firsts = {name: list(others) for name, others in partners.items()}, dict(runs or {})
         super().__init__(task, partners, _GRID, self.parts, "coto-simplex", images)
         for slider in self.parts[:2]:
             slider.observe(self._moved, "value")
         if runs is not None:
             self.take(runs)
+
+    def take(self, runs: Mapping[str, Source]) -> None:
+        """As in `MixtureView`; the corners are named after these runs."""
+        before, self._firsts = self._firsts, dict(runs)
+        try:
+            super().take(runs)
+        except BaseException:
+            self._firsts = before
+            raise
 
     def _moved(self, change: dict[str, Any]) -> None:
         first, second, third = self.parts
@@ -83,10 +94,9 @@ class SimplexExplorer(MixtureView):
 
     def _figure(self, scores: Mapping[str, Scores], place: int, changed: Flips | None) -> Any:
         records = {name: self._record(name, scores[name]) if name in scores else None for name in self._partners}
-        images = self.task.test_batch["pixel_values"]
         figure = getattr(self, "figure", None)
-        return simplex_explorer_figure(records, place, changed, images, self.task.classes, figure)
+        return simplex_explorer_figure(records, place, changed, self._scored.examples, self.task.classes, figure)
 
     def _record(self, name: str, scores: Scores) -> Simplex:
-        corners = corner_names([self._runs[name], *self._partners[name]])
+        corners = corner_names([self._firsts[name], *self._others[name]])
         return Simplex(_GRID, scores.accuracy, scores.loss, self.how.value, corners)

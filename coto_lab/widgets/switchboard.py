@@ -1,7 +1,8 @@
-"""A switch for every adapter of a run: how well does it classify with any choice of them?"""
+"""A switch for every adapter of a run: how well does it do with any choice of them?"""
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,31 +11,37 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
-from coto_lab.figures.switchboard import confusion_matrix, switchboard_figure
+from coto_lab.adapters.adapter import Adapter
+from coto_lab.adapters.peft_model import add_adapter
+from coto_lab.figures.confusion import confusion_matrix
+from coto_lab.figures.switchboard import switchboard_figure
 from coto_lab.ground.numbers import MAX_SEED, whole_number
-from coto_lab.probes.interpolation import check_run
+from coto_lab.ground.randomness import OwnRandomNumbers
 from coto_lab.probes.pruning import paper_patterns
-from coto_lab.scoring.evaluator import Evaluator, Scores, Variant, module_mask
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.scores import Scores
+from coto_lab.scoring.sites import Sites, module_mask
+from coto_lab.scoring.sources import Source, adapter_of
+from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
-from coto_lab.training.loop import Training
 from coto_lab.training.recipe import Recipe
-from coto_lab.training.run import Run
-from coto_lab.widgets._part import part_of
-from coto_lab.widgets._view import View
-from coto_lab.widgets._words import compared, percent
+from coto_lab.widgets.evenly_spaced import evenly_spaced
+from coto_lab.widgets.view import View
+from coto_lab.widgets.words import compared, percent, verb
 
 SURPRISE = "surprise me"
 
 
 class Switchboard(View):
-    """Switch adapters off and on, by block or one by one; accuracy, confusion matrix and samples follow.
+    """Switch adapters off and on, by block or one by one; accuracy and samples follow, and the confusion matrix of classes.
 
-    Scored is a part of the test set, always the same: few enough images for an answer within 300 ms on one CPU core.
+    Scored is a part of the test set, always the same: of the embedded task, few enough images for an answer within 300 ms on
+    one CPU core. A run may be an adapter, or a folder, instead: what training recorded is not needed.
 
     Args:
-        task: a task of grey images, the one that the runs were trained on.
-        runs: method name -> run; None waits for `take`.
-        images: how many test images at most; they are evenly spaced over the test set.
+        task: the one that the runs were trained on.
+        runs: method name -> run; None waits for `take`. Until then there are switches for the adapters that `fit` would train.
+        images: how many test examples at most are scored; they are evenly spaced over the test set.
         seed: decides what "surprise me" draws.
 
     Attributes:
@@ -45,45 +52,27 @@ class Switchboard(View):
         scores: of what is shown, one variant; None before there are runs.
 
     Raises:
+        TypeError: ``task`` lacks a part of the protocol; what is given for a run is no run, adapter or folder.
         ValueError: ``images`` below 1; a seed out of range; what `take` refuses.
     """
 
-    def __init__(self, task: Task, runs: Mapping[str, Run] | None = None, images: int = 410, seed: int = 0):
-        self.task, self._part = part_of(task, images)
+    def __init__(self, task: Task, runs: Mapping[str, Source] | None = None, images: int = 410, seed: int = 0):
+        self._scored = evenly_spaced(task, images)
+        self.task = self._scored.task
         self._evaluator = Evaluator(self.task)
         self._generator = torch.Generator().manual_seed(whole_number("seed", seed, 0, MAX_SEED))
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, Adapter] = {}
         self._whole: dict[str, float] = {}  # accuracy with all adapters on
         self.scores: Scores | None = None
-        # The adapter of a training that has not begun: there are switches before there is a run.
-        self._gates = self._evaluator.gates(Training(task, Recipe()).run().adapter)
-        self._mask = module_mask(self._gates, None)
-        of_block: dict[str, list[int]] = {}
-        for module, block in enumerate(self._gates.blocks):
-            of_block.setdefault(block, []).append(module)
-
         self.method = widgets.ToggleButtons(description="run")
         self.method.observe(self._score, "value")
-        self.blocks = [self._switch(f"block {_last(name)}", modules) for name, modules in of_block.items()]
-        self.modules = [
-            self._switch(f"{_last(name).removesuffix('_proj')} {_last(block)}", [module])
-            for module, (name, block) in enumerate(zip(self._gates.names, self._gates.blocks, strict=True))
-        ]
-        self.patterns = {
-            name: _button(name, f"Open these adapters, shut the others: {name}", partial(self._set_mask, mask))
-            for name, mask in paper_patterns(self._gates).items()
-        }
-        self.patterns[SURPRISE] = _button(SURPRISE, "Open adapters at random", self._surprise)
-        by_block = list(zip(self.blocks, of_block.values(), strict=True))
-        self._switches = by_block + [(switch, [module]) for module, switch in enumerate(self.modules)]
-        columns = [widgets.VBox([switch, *(self.modules[i] for i in modules)]) for switch, modules in by_block]
-        super().__init__(
-            self._figure(None), [self.method, _wrapped(list(self.patterns.values())), _wrapped(columns)], "coto-switchboard"
-        )
-        self._show_mask()
-        self._enable(False)
-        self.say("There is no run yet. First run the cell that trains, or pass finished runs to <code>take</code>.")
-        if runs is not None:
+        self._rows = _wrapped([]), _wrapped([])  # the patterns, the switches
+        super().__init__(self._figure(), [self.method, *self._rows], "coto-switchboard")
+        if runs is None:
+            self._make_switches(self._evaluator.sites(_untrained(task)))
+            self._enable(False)
+            self.say("There is no run yet. First run the cell that trains, or pass finished runs to <code>take</code>.")
+        else:
             self.take(runs)
 
     @property
@@ -93,23 +82,36 @@ class Switchboard(View):
 
     @mask.setter
     def mask(self, mask: Tensor) -> None:
-        self._mask = module_mask(self._gates, mask).clone()
+        self._mask = module_mask(self._sites, mask).clone()
         self._show_mask()
         self._score()
 
-    def take(self, runs: Mapping[str, Run]) -> None:
-        """Show these finished runs from now on, method name -> run; the switches stay as they are.
+    def take(self, runs: Mapping[str, Source]) -> None:
+        """Show these finished runs (or adapters, or folders) from now on, method name -> run; the switches stay as they are.
+
+        The first runs that a board gets decide which switches there are.
 
         Raises:
-            ValueError: no runs; a run of another task or base, or with adapters on other modules.
+            TypeError: what is given for a run is none.
+            ValueError: no runs; a run of another task or base, or with adapters on other modules. The board is as before.
         """
         if not runs:
             raise ValueError("runs is empty: give at least one.")
-        for name, run in runs.items():
-            check_run(self.task, run, f"runs[{name!r}]")
-        everything = torch.ones(len(self._gates), dtype=torch.bool)
-        scores = self._evaluator([Variant(run.adapter, everything, name) for name, run in runs.items()])
-        self._runs, self._whole = dict(runs), dict(zip(runs, scores.accuracy.tolist(), strict=True))
+        adapters = {name: adapter_of(self.task, source, f"runs[{name!r}]") for name, source in runs.items()}
+        sites = [self._evaluator.sites(adapter) for adapter in adapters.values()]
+        expected = self._sites if self._runs else sites[0]
+        for name, own in zip(adapters, sites, strict=True):
+            if own != expected:
+                other = sorted(set(own.names) ^ set(expected.names))[0]
+                raise ValueError(
+                    f"runs[{name!r}] has adapters on other modules than this board has switches for: {other} is only in one of "
+                    "them. Make a board for it alone."
+                )
+        everything = torch.ones(len(expected), dtype=torch.bool)
+        scores = self._evaluator([Variant(adapter, everything, name) for name, adapter in adapters.items()])
+        if not self._runs and expected != getattr(self, "_sites", None):
+            self._make_switches(expected)
+        self._runs, self._whole = adapters, dict(zip(adapters, scores.accuracy.tolist(), strict=True))
         chosen = self.method.value
         self.method.unobserve(self._score, "value")  # it is scored once, at the end
         self.method.options = list(runs)
@@ -122,38 +124,64 @@ class Switchboard(View):
         if not self._runs:
             return
         name = self.method.value
-        self.scores = self._evaluator([Variant(self._runs[name].adapter, self._mask, name)])
-        predicted, labels = self.scores.logits[0].argmax(-1), self.scores.labels
-        self._figure(predicted)
-        accuracy, n_right = self.scores.accuracy.item(), int((predicted == labels).sum())
-        mistakes = confusion_matrix(predicted, labels, len(self.task.classes)).fill_diagonal_(0)
-        true, taken = divmod(int(mistakes.argmax()), len(mistakes))
-        classes = self.task.classes
-        times = int(mistakes.max())
-        worst = (
-            f"Most frequent mistake: {classes[true]} taken for {classes[taken]}, {times} time{'s' * (times != 1)}."
-            if times
-            else "There is no mistake."
-        )
+        variants = [Variant(self._runs[name], self._mask, name)]
+        self.scores = self._evaluator(variants, outputs=self._scored.labels is not None)
+        self._figure()
+        right, accuracy = self.scores.values["correct"][0], self.scores.accuracy.item()
         change = compared(100 * (accuracy - self._whole[name]), "with all open")
         self.say(
-            f"{name} with {int(self._mask.sum())} of {len(self._mask)} adapters open classifies {n_right} of {len(labels)} "
-            f"{self._part} correctly: <b>{percent(accuracy, 1)}</b>, {change}. {worst}"
+            f"{html.escape(name)} with {int(self._mask.sum())} of {len(self._mask)} adapters open {verb(self.task)} "
+            f"{int(right.sum())} of {len(right)} {self._scored.words} correctly: <b>{percent(accuracy, 1)}</b>, {change}."
+            f"{self._worst(self.scores)}"
         )
 
-    def _figure(self, predicted: Tensor | None) -> Any:
-        data = self.task.test_batch
+    def _worst(self, scores: Scores) -> str:
+        """A sentence about the most frequent mistake, where there are classes."""
+        if scores.labels is None:
+            return ""
+        classes = self.task.classes
+        mistakes = confusion_matrix(scores.logits[0].argmax(-1), scores.labels, len(classes)).fill_diagonal_(0)
+        true, taken = divmod(int(mistakes.argmax()), len(mistakes))
+        if not (times := int(mistakes.max())):
+            return " There is no mistake."
+        taken_for = f"{html.escape(classes[true])} taken for {html.escape(classes[taken])}"
+        return f" Most frequent mistake: {taken_for}, {times} time{'s' * (times != 1)}."
+
+    def _figure(self) -> Any:
         name = self.method.value
         return switchboard_figure(
-            predicted,
-            data["labels"],
-            data["pixel_values"],
+            self.scores,
+            self._scored.examples,
+            self._scored.labels,
             self.task.classes,
             name=name or "",
             position=list(self._runs).index(name) if name in self._runs else 0,
             whole=self._whole.get(name),
             figure=getattr(self, "figure", None),
         )
+
+    def _make_switches(self, sites: Sites) -> None:
+        """Toggles and patterns for these modules, all open."""
+        self._sites, self._mask = sites, module_mask(sites, None)
+        of_block: dict[str, list[int]] = {}
+        for module, block in enumerate(sites.blocks):
+            of_block.setdefault(block, []).append(module)
+        self.blocks = [self._switch(f"block {_last(name)}", modules) for name, modules in of_block.items()]
+        self.modules = [
+            self._switch(f"{_last(name).removesuffix('_proj')} {_last(block)}", [module])
+            for module, (name, block) in enumerate(zip(sites.names, sites.blocks, strict=True))
+        ]
+        self.patterns = {
+            name: _button(name, f"Open these adapters, shut the others: {name}", partial(self._set_mask, mask))
+            for name, mask in paper_patterns(sites).items()
+        }
+        self.patterns[SURPRISE] = _button(SURPRISE, "Open adapters at random", self._surprise)
+        by_block = list(zip(self.blocks, of_block.values(), strict=True))
+        self._switches = by_block + [(switch, [module]) for module, switch in enumerate(self.modules)]
+        patterns, switches = self._rows
+        patterns.children = list(self.patterns.values())
+        switches.children = [widgets.VBox([switch, *(self.modules[i] for i in modules)]) for switch, modules in by_block]
+        self._show_mask()
 
     def _switch(self, description: str, modules: list[int]) -> widgets.ToggleButton:
         """A toggle of some modules; `_show_mask` sets its value, and what it says then is no news."""
@@ -186,6 +214,12 @@ class Switchboard(View):
     def _enable(self, enabled: bool) -> None:
         for control in (self.method, *self.patterns.values(), *(switch for switch, _ in self._switches)):
             control.disabled = not enabled
+
+
+def _untrained(task: Task) -> Adapter:
+    """The adapter of a training that has not begun: there are switches before there is a run."""
+    with OwnRandomNumbers(0, torch.device("cpu")).active():
+        return Adapter.from_model(add_adapter(task.load_base(), Recipe().peft_config(task.target_modules)))
 
 
 def _last(name: str) -> str:

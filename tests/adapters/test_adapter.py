@@ -101,6 +101,55 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
             read(tmp_path / "missing")
 
 
+# --- Its method, its modules, its base ---
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_knows_its_method(method: str) -> None:
+    found = Adapter.from_model(adapted(method, vit())).method
+    assert (None if found is None else type(found).__name__) == (method if method in ("LoRA", "DoRA", "HiRA") else None)
+
+
+def test_it_knows_its_modules_without_a_model(model: peft.PeftModel, tmp_path: Path) -> None:
+    expected = tuple(f"vit.layers.{i}.attention.{end}" for i in range(3) for end in ("q_proj", "v_proj"))
+    Adapter.from_model(model).save(tmp_path)
+    assert Adapter.from_model(model).modules == Adapter.load(tmp_path).modules == expected
+
+
+def test_modules_of_a_method_without_layers_or_unknown_to_peft() -> None:
+    adapter = Adapter.from_model(adapted("LoRA", vit()))
+    for peft_type in ("PROMPT_TUNING", "NEWEST", None):
+        assert replace(adapter, config={"peft_type": peft_type}).modules == ()
+
+
+def test_update_is_what_peft_merges(model: peft.PeftModel) -> None:
+    adapter, base = Adapter.from_model(model), vit()
+    update, merged = adapter.update(base), model.merge_and_unload()
+    assert sorted(update) == sorted(adapter.modules)
+    for name, change in update.items():
+        assert change.abs().max() > 1e-3
+        torch.testing.assert_close(base.get_submodule(name).weight + change, merged.get_submodule(name).weight)
+
+
+def test_the_base_is_read_from_the_run_beside_it(runs: tuple[Run, Run], tmp_path: Path) -> None:
+    runs[0].save(tmp_path / "run")
+    adapter = Adapter.load(tmp_path / "run")
+    assert adapter.base == "tiny base"
+    adapter.save(tmp_path / "adapter")
+    assert sorted(os.listdir(tmp_path / "adapter")) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert Adapter.load(tmp_path / "adapter").base is None
+
+
+@pytest.mark.parametrize("content", ["{}", '{"base": 3}'])
+def test_a_file_of_that_name_without_a_base_tells_none(content: str, tmp_path: Path) -> None:
+    Adapter.from_model(adapted("LoRA", vit())).save(tmp_path)
+    (tmp_path / "run.json").write_text(content)
+    assert Adapter.load(tmp_path).base is None
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(ValueError, match=r"run\.json' cannot be read as JSON"):
+        Adapter.load(tmp_path)
+
+
 # --- Files ---
 
 

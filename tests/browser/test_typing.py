@@ -11,8 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 # A field tells what its value is in the kernel; "set" gives it one from there.
 FIELDS = """
 import ipywidgets as widgets
-from coto_lab.widgets._field import NumberField
-from coto_lab.widgets._message import Message
+from coto_lab.widgets.field import NumberField
+from coto_lab.widgets.message import Message
 
 fields = [
     NumberField("share", 0.5, 0, 1, 0.05),

@@ -71,7 +71,9 @@ def test_it_is_found_also_where_adapters_were_measured_to_cost_nothing() -> None
         ((0.242 - SKIPPED * Y) / CLOSED, "y shrinks when x grows"),
         (X, "this is the share as it was measured"),
         (0.242, "this is what is saved"),
-        (0.9, "needed = 0.9 is not right"),
+        ((0.242 - SKIPPED) / (CLOSED - SKIPPED), "y = β (1 - x), not 1 - x"),
+        (0.75, "needed = 0.75: with this share, CoTo would save 28"),
+        (-0.5, "needed = -0.5 is not right"),
         (None, "needed should be one number"),
     ],
 )
@@ -92,8 +94,8 @@ def test_steps_in_the_same_time_pass(rule: Callable[[float], float]) -> None:
         (800 * (1 + SAVING), "divide by 1 - saving"),
         (800 / (1 - SAVING) - 800, "on top of 800"),
         (1 - SAVING, "divide 800 by it"),
-        (2000, "steps = 2000 is not right"),
-        ([], "steps should be one number"),
+        (2000, "same_time = 2000 is not right"),
+        ([], "same_time should be one number"),
     ],
 )
 def test_what_is_wrong_with_the_steps_is_named(answer: object, complaint: str) -> None:

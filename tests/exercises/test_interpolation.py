@@ -49,6 +49,16 @@ WRONG_BARRIERS = {
 }
 
 
+def test_a_barrier_that_fits_one_number_of_mixtures_is_told_which_call_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = {name: Curve(*(torch.linspace(0, 1, 11) for _ in range(3)), "fuse") for name in ("LoRA", "CoTo")}
+    exercises.check_barrier(lambda alphas, loss: (loss - (loss[0] + loss[-1]) / 2)[5], lines | curves())
+    assert "(alphas: tensor [5], loss: tensor [5]) raises IndexError" in capsys.readouterr().out
+
+
+def test_a_barrier_in_float32_passes() -> None:
+    assert check_barrier(lambda alphas, loss: excess(alphas.float(), loss.float()).max(), curves()) == []
+
+
 @pytest.mark.parametrize("complaint", WRONG_BARRIERS)
 def test_a_wrong_barrier_is_named(complaint: str) -> None:
     (found,) = check_barrier(WRONG_BARRIERS[complaint], curves())
@@ -62,14 +72,16 @@ WRONG_WEIGHTS = {
     "twice too large": [1 / 9, 4 / 9, 4 / 9],
     "take that of the factors": [1 / 9, 4 / 9, 4 / 81],
     "a product of two weights": [1 / 3, 2 / 3, 2 / 9],
-    "collect the four products": [0.1, 0.2, 0.7],
+    "my_weights[2] = 0.7 is wrong": [0.1, 0.2, 0.7],
     "three numbers": [1 / 9, 4 / 9],
 }
 
 
 def test_the_weights_of_the_parts() -> None:
     pair = [load_run("lora-seed0"), load_run("lora-seed1")]
-    assert check_weights((1 / 9, 4 / 9, 2 / 9), pair) == check_weights([0.111, 0.444, 0.222], pair) == []
+    for answer in ((1 / 9, 4 / 9, 2 / 9), [0.111, 0.444, 0.222], [0.11, 0.44, 0.22]):
+        assert check_weights(answer, pair) == []
+    assert check_weights([0.1, 0.4, 0.2], pair) == ["my_weights is right so far: give one more decimal"]
     for complaint, answer in WRONG_WEIGHTS.items():
         (found,) = check_weights(answer, pair)
         assert complaint in found, complaint
@@ -86,12 +98,13 @@ def test_the_means_without_a_seed() -> None:
 
     right = means(lambda k, pair: k not in pair)
     assert check_left_out(right, differences, pairs) == check_left_out(torch.tensor(right), differences, pairs) == []
+    assert check_left_out([round(mean, 1) for mean in right], differences, pairs) == []
     wrong = {
         "those that it is not in": means(lambda k, pair: k in pair),
         "both seeds of a pair": means(lambda k, pair: k != pair[0]),
         "one per pair": differences,
         "5 numbers, one for each seed": right[:4],
-        "not the means": [mean + 1 for mean in right],
+        "furthest off": [mean + 1 for mean in right],
     }
     for complaint, answer in wrong.items():
         (found,) = check_left_out(answer, differences, pairs)

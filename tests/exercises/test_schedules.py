@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from coto_lab import Constant, Exponential, Linear
 from coto_lab.exercises import schedules
@@ -37,6 +38,7 @@ def right(x: float, start: float, end: float, ramp: float) -> float:
 
 def test_a_right_ramp_passes() -> None:
     assert check_linear(ramp(right)) == []
+    assert check_linear(lambda x, **settings: torch.tensor(Linear(**settings)(x))) == []  # float32
     assert check_linear(lambda x, start=0.0, end=1.0, ramp=0.75: np.float64(Linear(start, end, ramp)(x))) == []
 
 
@@ -80,6 +82,7 @@ DRAWS = {
     "all gates are shut": lambda n, p, rng: rng.random(n) < p,
     "gate 0 opens in": forced(lambda n, rng: 0),
     "exactly 1 open": forced(lambda n, rng: int(rng.integers(n))),
+    "opens in 85% of the draws, where p is 15%: turn": lambda n, p, rng: redrawn(n, 1 - p, rng),
     "all draws are the same": lambda n, p, rng: redrawn(n, p, np.random.default_rng(0)),
     "it returns shape [8], float64": lambda n, p, rng: redrawn(n, p, rng) * 1.0,
     "it returns shape [], object": lambda n, p, rng: None,
@@ -103,7 +106,10 @@ Q = expected_open(8, P[:, None]) / 8
 MEAN, MISS = Q.sum(), np.sqrt((Q * (1 - Q)).sum())
 
 
-@pytest.mark.parametrize(("mean", "miss"), [(MEAN, MISS), (round(MEAN), round(MISS, 1))])
+@pytest.mark.parametrize(
+    ("mean", "miss"),
+    [(MEAN, MISS), (round(MEAN), round(MISS, 1)), (512, 10), (510, 10.4), (511, 10), (0.6375 * 800, 10)],
+)
 def test_right_numbers_of_steps_pass(mean: float, miss: float) -> None:
     assert check_steps(mean, miss) == []
 
@@ -115,12 +121,12 @@ def test_right_numbers_of_steps_pass(mean: float, miss: float) -> None:
         (MEAN / 8, MISS, "this is a percentage"),
         (P.sum(), MISS, "the area under p(t)"),
         (8 * MEAN, MISS, "the sum over the 8 blocks"),
-        (700, MISS, "my_mean is not 700"),
-        (Q, MISS, "my_mean is not a number"),
+        (700, MISS, "my_mean = 700 is not right"),
+        (Q, MISS, "my_mean is not one number"),
         (MEAN, MISS**2, "this is the variance"),
         (MEAN, np.sqrt(MEAN * (1 - MEAN / 800)), "this treats all steps as equal"),
         (MEAN, np.sqrt((P * (1 - P)).sum()), "open with q, not with p"),
-        (MEAN, 1, "my_miss is not 1"),
+        (MEAN, 1, "my_miss = 1 is not right"),
     ],
 )
 def test_wrong_numbers_of_steps_are_named(mean: object, miss: object, complaint: str) -> None:

@@ -56,7 +56,10 @@ def test_what_is_wrong_with_the_orders_is_named(complaint: str) -> None:
 
 
 def test_a_game_that_gloves_cannot_tell_apart_is_tried_too() -> None:
-    assert check_by_orders(lambda v, n: torch.tensor([4.0, 1, 1]) if n == 3 else torch.ones(n) / n, GLOVES) != []
+    (found,) = check_by_orders(lambda v, n: [4, 1, 1], GLOVES)
+    assert found == "in another game, of four players: by_orders should return 4 numbers, one for each player"
+    (found,) = check_by_orders(lambda v, n: torch.tensor([4.0, 1, 1]) if n == 3 else torch.ones(n) / n, GLOVES)
+    assert found.startswith("in another game, of four players: by_orders[")
 
 
 ALONE, LAST = 100 * (WORTHS[BITS] - WORTHS[0]), 100 * (WORTHS[255] - WORTHS[255 - BITS])

@@ -33,7 +33,7 @@ SHARES: dict[str, Callable[[torch.Tensor], object]] = {
     "the number of steps": lambda masks: masks.sum(0).double().mean(),
     "the area under p(t)": lambda masks: 0.75 * 0.5 + 0.25,
     "not one number": lambda masks: masks.double().mean(0),
-    "my_share is not 0.1": lambda masks: 0.1,
+    "my_share = 0.1 is not right": lambda masks: 0.1,
 }
 
 
@@ -43,9 +43,14 @@ def test_a_wrong_share_is_named(coto: CoTo, complaint: str) -> None:
     assert complaint in found
 
 
-@pytest.mark.parametrize("answer", [lambda share: share, torch.Tensor.item, lambda share: round(share.item(), 3)])
+@pytest.mark.parametrize("answer", [lambda share: share, torch.Tensor.item, lambda share: 0.637, lambda share: 0.638])
 def test_the_right_share_passes(coto: CoTo, answer: Callable[[torch.Tensor], object]) -> None:
     assert check_share(answer(coto.masks().double().mean()), coto) == []
+
+
+@pytest.mark.parametrize("answer", [0.6, 0.64])
+def test_a_share_with_too_few_decimals_is_right_so_far(coto: CoTo, answer: float) -> None:
+    assert check_share(answer, coto) == ["my_share is right so far: give one more decimal"]
 
 
 # --- The ensemble ----------------------------------------------------------------------------------------------------------
@@ -124,7 +129,8 @@ def test_what_is_kept_is_named(runs: Mapping[str, Run], evaluator: Evaluator, ma
 
 def test_what_is_no_accuracy_is_named(runs: Mapping[str, Run], evaluator: Evaluator) -> None:
     assert check_first_block(0.8, runs, evaluator) == ["my_left should be a dictionary with the keys 'LoRA', 'CoTo'"]
-    right = prune(evaluator.task, runs["LoRA"], {"mine": _BLOCK == 0}, evaluator).accuracy.item()
+    right, other = (prune(evaluator.task, run, {"mine": _BLOCK == 0}, evaluator).accuracy.item() for run in runs.values())
+    assert check_first_block({"LoRA": round(right, 3), "CoTo": round(other, 3)}, runs, evaluator) == []
     percent, table = check_first_block({"LoRA": 100 * right, "CoTo": torch.ones(8)}, runs, evaluator)
     assert "my_left['LoRA']" in percent and "a percentage" in percent
     assert "my_left['CoTo'] is not one number" in table

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from coto_lab.figures._style import STYLES
 from coto_lab.figures.pairs import pairs_figure
+from coto_lab.figures.style import STYLES
 from coto_lab.figures.sweep import sweep_figure
 from coto_lab.probes.interpolation import Curve
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from coto_lab import Run
-from coto_lab.figures._style import STYLES
 from coto_lab.figures.cost import cost_figure, step_cost_figure
+from coto_lab.figures.style import STYLES
 from coto_lab.probes.cost import Cost
 from coto_lab.training.history import History
 

@@ -14,7 +14,7 @@ from coto_lab.figures import (
     schedule_figure,
     training_figure,
 )
-from coto_lab.figures._style import smooth, style
+from coto_lab.figures.style import smooth, style
 from coto_lab.probes.interpolation import Curve
 from coto_lab.probes.pruning import PruningTable
 from coto_lab.training.history import History

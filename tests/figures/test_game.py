@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from coto_lab.figures import game_figure
-from coto_lab.figures._style import STYLES
 from coto_lab.figures.game import coalition
+from coto_lab.figures.style import STYLES
 
 GLOVES = torch.tensor([0.0, 0, 0, 6, 0, 6, 0, 6])
 PLAYERS = ["left", "right 1", "right 2"]

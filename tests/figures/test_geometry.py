@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from coto_lab.figures._style import STYLES
 from coto_lab.figures.geometry import cosine_figure, embedding_figure
+from coto_lab.figures.style import STYLES
 from coto_lab.probes.geometry import Geometry
 
 POINTS = torch.tensor([[3.0, 0.0], [0.0, 4.0], [-3.0, 0.0], [0.0, -4.0]], dtype=torch.float64)

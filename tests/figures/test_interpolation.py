@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from coto_lab.figures import STYLES
-from coto_lab.figures._theme import INK
 from coto_lab.figures.interpolation import line_explorer_figure
+from coto_lab.figures.theme import INK
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.interpolation import Curve
+from coto_lab.tasks import Example
 
-IMAGES = torch.rand(40, 1, 8, 8)
 CLASSES = ("a", "b", "c")
+IMAGES = torch.rand(40, 1, 8, 8)
+EXAMPLES = [Example(CLASSES[i % 3], image=image) for i, image in enumerate(IMAGES)]
 
 
 def curve(accuracy: list[float], loss: list[float]) -> Curve:
@@ -29,11 +31,13 @@ MILD = {"LoRA": curve([0.9, 0.95, 0.8], [0.1, 0.1, 0.2]), "CoTo": curve([0.9, 0.
 
 
 def flipped(n: int) -> Flips:
-    return Flips(torch.arange(n), torch.arange(n) % 3, torch.arange(n) % 3, torch.arange(1, n + 1) % 3)
+    """From right to wrong."""
+    right = torch.ones(n, dtype=torch.bool)
+    return Flips(torch.arange(n), right, ~right, torch.arange(n) % 3, torch.arange(1, n + 1) % 3)
 
 
 def draw(curves: Mapping[str, Curve | None], at: int, flips: Flips | None, figure: go.Figure | None = None) -> go.Figure:
-    return line_explorer_figure(curves, at, flips, IMAGES, CLASSES, figure)
+    return line_explorer_figure(curves, at, flips, EXAMPLES, CLASSES, figure)
 
 
 def named(figure: go.Figure, name: str) -> list[go.Scatter]:
@@ -57,10 +61,10 @@ def test_the_strip_shows_the_first_twenty_flips() -> None:
         assert len(words.text) == len(words.x) == shown
         assert (grey.z >= -1).sum() == shown * 64, "as many images on the paper"
     assert list(words.text[:3]) == ["a: a→b", "b: b→c", "c: c→a"] and set(words.textfont.color) == {"#D55E00"}
-    mended = Flips(torch.tensor([7]), torch.tensor([2]), torch.tensor([0]), torch.tensor([2]))
+    mended = Flips(torch.tensor([8]), *torch.tensor([[False], [True]]), *torch.tensor([[0], [2]]))
     grey, words = draw(CURVES, 1, mended).data[-2:]
     assert (list(words.text), list(words.textfont.color)) == (["c: a→c"], [INK])
-    np.testing.assert_array_equal(grey.z[:8, :8], IMAGES[7, 0])
+    np.testing.assert_array_equal(grey.z[:8, :8], IMAGES[8, 0])
 
 
 @pytest.mark.parametrize("kind", [go.Figure, go.FigureWidget])

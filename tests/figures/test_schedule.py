@@ -9,7 +9,7 @@ import torch
 
 from coto_lab import Constant, Exponential, Linear, Run, Sine, Task, Training
 from coto_lab.figures import STYLES, plan_figure, ramp_figure, schedule_figure
-from coto_lab.figures._style import smooth
+from coto_lab.figures.style import smooth
 from coto_lab.gating.coto import expected_open, probabilities, tilted, training_masks
 from coto_lab.probes.cost import spared
 

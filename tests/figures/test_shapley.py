@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from coto_lab.figures._style import STYLES
 from coto_lab.figures.shapley import shapley_figure, shapley_map_figure
+from coto_lab.figures.style import STYLES
 from coto_lab.probes.shapley import ShapleyValues
 
 BLOCKS = tuple(f"vit.layers.{i}" for i in range(3))

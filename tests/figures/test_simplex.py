@@ -10,6 +10,7 @@ import torch
 from coto_lab.figures.simplex import simplex_explorer_figure, simplex_figure
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.simplex import Simplex, barycentric_grid
+from coto_lab.tasks import Example
 
 
 def record(steps: int = 3, depth: float = 5.0) -> Simplex:
@@ -99,8 +100,9 @@ def test_figure_is_plain_json() -> None:
 
 
 def explorer(records: dict[str, Simplex | None], at: int = 0, figure: go.Figure | None = None) -> go.Figure:
-    flips = Flips(*(torch.tensor([i]) for i in (2, 0, 0, 1)))
-    return simplex_explorer_figure(records, at, flips, torch.rand(3, 1, 8, 8), ("a", "b"), figure)
+    flips = Flips(torch.tensor([2]), *torch.tensor([[True], [False]]), *torch.tensor([[0], [1]]))
+    examples = [Example("a", image=image) for image in torch.rand(3, 1, 8, 8)]
+    return simplex_explorer_figure(records, at, flips, examples, ("a", "b"), figure)
 
 
 def test_the_explorer_marks_one_mixture_in_every_triangle() -> None:

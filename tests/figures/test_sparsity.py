@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from coto_lab.figures._style import STYLES
 from coto_lab.figures.sparsity import sparsity_figure
+from coto_lab.figures.style import STYLES
 from coto_lab.probes.sparsity import SparsityCurve
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from coto_lab.figures._style import STYLES
 from coto_lab.figures.stability import barrier_figure, jensen_figure, stability_figure
+from coto_lab.figures.style import STYLES
 from coto_lab.probes.stability import Stability
 from coto_lab.probes.theory import BarrierBound, JensenTable
 

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import sklearn.metrics
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from coto_lab.figures._style import STYLES
-from coto_lab.figures.switchboard import confusion_matrix, switchboard_figure
+from coto_lab import Scores
+from coto_lab.figures.style import STYLES
+from coto_lab.figures.switchboard import switchboard_figure
+from coto_lab.tasks import Example
 
 CLASSES = tuple("abcd")
+
+
+def scored(predicted: Tensor, labels: Tensor) -> Scores:
+    """Of one variant."""
+    correct = (predicted == labels).double()[None]
+    return Scores(("CoTo",), {"loss": 1 - correct, "correct": correct}, F.one_hot(predicted, 4).float()[None], labels)
+
+
+def draw(predicted: Tensor | None, labels: Tensor, images: Tensor, **options: object) -> go.Figure:
+    examples = [Example(CLASSES[i], image=image) for i, image in zip(labels.tolist(), images, strict=True)]
+    scores = None if predicted is None else scored(predicted, labels)
+    return switchboard_figure(scores, examples, labels, CLASSES, **options)
 
 
 @pytest.fixture
@@ -23,16 +39,9 @@ def read() -> tuple[Tensor, Tensor, Tensor]:
     return predicted, labels, torch.rand(40, 1, 8, 6, generator=generator) * 2 - 1
 
 
-def test_confusion_matrix_is_that_of_sklearn(read: tuple[Tensor, Tensor, Tensor]) -> None:
-    predicted, labels, _ = read
-    for n_classes in (4, 5):  # also where a class is neither true nor read
-        theirs = sklearn.metrics.confusion_matrix(labels, predicted, labels=range(n_classes))
-        np.testing.assert_array_equal(confusion_matrix(predicted, labels, n_classes), theirs)
-
-
 def test_figure_holds_accuracy_counts_and_what_is_read_in_the_samples(read: tuple[Tensor, Tensor, Tensor]) -> None:
     predicted, labels, images = read
-    figure = switchboard_figure(predicted, labels, images, CLASSES, name="CoTo", whole=0.95)
+    figure = draw(predicted, labels, images, name="CoTo", whole=0.95)
     bar, mark, mistakes, hits, _, text = figure.data
     accuracy = 100 * sklearn.metrics.accuracy_score(labels, predicted)
     assert (list(bar.x), list(bar.text), list(mark.x)) == ([pytest.approx(accuracy)], [f"{accuracy:.1f}%"], [95])
@@ -53,14 +62,14 @@ def test_figure_holds_accuracy_counts_and_what_is_read_in_the_samples(read: tupl
 def test_colours_of_mistakes_reach_as_far_as_mistakes_do(wrong: int) -> None:
     labels = torch.zeros(100, dtype=torch.int64)
     predicted = (torch.arange(100) < wrong).long()
-    mistakes, hits = switchboard_figure(predicted, labels, torch.zeros(100, 1, 2, 2), CLASSES).data[2:4]
+    mistakes, hits = draw(predicted, labels, torch.zeros(100, 1, 2, 2)).data[2:4]
     assert (mistakes.zmin, mistakes.zmax) == (0, max(5, wrong)) and hits.zmax == 100
     assert mistakes.z[0][1] == wrong and mistakes.colorscale[-1] != hits.colorscale[-1]
 
 
 def test_samples_stand_upright_in_the_column_of_their_class(read: tuple[Tensor, Tensor, Tensor]) -> None:
     predicted, labels, images = read
-    figure = switchboard_figure(predicted, labels, images, CLASSES)
+    figure = draw(predicted, labels, images)
     *_, tiles, text = figure.data
     canvas, axis = torch.as_tensor(tiles.z), figure.layout.xaxis3
     assert figure.layout.yaxis3.range[0] > figure.layout.yaxis3.range[1]  # row 0 on top
@@ -75,23 +84,73 @@ def test_samples_stand_upright_in_the_column_of_their_class(read: tuple[Tensor, 
 
 def test_figure_is_updated_in_place(read: tuple[Tensor, Tensor, Tensor]) -> None:
     predicted, labels, images = read
-    figure = switchboard_figure(None, labels, images, CLASSES)
+    figure = draw(None, labels, images)
     traces, axes = figure.data, figure.layout.to_plotly_json()
     assert list(figure.data[0].x) == [] and not np.any(np.array(figure.data[2].z))
     assert set(figure.data[-1].text) == {""}
     for now, name in ((labels, "LoRA"), (predicted, "CoTo")):
-        assert switchboard_figure(now, labels, images, CLASSES, name=name, whole=0.9, figure=figure) is figure
+        assert draw(now, labels, images, name=name, whole=0.9, figure=figure) is figure
         assert all(before is after for before, after in zip(traces, figure.data, strict=True))
     assert figure.layout.to_plotly_json() == axes
-    assert figure.to_dict() == switchboard_figure(predicted, labels, images, CLASSES, name="CoTo", whole=0.9).to_dict()
+    assert figure.to_dict() == draw(predicted, labels, images, name="CoTo", whole=0.9).to_dict()
 
 
 def test_axes_say_what_they_show(read: tuple[Tensor, Tensor, Tensor]) -> None:
-    layout = switchboard_figure(*read, CLASSES).layout
+    layout = draw(*read).layout
     assert "%" in layout.xaxis.title.text
+    assert [layout[axis].title.text for axis in ("xaxis2", "yaxis2", "xaxis3")] == [
+        "predicted class",
+        "true class",
+        "true class",
+    ]
+    assert layout.height
+
+
+def test_digits_are_called_digits() -> None:
+    labels = torch.arange(10)
+    examples = [Example(str(i), image=torch.zeros(1, 2, 2)) for i in range(10)]
+    layout = switchboard_figure(None, examples, labels, tuple("0123456789")).layout
     assert [layout[axis].title.text for axis in ("xaxis2", "yaxis2", "xaxis3")] == [
         "predicted digit",
         "true digit",
         "true digit",
     ]
-    assert layout.height
+    assert layout.annotations[1].text == "samples, and below each the predicted digit"
+
+
+def without_classes(right: list[bool]) -> Scores:
+    correct = torch.tensor([right]).double()
+    return Scores(("LoRA",), {"loss": 1 - correct, "correct": correct})
+
+
+def test_without_classes_there_are_samples_alone() -> None:
+    texts = [Example(f"answer {i}", text=f"question {i}") for i in range(40)]
+    figure = switchboard_figure(None, texts)
+    right = [i % 3 == 0 for i in range(40)]
+    assert switchboard_figure(without_classes(right), texts, name="LoRA", figure=figure) is figure
+    bar, _, cells, words = figure.data
+    assert list(bar.x) == [pytest.approx(100 * 14 / 40)]
+    assert [text[0] for text in words.text] == ["✓" if ok else "✗" for ok in right[:30]], "a second cue beside the colour"
+    assert len(set(words.textfont.color)) == 2
+    assert words.text[4] == "✗  question 4 → answer 4" and cells.text[2][0] == "question 4<br>right answer: answer 4"
+    assert "confusion matrix" not in [annotation.text for annotation in figure.layout.annotations]
+
+
+def test_images_without_classes_have_a_mark_below_each() -> None:
+    examples = [Example("a cat", image=torch.rand(1, 4, 4)) for _ in range(60)]
+    figure = switchboard_figure(without_classes([True] * 7 + [False] * 53), examples)
+    *_, tiles, words = figure.data
+    assert list(words.text) == ["✓"] * 7 + ["✗"] * 43
+    assert np.array_equal(tiles.z[:4, :4], examples[0].image[0])
+    assert figure.layout.yaxis2.scaleanchor == "x2"
+
+
+def test_texts_with_classes_take_turns_beside_the_confusion_matrix() -> None:
+    labels = torch.tensor([0] * 20 + [1] * 3 + [2, 3])
+    examples = [Example(CLASSES[i], text=f"text {n}") for n, i in enumerate(labels.tolist())]
+    *_, mistakes, _, _, words = switchboard_figure(scored(labels.flip(0), labels), examples, labels, CLASSES).data
+    assert [text.split("  ")[1] for text in words.text] == [
+        f"text {n} → {CLASSES[labels[n]]}" for n in (0, 20, 23, 24, 1, 21, 2, 22, 3, 4)
+    ]
+    assert words.text[0].startswith("d ✗") and np.nansum(np.array(mistakes.z, dtype=float)) > 0
+    assert mistakes.hovertemplate.startswith("%{z} examples of a")

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from coto_lab.figures import STYLES, interpolation_figure, ramp_figure
-from coto_lab.figures._style import dress, stroke, style
-from coto_lab.figures._theme import INK, on_white, page_css, set_text_size
+from coto_lab.figures.style import dress, stroke, style
 from coto_lab.figures.sweep import sweep_figure
+from coto_lab.figures.theme import INK, on_white, page_css, set_text_size
 from coto_lab.gating.schedules import Linear
 from coto_lab.probes.interpolation import Curve
 

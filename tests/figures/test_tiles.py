@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from coto_lab.figures._tiles import PAPER, TILES, tile_strip
+from coto_lab.figures.tiles import PAPER, TILES, tile_strip
 
 
 def test_images_stand_row_after_row_on_paper() -> None:

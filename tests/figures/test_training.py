@@ -8,8 +8,8 @@ import pytest
 
 from coto_lab import Run
 from coto_lab.figures import STYLES, training_figure
-from coto_lab.figures._style import smooth, style
-from coto_lab.figures._theme import CLOSED
+from coto_lab.figures.style import smooth, style
+from coto_lab.figures.theme import CLOSED
 from coto_lab.figures.training import ACCURACY, BALANCE, GATES, LOSS, OPEN, P
 from coto_lab.probes.gradients import gradient_share
 from coto_lab.training.history import History

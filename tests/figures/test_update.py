@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from coto_lab.figures._style import STYLES
+from coto_lab.figures.style import STYLES
 from coto_lab.figures.update import update_figure
 
 

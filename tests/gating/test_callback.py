@@ -283,7 +283,7 @@ _KILLED = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_callback import SAVING, TrainerCallback, coto, make_trainer
+from gating.test_callback import SAVING, TrainerCallback, coto, make_trainer
 
 class Report(TrainerCallback):
     def on_substep_end(self, args, state, control, **_):
@@ -296,7 +296,7 @@ make_trainer(Path(sys.argv[1]), coto(), Report(), save_steps=5, **SAVING).train(
 
 
 def test_a_killed_training_resumes_bitwise(tmp_path: Path, uninterrupted: tuple[Path, dict[str, Tensor]]) -> None:
-    command = [sys.executable, "-c", _KILLED, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", _KILLED, str(tmp_path), str(Path(__file__).parents[1])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -192,5 +192,5 @@ def test_runs_stand_for_their_adapters(runs: tuple[Run, Run]) -> None:
 
 @pytest.mark.parametrize("how", ["fuse", "ensemble"])
 def test_runs_of_different_bases_are_refused(runs: tuple[Run, Run], how: str) -> None:
-    with pytest.raises(ValueError, match=r"different bases: 'tiny base' \(run 0\), 'other base' \(run 1\)"):
+    with pytest.raises(ValueError, match=r"different bases: 'tiny base' \(number 0\), 'other base' \(number 1\)"):
         merge([runs[0], replace(runs[1], base="other base")], how)

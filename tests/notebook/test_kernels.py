@@ -149,7 +149,8 @@ def test_start_trains_while_the_kernel_is_free_and_pause_and_stop_work(kernel: K
         """The number of steps, once the view says that state, and more steps than ``beyond``."""
         end = time.monotonic() + 30
         while True:
-            said, steps = kernel.run("print(live.text.value.split('>')[1].split(':')[0], live._race.done)").rsplit(maxsplit=1)
+            code = "print(live.text.value.split('>')[1].split(':')[0], live._side_by_side.done)"
+            said, steps = kernel.run(code).rsplit(maxsplit=1)
             if said == state and int(steps) > beyond:
                 return int(steps)
             assert time.monotonic() < end, f"it says {said!r} at step {steps}"
@@ -164,7 +165,7 @@ def test_start_trains_while_the_kernel_is_free_and_pause_and_stop_work(kernel: K
     says("Training", beyond=held)
     kernel.click(buttons[STOP])
     assert 0 < says("Stopped") < STEPS
-    assert kernel.run("print(len(live.runs['LoRA'].history) == live._race.done, live.start.disabled)").split() == [
+    assert kernel.run("print(len(live.runs['LoRA'].history) == live._side_by_side.done, live.start.disabled)").split() == [
         "True",
         "False",
     ]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from coto_lab.notebook import cell, place, setup, where
+from coto_lab.notebook import cell, diagnosis, place, setup, where
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +156,7 @@ def test_on_colab_a_failed_installation_says_what_pip_said(colab, monkeypatch):
 
 
 def test_elsewhere_nothing_is_installed(monkeypatch, capsys):
-    monkeypatch.setattr(cell, "unmet_requirements", lambda extra: {"plotly>=6.1": "plotly is 5.24.1"})
+    monkeypatch.setattr(diagnosis, "unmet_requirements", lambda extra: {"plotly>=6.1": "plotly is 5.24.1"})
     monkeypatch.setattr(cell, "_install_missing", lambda: pytest.fail("only Colab's environment is ours to change"))
     setup()
     assert "doctor: plotly is 5.24.1. Fix: " in capsys.readouterr().out

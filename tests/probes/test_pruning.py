@@ -56,10 +56,10 @@ def test_all_is_the_run_and_none_is_the_base(task: Task) -> None:
     assert scores["all"] == (whole.accuracy.item(), whole.loss.item())
     with torch.no_grad():
         base = task.load_base().eval()
-        right = task.logits(base, task.test_batch).argmax(1) == task.test_batch["labels"]
+        right = task.predict(base, task.test_batch).argmax(1) == task.test_batch["labels"]
         assert scores["none"] == (
             right.double().mean().item(),
-            pytest.approx(task.loss(base, task.test_batch).item(), rel=1e-5),
+            pytest.approx(task.loss(task.predict(base, task.test_batch), task.test_batch).mean().item(), rel=1e-5),
         )
     assert len({loss for _, loss in scores.values()}) == len(scores)
     kept = dict(zip(table.patterns, table.kept.tolist(), strict=True))

@@ -34,7 +34,7 @@ def bound(tiny_task: Task, three_runs: list[Run], evaluator: Evaluator) -> Barri
 def test_both_sides_by_brute_force(table: JensenTable, tiny_task: Task, runs: tuple[Run, Run], evaluator: Evaluator) -> None:
     labels = tiny_task.test_batch["labels"].numpy()
     masks = list(product([False, True], repeat=4))
-    scores = evaluator([Variant(runs[0].adapter, torch.tensor(mask)) for mask in masks])
+    scores = evaluator([Variant(runs[0].adapter, torch.tensor(mask)) for mask in masks], outputs=True)
     logits = dict(zip(masks, scores.logits.double(), strict=True))
 
     def loss(prediction: torch.Tensor) -> float:

@@ -7,9 +7,9 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor
 
-from coto_lab import Adapter, Evaluator, Linear, Recipe, Run, Scores, Task, Variant, fit, merge
+from coto_lab import Adapter, Classification, Evaluator, Linear, Recipe, Run, Scores, Task, Variant, fit, merge
 from coto_lab.ground.device import default_device
-from coto_lab.scoring.evaluator import module_mask
+from coto_lab.scoring.sites import module_mask
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,9 @@ def test_accuracy_and_loss_are_those_of_sklearn(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(3, 40, 5, generator=generator) * 3
     labels = torch.randint(5, (40,), generator=generator)
-    scores = Scores(("x", "y", "z"), logits, labels)
+    task = Classification("x", "", None, None, None, tuple("abcde"), ())
+    measures = [task.measure(own, {"labels": labels}) for own in logits]
+    scores = Scores(("x", "y", "z"), {name: torch.stack([m[name] for m in measures]).double() for name in measures[0]})
     for i in range(3):
         assert scores.accuracy[i].item() == pytest.approx(accuracy_score(labels, logits[i].argmax(1)))
         probabilities = logits[i].double().softmax(1)
@@ -53,7 +55,7 @@ def test_variants_of_different_configurations_score_what_peft_computes(
     tiny_task: Task, evaluator: Evaluator, adapters: dict[str, Adapter], split: str
 ) -> None:
     names = ["a", "dora", "b", "rank 3", "a", "hira"]  # back and forth
-    scores = evaluator([Variant(adapters[name], name=name) for name in names], split=split)
+    scores = evaluator([Variant(adapters[name], name=name) for name in names], split=split, outputs=True)
     assert scores.names == tuple(names)
     assert torch.equal(scores.labels, (tiny_task.test_batch if split == "test" else tiny_task.train_batch)["labels"])
     for name, logits in zip(names, scores.logits, strict=True):
@@ -67,7 +69,7 @@ def test_nothing_open_is_bitwise_the_base(
 ) -> None:
     base = peft_logits(tiny_task, None)
     for n in (4, 8):
-        scores = evaluator([Variant(adapters[name], torch.zeros(n, dtype=torch.bool))])
+        scores = evaluator([Variant(adapters[name], torch.zeros(n, dtype=torch.bool))], outputs=True)
         assert torch.equal(scores.logits[0], base)
     assert not torch.equal(peft_logits(tiny_task, adapters[name]), base)
 
@@ -77,9 +79,9 @@ def test_a_mask_over_blocks_is_the_mask_over_their_modules(
     evaluator: Evaluator, adapters: dict[str, Adapter], name: str
 ) -> None:
     blocks = torch.tensor([True, False, False, True])
-    scores = evaluator([Variant(adapters[name], blocks), Variant(adapters[name], blocks.repeat_interleave(2))])
+    scores = evaluator([Variant(adapters[name], blocks), Variant(adapters[name], blocks.repeat_interleave(2))], outputs=True)
     assert torch.equal(*scores.logits)
-    assert not torch.equal(scores.logits[0], evaluator([Variant(adapters[name])]).logits[0])
+    assert not torch.equal(scores.logits[0], evaluator([Variant(adapters[name])], outputs=True).logits[0])
 
 
 def test_a_shut_module_is_one_whose_update_is_0(tiny_task: Task, evaluator: Evaluator, adapters: dict[str, Adapter]) -> None:
@@ -88,18 +90,18 @@ def test_a_shut_module_is_one_whose_update_is_0(tiny_task: Task, evaluator: Eval
         mask = torch.arange(8) != i
         zeroed = {key: tensor * (f"{gates.names[i]}.lora_B" not in key) for key, tensor in adapter.tensors.items()}
         expected = peft_logits(tiny_task, replace(adapter, tensors=zeroed))
-        torch.testing.assert_close(evaluator([Variant(adapter, mask)]).logits[0], expected)
+        torch.testing.assert_close(evaluator([Variant(adapter, mask)], outputs=True).logits[0], expected)
 
 
 def test_batches_do_not_matter(tiny_task: Task, evaluator: Evaluator, adapters: dict[str, Adapter]) -> None:
     variants = [Variant(adapters["a"])]
-    small = Evaluator(tiny_task, batch_size=7)(variants)
-    torch.testing.assert_close(small.logits, evaluator(variants).logits)
+    small = Evaluator(tiny_task, batch_size=7)(variants, outputs=True)
+    torch.testing.assert_close(small.logits, evaluator(variants, outputs=True).logits)
     assert small.logits.shape == (1, 45, 3)
 
 
 def test_gates_are_open_again_after_a_call(evaluator: Evaluator, adapters: dict[str, Adapter]) -> None:
-    evaluator([Variant(adapters["a"], torch.zeros(4, dtype=torch.bool))])
+    evaluator([Variant(adapters["a"], torch.zeros(4, dtype=torch.bool))], outputs=True)
     assert evaluator.gates(adapters["a"]).mask.all()
 
 
@@ -108,20 +110,20 @@ def test_gates_are_open_again_after_a_call(evaluator: Evaluator, adapters: dict[
 )
 def test_a_mask_that_does_not_fit_is_refused(evaluator: Evaluator, adapters: dict[str, Adapter], mask: Tensor) -> None:
     with pytest.raises(ValueError, match=r"mask must be a BoolTensor \[4\] \(blocks\) or \[8\] \(modules\), got (torch|list)"):
-        evaluator([Variant(adapters["a"], mask)])
+        evaluator([Variant(adapters["a"], mask)], outputs=True)
 
 
 def test_other_bad_input_is_refused(evaluator: Evaluator, adapters: dict[str, Adapter], tiny_task: Task) -> None:
     with pytest.raises(ValueError, match="variants is empty"):
-        evaluator([])
+        evaluator([], outputs=True)
     with pytest.raises(ValueError, match="split='validation': must be 'test' or 'train'"):
-        evaluator([Variant(adapters["a"])], split="validation")
+        evaluator([Variant(adapters["a"])], split="validation", outputs=True)
     with pytest.raises(ValueError, match="batch_size=0"):
         Evaluator(tiny_task, batch_size=0)
     misfit = Adapter(adapters["a"].config, adapters["rank 3"].tensors)
     with pytest.raises(ValueError, match="does not fit the model"):
-        evaluator([Variant(misfit)])
-    assert torch.equal(evaluator([Variant(adapters["a"])]).logits[0], peft_logits(tiny_task, adapters["a"]))
+        evaluator([Variant(misfit)], outputs=True)
+    assert torch.equal(evaluator([Variant(adapters["a"])], outputs=True).logits[0], peft_logits(tiny_task, adapters["a"]))
 
 
 def test_none_opens_everything(evaluator: Evaluator, adapters: dict[str, Adapter], runs: tuple[Run, Run]) -> None:
@@ -131,7 +133,8 @@ def test_none_opens_everything(evaluator: Evaluator, adapters: dict[str, Adapter
             Variant(runs[0].adapter),
             Variant(merge([run.adapter for run in runs])),
             Variant(runs[0].adapter, torch.ones(4, dtype=torch.bool)),
-        ]
+        ],
+        outputs=True,
     ).logits
     assert torch.equal(whole, everything) and not torch.equal(whole, merged)
 
@@ -148,12 +151,12 @@ def test_torch_built_for_an_accelerator_that_is_not_there_runs_on_the_cpu(
 
 def test_a_model_that_cannot_be_built_leaves_the_earlier_one(tiny_task: Task, adapters: dict[str, Adapter]) -> None:
     evaluator = Evaluator(tiny_task)
-    before = evaluator([Variant(adapters["a"])]).logits
+    before = evaluator([Variant(adapters["a"])], outputs=True).logits
     gates = evaluator.gates(adapters["a"])
     misfit = Adapter(adapters["rank 3"].config, adapters["a"].tensors)
     with pytest.raises(ValueError, match="does not fit the model"):
-        evaluator([Variant(misfit)])
+        evaluator([Variant(misfit)], outputs=True)
     assert evaluator.gates(adapters["a"]) is gates
-    assert torch.equal(evaluator([Variant(adapters["a"])]).logits, before)
+    assert torch.equal(evaluator([Variant(adapters["a"])], outputs=True).logits, before)
     with pytest.raises(ValueError, match="does not fit the model"):
-        evaluator([Variant(misfit)])  # and is not taken for built the second time
+        evaluator([Variant(misfit)], outputs=True)  # and is not taken for built the second time

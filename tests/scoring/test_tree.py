@@ -55,7 +55,7 @@ def assert_same(found: Scores, expected: Scores) -> None:
 
 
 def scorer(evaluator: Evaluator) -> object:
-    (only,) = evaluator._scorers.values()
+    (only,) = evaluator._trees.values()
     return only
 
 
@@ -81,10 +81,10 @@ def test_random_variants_score_as_in_the_loop(
     tiny_task: Task, plain: list[Adapter], evaluator: Evaluator, loop: Evaluator, split: str
 ) -> None:
     variants = random_variants(plain, 40)
-    expected = loop(variants, split=split)
-    assert_same(evaluator(variants, split=split), expected)
+    expected = loop(variants, split=split, outputs=True)
+    assert_same(evaluator(variants, split=split, outputs=True), expected)
     assert expected.logits.std(0).mean() > 0.1, "they do differ"
-    assert scorer(evaluator) is not None and loop._scorers == {}
+    assert scorer(evaluator) is not None and loop._trees == {}
 
 
 @pytest.mark.parametrize(("batch_size", "rows"), [(1, 7), (16, 1), (16, 2), (44, 7), (100, 3)])
@@ -94,7 +94,7 @@ def test_batch_size_and_memory_do_not_matter(
     variants = random_variants(plain, 12, seed=1)
     memory = rows * one_row(tiny_task, plain[0], batch_size)
     evaluator = Evaluator(tiny_task, batch_size=batch_size, memory=memory)
-    assert_same(evaluator(variants), loop(variants))
+    assert_same(evaluator(variants, outputs=True), loop(variants, outputs=True))
     assert scorer(evaluator).max_rows == rows
 
 
@@ -102,11 +102,11 @@ def test_one_variant_and_many_of_the_same_score_the_same(plain: list[Adapter], e
     a, b = plain[:2]
     shut = torch.zeros(4, dtype=torch.bool)
     variants = [Variant(a), Variant(b, shut), Variant(a), Variant(replace(a)), Variant(a, shut), Variant(a, ~shut)]
-    scores = evaluator(variants)
-    assert_same(scores, loop(variants))
+    scores = evaluator(variants, outputs=True)
+    assert_same(scores, loop(variants, outputs=True))
     assert torch.equal(scores.logits[0], scores.logits[2]) and torch.equal(scores.logits[0], scores.logits[5])
     assert torch.equal(scores.logits[1], scores.logits[4])
-    assert_same(evaluator(variants[:1]), loop(variants[:1]))
+    assert_same(evaluator(variants[:1], outputs=True), loop(variants[:1], outputs=True))
 
 
 @pytest.mark.parametrize("how", ["fuse", "ensemble"])
@@ -123,9 +123,9 @@ def test_adapters_of_other_methods_go_one_by_one_and_come_back_in_order(
     masks = [variant.mask for variant in random_variants([adapters["a"]], len(names), seed=3)]
     variants = [Variant(adapters[name], mask, name=name) for name, mask in zip(names, masks, strict=True)]
     evaluator = Evaluator(tiny_task)
-    assert_same(evaluator(variants), loop(variants))
-    for variant, logits in zip(variants, evaluator(variants).logits, strict=True):
-        torch.testing.assert_close(logits, loop([variant]).logits[0], rtol=0, atol=1e-5)
+    assert_same(evaluator(variants, outputs=True), loop(variants, outputs=True))
+    for variant, logits in zip(variants, evaluator(variants, outputs=True).logits, strict=True):
+        torch.testing.assert_close(logits, loop([variant], outputs=True).logits[0], rtol=0, atol=1e-5)
 
 
 def test_adapters_on_other_layers_are_scored_in_one_call(tiny_task: Task, plain: list[Adapter], loop: Evaluator) -> None:
@@ -134,15 +134,15 @@ def test_adapters_on_other_layers_are_scored_in_one_call(tiny_task: Task, plain:
     mask = torch.tensor([True, False])
     variants = [Variant(plain[0]), Variant(elsewhere, mask), Variant(plain[1]), Variant(elsewhere)]
     evaluator = Evaluator(tiny_task)
-    assert_same(evaluator(variants), loop(variants))
-    assert len(evaluator._scorers) == 2 and None not in evaluator._scorers.values()
+    assert_same(evaluator(variants, outputs=True), loop(variants, outputs=True))
+    assert len(evaluator._trees) == 2 and None not in evaluator._trees.values()
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_global_random_numbers_are_untouched(tiny_task: Task, adapters: dict[str, Adapter], together: bool) -> None:
     before = torch.get_rng_state()
     evaluator = Evaluator(tiny_task, together=together)
-    evaluator([Variant(adapter) for adapter in adapters.values()])
+    evaluator([Variant(adapter) for adapter in adapters.values()], outputs=True)
     evaluator.gates(adapters["a"])
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -170,21 +170,21 @@ def test_coalitions_share_the_blocks_below_their_first_difference(
 ) -> None:
     task, counts = counted
     evaluator = Evaluator(task, memory=rows * one_row(task, plain[0], 64))
-    evaluator([Variant(plain[0])])
+    evaluator([Variant(plain[0])], outputs=True)
     counts[:] = [0] * 4
     variants = [Variant(plain[0], torch.tensor(mask)) for mask in product([True, False], repeat=4)]
-    scores = evaluator(variants)
+    scores = evaluator(variants, outputs=True)
     assert counts == [n * 45 for n in (2, 4, 8, 16)], "blocks of 45 examples: 30 instead of 64"
-    assert_same(scores, loop(variants))
+    assert_same(scores, loop(variants, outputs=True))
 
 
 def test_adapters_share_what_lies_below_their_lowest_open_block(counted: tuple[Task, list[int]], plain: list[Adapter]) -> None:
     task, counts = counted
     evaluator = Evaluator(task)
-    evaluator([Variant(plain[0])])
+    evaluator([Variant(plain[0])], outputs=True)
     counts[:] = [0] * 4
     high = torch.tensor([False, False, False, True])
-    evaluator([Variant(adapter, high) for adapter in plain])
+    evaluator([Variant(adapter, high) for adapter in plain], outputs=True)
     assert counts == [45, 45, 45, 45 * len(plain)]
 
 
@@ -192,7 +192,7 @@ def test_the_base_is_built_once(tiny_task: Task, plain: list[Adapter]) -> None:
     built = []
     evaluator = Evaluator(replace(tiny_task, load_base=lambda: built.append(1) or tiny_task.load_base()))
     for _ in range(2):
-        evaluator(random_variants(plain, 5))
+        evaluator(random_variants(plain, 5), outputs=True)
     assert len(built) == 1
 
 
@@ -204,7 +204,10 @@ def test_too_little_memory_is_refused_and_just_enough_is_not(tiny_task: Task, pl
     assert one_row(tiny_task, plain[0], 32) == 2 * least
     with pytest.raises(ValueError, match=f"memory={least - 1}: too small"):
         Evaluator(tiny_task, batch_size=16, memory=least - 1)([Variant(plain[0])])
-    assert_same(Evaluator(tiny_task, batch_size=16, memory=least)([Variant(plain[0])]), loop([Variant(plain[0])]))
+    assert_same(
+        Evaluator(tiny_task, batch_size=16, memory=least)([Variant(plain[0])], outputs=True),
+        loop([Variant(plain[0])], outputs=True),
+    )
 
 
 def peak_memory(run: Callable[[], object], trace: Path) -> int:
@@ -232,7 +235,8 @@ def test_the_peak_stays_within_the_memory(tiny_task: Task, plain: list[Adapter],
     variants = random_variants(chosen, 30)
     evaluator(variants)
     peak = peak_memory(lambda: evaluator(variants), tmp_path / "trace.json")
-    assert 0.5 * memory < peak < memory
+    results = 2 * 8 * 30 * task.size("test")  # two measures of 30 variants in double precision, on top of the activations
+    assert 0.5 * memory < peak - results < memory
 
 
 # --- Other models ----------------------------------------------------------------------------------------------------------
@@ -246,7 +250,7 @@ def test_a_language_model_scores_as_in_the_loop(padded: bool, use_cache: bool) -
     variants = random_variants(adapters, 20)
     memory = 3 * one_row(task, adapters[0], 5)  # so few rows that blocks are computed several times for the same batch
     evaluator = Evaluator(task, batch_size=5, memory=memory)
-    assert_same(evaluator(variants), Evaluator(task, batch_size=5, together=False)(variants))
+    assert_same(evaluator(variants, outputs=True), Evaluator(task, batch_size=5, together=False)(variants, outputs=True))
     assert scorer(evaluator).max_rows == 3
 
 
@@ -257,5 +261,5 @@ def test_a_model_that_is_no_chain_of_linear_layers_is_scored_in_the_loop(make: C
     evaluator = Evaluator(task, memory=1)  # which would be refused otherwise
     blocks = len(set(evaluator.gates(adapters[0]).blocks))
     variants = [Variant(adapter, mask) for adapter in adapters for mask in (None, torch.arange(blocks) > 0)]
-    assert_same(evaluator(variants), Evaluator(task, together=False)(variants))
-    assert set(evaluator._scorers.values()) <= {None}
+    assert_same(evaluator(variants, outputs=True), Evaluator(task, together=False)(variants, outputs=True))
+    assert set(evaluator._trees.values()) <= {None}

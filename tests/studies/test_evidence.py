@@ -157,7 +157,7 @@ def test_the_remembering_evaluator_scores_the_same_and_nothing_twice(
         Evaluator, "__call__", lambda self, new, **split: (asked.append(len(new)), score(self, new, **split))[1]
     )
     remembering = RememberingEvaluator(tiny_task)
-    first, expected = remembering(variants[:3]), score(Evaluator(tiny_task), variants)
+    first, expected = remembering(variants[:3]), score(Evaluator(tiny_task), variants, outputs=True)
     again = remembering(variants)
     assert asked == [3, 1]
     assert again.names == expected.names and torch.equal(again.labels, expected.labels)

@@ -14,22 +14,38 @@ import torch
 from tiny_tasks import bert_task, gpt2_task, language_task
 from torch import Tensor, nn
 
-from coto_lab import Adapter, Constant, Evaluator, Exponential, Linear, Recipe, Run, Sine, Task, Variant, fit, fit_many
+from coto_lab import (
+    Adapter,
+    Classification,
+    Constant,
+    Evaluator,
+    Exponential,
+    Linear,
+    Recipe,
+    Run,
+    Sine,
+    Task,
+    Variant,
+    fit,
+    fit_many,
+)
 from coto_lab.training import many
+from coto_lab.training.many_adapters import ManyAdapters
+from coto_lab.training.step import take_step
 
 RECIPE = Recipe(r=2, steps=6, batch_size=8)
 
 
-class DoubleTask(Task):
+class DoubleTask(Classification):
     """Inputs in float64, for a base in float64."""
 
-    def logits(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        return super().logits(model, {name: x.double() if x.is_floating_point() else x for name, x in batch.items()})
+    def predict(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        return super().predict(model, {name: x.double() if x.is_floating_point() else x for name, x in batch.items()})
 
 
 @pytest.fixture(scope="session")
 def double_task(tiny_task: Task) -> Task:
-    values = {field.name: getattr(tiny_task, field.name) for field in fields(Task)}
+    values = {field.name: getattr(tiny_task, field.name) for field in fields(Classification)}
     return DoubleTask(**values | {"load_base": lambda: tiny_task.load_base().double()})
 
 
@@ -38,12 +54,12 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each shared base had."""
     found: list[int] = []
 
-    class Spied(many._Fleet):
-        def __init__(self, task: Task, recipes: list[Recipe]):
+    class Spied(ManyAdapters):
+        def __init__(self, task: Task, recipes: list[Recipe], *rest: object):
             found.append(len(recipes))
-            super().__init__(task, recipes)
+            super().__init__(task, recipes, *rest)
 
-    monkeypatch.setattr(many, "_Fleet", Spied)
+    monkeypatch.setattr(many, "ManyAdapters", Spied)
     return found
 
 
@@ -125,7 +141,9 @@ def test_a_run_does_not_depend_on_its_company(double_task: Task) -> None:
 
 def test_what_is_dropped_gets_no_update_no_decay_and_no_change_of_moments(tiny_task: Task) -> None:
     base = replace(RECIPE, steps=12, schedule=Constant(0.5), weight_decay=0.5, lr=0.1)
-    rows = many._Fleet(tiny_task, [base, replace(base, seed=1), replace(base, schedule=Constant(1.0))])
+    recipes = [base, replace(base, seed=1), replace(base, schedule=Constant(1.0))]
+    starts = [many._start(tiny_task.load_base(), tiny_task, recipe) for recipe in recipes]
+    rows = ManyAdapters(tiny_task, recipes, tiny_task.load_base(), starts)
     alive = torch.ones(3, dtype=torch.bool)
 
     def snapshot() -> list[list[tuple[Tensor, dict[str, Tensor]]]]:
@@ -134,7 +152,7 @@ def test_what_is_dropped_gets_no_update_no_decay_and_no_change_of_moments(tiny_t
 
     before, seen = snapshot(), set()
     for t in range(base.steps):
-        rows._step(t, alive)
+        take_step(tiny_task, rows, recipes, t, alive)
         after = snapshot()
         for i, (old, new) in enumerate(zip(before, after, strict=True)):
             for j, ((weight, state), (moved, changed)) in enumerate(zip(old, new, strict=True)):
@@ -203,7 +221,7 @@ def test_bases_whose_rows_would_meet_are_not_shared(
     tiny_task: Task, sizes: list[int], make: Callable[[Task], Task], apart: bool
 ) -> None:
     task = make(tiny_task)
-    assert many._rows_are_apart(task) is apart
+    assert many._rows_are_apart(task, task.load_base()) is apart
     if not apart and "bfloat16" not in str(task.load_base().dtype):
         recipes = [replace(RECIPE, steps=2, seed=seed) for seed in range(2)]
         runs = together(task, recipes)
@@ -294,5 +312,5 @@ def test_a_run_is_saved_loaded_and_scored_as_any(tiny_task: Task, evaluator: Eva
         loaded = Run.load(run.save(tmp_path / str(i)))
         assert_same(replace(loaded, history=run.history), run, 0)
         assert torch.equal(loaded.history.loss, run.history.loss)
-        scores = evaluator([Variant(run.adapter), Variant(loaded.adapter)])
+        scores = evaluator([Variant(run.adapter), Variant(loaded.adapter)], outputs=True)
         assert torch.equal(*scores.logits)

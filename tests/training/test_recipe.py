@@ -7,9 +7,10 @@ import peft
 import pytest
 
 from coto_lab import Constant, Exponential, Linear, Recipe, Sine
+from coto_lab.adapters.methods.dora import DoRA
 
 BAD = {
-    "method": ["loha", "LoRA", None],
+    "method": ["loha", "LoRA", None, ["lora"], DoRA],
     "decay": ["step"],
     "r": [0, 2.0, True, "4"],
     "steps": [0, -1, 1.5],
@@ -47,6 +48,21 @@ def test_json_round_trip(schedule: Linear) -> None:
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
+def test_json_is_that_of_earlier_versions() -> None:
+    assert json.dumps(Recipe(method="dora").to_json()) == (
+        '{"method": "dora", "r": 4, "alpha": 8.0, "dropout": 0.0, "schedule": {"name": "Constant", "p": 1.0}, "steps": 800, '
+        '"lr": 0.01, "decay": "linear", "batch_size": 32, "weight_decay": 0.0, "seed": 0, "tilt": 0.0, "dropout_decay": '
+        '"constant", "warmup_steps": 0, "max_grad_norm": null}'
+    )
+
+
+def test_a_method_with_its_default_options_is_its_name() -> None:
+    assert Recipe(method=DoRA()) == Recipe(method="dora") and Recipe(method=DoRA()).method == "dora"
+    assert hash(Recipe(method=DoRA())) == hash(Recipe(method="dora"))
+    assert Recipe(method=DoRA()).adapter_method == Recipe(method="dora").adapter_method == DoRA()
+    assert Recipe.from_json({"method": {"name": "dora"}}) == Recipe(method="dora")
+
+
 def test_json_of_an_earlier_version_takes_the_defaults() -> None:
     assert Recipe.from_json({"r": 2}) == Recipe(r=2)
 
@@ -63,6 +79,9 @@ def test_json_of_an_earlier_version_takes_the_defaults() -> None:
         ({"schedule": {"name": "Constant", "ramp": 0.5}}, r"schedule 'Constant' has no \['ramp'\]"),
         ({"schedule": {"name": "Linear", "ramp": 2}}, "ramp=2: must be"),
         ({"steps": 0}, "steps=0: must be"),
+        ({"method": "loha"}, "not a recipe of this version: method='loha': must be one of 'dora', 'hira', 'lora'"),
+        ({"method": {"r": 2}}, "not a recipe of this version: method='': must be one of"),
+        ({"method": {"name": "dora", "m": 2}}, r"not a recipe of this version: method 'dora' has no \['m'\]"),
     ],
 )
 def test_unknown_json_is_refused(values: dict, message: str) -> None:
@@ -97,3 +116,22 @@ def test_progressive_dropout_falls_to_0_over_three_quarters_of_the_steps() -> No
     progressive = Recipe(dropout=0.2, dropout_decay="linear", steps=8)
     assert [progressive.dropout_rate(step) for step in (0, 3, 6, 7)] == pytest.approx([0.2, 0.1, 0, 0])
     assert {Recipe(dropout=0.2, steps=8).dropout_rate(step) for step in range(8)} == {0.2}
+
+
+def test_learning_rates_by_the_formula() -> None:
+    """Warm-up from 0, the highest rate at its end, and then a fall to 0 that the last step does not quite reach."""
+    rates = {
+        decay: [Recipe(decay=decay, lr=2.0, steps=6, warmup_steps=2).learning_rate(step) for step in range(6)]
+        for decay in ("linear", "cosine", "constant")
+    }
+    assert rates["linear"] == pytest.approx([0, 1, 2, 1.5, 1, 0.5])
+    assert rates["cosine"] == pytest.approx([0, 1, 2, 1 + 0.5**0.5, 1, 1 - 0.5**0.5])
+    assert rates["constant"] == [0, 1, 2, 2, 2, 2]
+    assert [Recipe(lr=2.0, steps=2).learning_rate(step) for step in range(2)] == [2, 1]
+
+
+def test_the_least_values_are_allowed() -> None:
+    least = Recipe(r=1, steps=1, batch_size=1, seed=0, warmup_steps=0, dropout=0.0, weight_decay=0.0, tilt=0.0, lr=1e-300)
+    assert (least.r, least.steps, least.learning_rate(0)) == (1, 1, 1e-300)
+    assert Recipe(alpha=1e-300, max_grad_norm=1e-300, steps=2, warmup_steps=1).warmup_steps == 1
+    assert Recipe(dropout=1 - 1e-16).dropout < 1

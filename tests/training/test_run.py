@@ -49,7 +49,7 @@ def test_peft_reads_the_folder(
     model = peft.PeftModel.from_pretrained(tiny_task.load_base(), tmp_path / "run").eval()
     with torch.no_grad():
         logits = model(pixel_values=tiny_task.test_batch["pixel_values"]).logits
-    assert torch.equal(logits, evaluator([Variant(finished[method].adapter)]).logits[0])
+    assert torch.equal(logits, evaluator([Variant(finished[method].adapter)], outputs=True).logits[0])
 
 
 def test_files_are_as_readable_as_others(finished: dict[str, Run], tmp_path: Path) -> None:

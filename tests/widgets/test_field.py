@@ -2,7 +2,7 @@
 
 import pytest
 
-from coto_lab.widgets._field import NumberField
+from coto_lab.widgets.field import NumberField
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import pytest
 from ipywidgets import Widget
 
-from coto_lab.widgets._figure import Library, LiveFigure
+from coto_lab.widgets.figure import Library, LiveFigure
 
 
 @pytest.fixture

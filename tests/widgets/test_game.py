@@ -7,7 +7,7 @@ import torch
 
 from coto_lab.figures import game_figure
 from coto_lab.widgets import GameBoard
-from coto_lab.widgets._view import plain
+from coto_lab.widgets.view import plain
 
 GLOVES = torch.tensor([0.0, 0, 0, 6, 0, 6, 0, 6])
 PLAYERS = ["left", "right 1", "right 2"]

@@ -12,7 +12,7 @@ import torch
 from coto_lab import Evaluator, Run, Task, fit, interpolate
 from coto_lab.probes.interpolation import line, mixtures
 from coto_lab.widgets import InterpolationExplorer
-from coto_lab.widgets._view import plain
+from coto_lab.widgets.view import plain
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def agrees(explorer: InterpolationExplorer, task: Task, pair: tuple[Run, Run], n
     assert traces[f"{name}, here"].y.tolist() == [pytest.approx(100 * curve.accuracy[at].item())]
     assert f"{name} <b>{curve.accuracy[at].item():.1%}</b> (loss {curve.loss[at].item():.2f})" in explorer.text.value
     weights = line(torch.tensor([0, curve.alphas[at]], dtype=torch.float64))
-    scores = Evaluator(task)(mixtures(pair, weights, how))
+    scores = Evaluator(task)(mixtures(pair, weights, how), outputs=True)
     before, now = scores.logits.argmax(-1)
     if explorer.method.value == name:
         words = [f"{'abc'[t]}: {'abc'[b]}→{'abc'[n]}" for t, b, n in zip(scores.labels, before, now, strict=True) if b != n]
@@ -174,6 +174,6 @@ def test_what_does_not_fit_is_refused_and_the_view_is_as_before(
 
 def test_the_part_of_the_test_set_is_evenly_spaced_and_told(tiny_task: Task, runs: tuple[Run, Run]) -> None:
     explorer = InterpolationExplorer(tiny_task, {"LoRA": runs[1]}, {"LoRA": runs[0]}, images=20)
-    assert torch.equal(explorer.task.test_batch["labels"], tiny_task.test_batch["labels"][::3])
+    assert torch.equal(explorer.task.batch("test", range(15))["labels"], tiny_task.test_batch["labels"][::3])
     assert "on 15 test images (one in 3 of the test set)" in explorer.text.value
     agrees(explorer, explorer.task, runs, "LoRA", "fuse", 0.5)

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from coto_lab.widgets._kernel import interrupt_means
+from coto_lab.widgets.kernel import interrupt_means
 
 
 @pytest.fixture(autouse=True)

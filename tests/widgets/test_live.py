@@ -36,7 +36,7 @@ def trace(live, name, kind):
 
 
 def steps_taken(live):
-    return [len(training.records) for training in live._race.trainings.values()]
+    return [len(training.records) for training in live._side_by_side.trainings.values()]
 
 
 def as_fit_trains(task, runs, recipes):
@@ -139,7 +139,7 @@ def test_start_trains_as_a_task_and_disables_what_must_not_change_meanwhile(tiny
     lora, coto = steps_taken(long)
     assert lora == coto < LONG
     assert len(long.runs["CoTo"].history) == coto
-    assert all(training.gates.mask.all() for training in long._race.trainings.values())
+    assert all(training.gates.mask.all() for training in long._side_by_side.trainings.values())
     assert trace(long, "CoTo", LOSS).x[-1] == coto - 1  # the last step is drawn
     assert trace(long, "CoTo", ACCURACY).x[-1] == coto
 
@@ -254,11 +254,11 @@ def test_another_training_ends_the_one_under_way(tiny_task, live, long, in_cell)
 def test_a_training_in_the_same_view_ends_the_one_under_way_and_has_the_figure(long):
     async def watch():
         await started(long)
-        first = long._race
+        first = long._side_by_side
         second = asyncio.ensure_future(long.train())
         await finished(long)
         taken = first.done
-        assert long._race is not first and not long.stop.disabled and long.runs == {}
+        assert long._side_by_side is not first and not long.stop.disabled and long.runs == {}
         await until(lambda: min(steps_taken(long)) > taken)
         assert first.done == taken
         long.stop.click()

@@ -70,7 +70,7 @@ def test_an_error_in_a_step_leaves_open_gates_and_what_was_learned(live, monkeyp
     with pytest.raises(RuntimeError, match="out of memory"):
         asyncio.run(live.train())
     assert [len(run.history) for run in live.runs.values()] == [4, 3]
-    assert all(training.gates.mask.all() for training in live._race.trainings.values())
+    assert all(training.gates.mask.all() for training in live._side_by_side.trainings.values())
     assert "Stopped: step 4 of 8" in live.text.value and not live.start.disabled
 
 

@@ -3,9 +3,9 @@
 import ipywidgets as widgets
 import pytest
 
-from coto_lab.widgets._field import NumberField
-from coto_lab.widgets._message import Message
-from coto_lab.widgets._view import plain
+from coto_lab.widgets.field import NumberField
+from coto_lab.widgets.message import Message
+from coto_lab.widgets.view import plain
 
 
 @pytest.fixture

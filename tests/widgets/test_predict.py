@@ -6,7 +6,7 @@ import pytest
 from nbclient import NotebookClient
 
 from coto_lab.widgets import Prediction
-from coto_lab.widgets._view import plain
+from coto_lab.widgets.view import plain
 
 
 @pytest.fixture

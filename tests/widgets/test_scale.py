@@ -11,7 +11,7 @@ import torch
 
 from coto_lab import Adapter, Evaluator, Run, Task, Variant
 from coto_lab.widgets import ScaleExplorer
-from coto_lab.widgets._view import plain
+from coto_lab.widgets.view import plain
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_it_begins_as_trained_and_at_0_is_the_base(explorer: ScaleExplorer, tiny
     curve = explorer.figure.data[0]
     labels = tiny_task.test_batch["labels"]
     with torch.no_grad():
-        base = tiny_task.logits(tiny_task.load_base().eval(), tiny_task.test_batch).argmax(-1)
+        base = tiny_task.predict(tiny_task.load_base().eval(), tiny_task.test_batch).argmax(-1)
     assert curve.y[0] == pytest.approx(100 * (base == labels).double().mean().item())
     assert curve.y[8] == pytest.approx(100 * accuracy(tiny_task, runs[0], 1.0))
 

@@ -8,7 +8,7 @@ from coto_lab import Constant, Exponential, Linear, Sine
 from coto_lab.gating.coto import training_masks
 from coto_lab.probes.cost import Cost
 from coto_lab.widgets import ScheduleExplorer
-from coto_lab.widgets._view import plain
+from coto_lab.widgets.view import plain
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from coto_lab import Constant, Linear, Recipe, Sine
 from coto_lab.gating.schedules import Schedule
-from coto_lab.widgets._settings import Settings
+from coto_lab.widgets.settings import Settings
 
 
 def test_controls_leave_recipes_alone_until_they_are_moved():

@@ -11,7 +11,7 @@ import pytest
 from coto_lab import Evaluator, Run, Task, fit
 from coto_lab.probes.simplex import simplex
 from coto_lab.widgets import SimplexExplorer
-from coto_lab.widgets._view import plain
+from coto_lab.widgets.view import plain
 
 HOW = {"fuse": "fusion (average", "ensemble": "ensemble (average"}
 

@@ -12,7 +12,7 @@ from coto_lab import Evaluator, Run, Task, Variant
 from coto_lab.probes.pruning import paper_patterns
 from coto_lab.studies.gallery import load_run
 from coto_lab.widgets import Switchboard
-from coto_lab.widgets._view import plain
+from coto_lab.widgets.view import plain
 
 BLOCKS, MODULES = 4, 8  # q and v of four blocks
 
@@ -30,7 +30,7 @@ def calls(board: Switchboard, count_variants: Callable[[], list[int]]) -> list[i
 
 def agrees(board: Switchboard, run: Run, task: Task) -> None:
     """What is shown is what an evaluator finds with the board's mask."""
-    scores = Evaluator(task)([Variant(run.adapter, board.mask)])
+    scores = Evaluator(task)([Variant(run.adapter, board.mask)], outputs=True)
     predicted = scores.logits[0].argmax(-1)
     bar, _, mistakes, hits, *_ = board.figure.data  # the confusion matrix apart from its diagonal, and that
     pairs = zip(mistakes.z, hits.z, strict=True)
@@ -84,7 +84,7 @@ def test_a_blocks_toggle_switches_all_its_modules_and_scores_once(
 def test_a_pattern_sets_many_toggles_and_scores_once(
     board: Switchboard, tiny_task: Task, runs: tuple[Run, Run], calls: list[int]
 ) -> None:
-    patterns = paper_patterns(Evaluator(tiny_task).gates(runs[0].adapter))
+    patterns = paper_patterns(Evaluator(tiny_task).sites(runs[0].adapter))
     assert [*patterns, "surprise me"] == list(board.patterns)
     for name, mask in patterns.items():
         calls.clear()
@@ -137,7 +137,7 @@ def test_the_sentence_tells_the_change_against_all_open(board: Switchboard, tiny
 
 def test_the_part_of_the_test_set_is_evenly_spaced_and_told(tiny_task: Task, runs: tuple[Run, Run]) -> None:
     board = Switchboard(tiny_task, {"LoRA": runs[0]}, images=20)
-    assert torch.equal(board.task.test_batch["labels"], tiny_task.test_batch["labels"][::3])
+    assert torch.equal(board.task.batch("test", range(15))["labels"], tiny_task.test_batch["labels"][::3])
     assert "of 15 test images (one in 3 of the test set)" in board.text.value
 
 

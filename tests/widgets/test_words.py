@@ -2,7 +2,7 @@
 
 import pytest
 
-from coto_lab.widgets._words import compared, percent
+from coto_lab.widgets.words import compared, percent
 
 
 @pytest.mark.parametrize(

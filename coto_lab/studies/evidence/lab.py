@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
-from coto_lab.scoring.evaluator import Evaluator, Scores, Variant, module_mask
+from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.scores import Scores
+from coto_lab.scoring.sites import module_mask
+from coto_lab.scoring.variant import Variant
 from coto_lab.studies.gallery import METHODS, SEEDS, load_runs, load_sweep, manifest, run_name
 from coto_lab.tasks import Task, load_task
 from coto_lab.training.run import Run
@@ -21,20 +24,22 @@ class RememberingEvaluator(Evaluator):
 
     def __init__(self, task: Task):
         super().__init__(task)
-        self._known: dict[tuple[int, tuple[bool, ...]], tuple[Adapter, Tensor]] = {}
+        self._known: dict[tuple[int, tuple[bool, ...]], tuple[Adapter, Scores]] = {}
 
-    def __call__(self, variants: Sequence[Variant], *, split: str = "test") -> Scores:
+    def __call__(self, variants: Sequence[Variant], *, split: str = "test", outputs: bool = False) -> Scores:
+        """As `Evaluator`; class logits are always there."""
         if split != "test":
-            return super().__call__(variants, split=split)
-        masks = [module_mask(self.gates(variant.adapter), variant.mask).tolist() for variant in variants]
+            return super().__call__(variants, split=split, outputs=outputs)
+        masks = [module_mask(self.sites(variant.adapter), variant.mask).tolist() for variant in variants]
         keys = [(id(variant.adapter), tuple(mask)) for variant, mask in zip(variants, masks, strict=True)]
         new = {key: variant for key, variant in zip(keys, variants, strict=True) if key not in self._known}
         if new:
-            logits = super().__call__(list(new.values())).logits
-            # An adapter is kept with its scores, so that no other one gets its id.
-            self._known |= {key: (variant.adapter, own) for (key, variant), own in zip(new.items(), logits, strict=True)}
-        names = tuple(variant.name for variant in variants)
-        return Scores(names, torch.stack([self._known[key][1] for key in keys]), self.task.test_batch["labels"])
+            scores = super().__call__(list(new.values()), outputs=True)
+            for place, (key, variant) in enumerate(new.items()):
+                # An adapter is kept with its scores, so that no other one gets its id.
+                self._known[key] = (variant.adapter, scores.take(torch.tensor([place])))
+        found = Scores.join([self._known[key][1] for key in keys])
+        return replace(found, names=tuple(variant.name for variant in variants))
 
 
 class Lab:
@@ -59,7 +64,7 @@ class Lab:
 
     def _score_base(self) -> tuple[float, float]:
         adapter = self.adapters("LoRA")[0]
-        none = torch.zeros(len(self.evaluator.gates(adapter)), dtype=torch.bool)
+        none = torch.zeros(len(self.evaluator.sites(adapter)), dtype=torch.bool)
         scores = self.evaluator([Variant(adapter, none)])
         return 100 * scores.accuracy.item(), scores.loss.item()
 

@@ -9,7 +9,7 @@ import torch
 from coto_lab.figures.pairs import pairs_figure
 from coto_lab.merging.merge import merge
 from coto_lab.probes.interpolation import Curve
-from coto_lab.scoring.evaluator import Variant
+from coto_lab.scoring.variant import Variant
 from coto_lab.studies.evidence.lab import Lab
 from coto_lab.studies.evidence.markdown import figure, interval, method_table, spread, table
 from coto_lab.studies.evidence.records import PAIRS, TRIPLES, Claim, Numbers, Section, against_lora, compare

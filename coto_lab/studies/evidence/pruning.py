@@ -11,7 +11,7 @@ from coto_lab.figures.pruning import pruning_figure
 from coto_lab.figures.sparsity import sparsity_figure
 from coto_lab.probes.pruning import PruningTable, paper_patterns
 from coto_lab.probes.sparsity import SparsityCurve, sparsity_curve
-from coto_lab.scoring.evaluator import Variant
+from coto_lab.scoring.variant import Variant
 from coto_lab.studies.evidence.lab import Lab
 from coto_lab.studies.evidence.markdown import figure, interval, method_table, spread, table
 from coto_lab.studies.evidence.records import ONE_RATE, Claim, Numbers, Section, against_lora, compare, summary
@@ -22,7 +22,7 @@ SPARSITIES = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
 
 def measure(lab: Lab, done: Numbers) -> Section:
     """Numbers, claims and figures of this topic; ``done`` holds the numbers of topics measured before."""
-    masks = paper_patterns(lab.evaluator.gates(lab.adapters("LoRA")[0]))
+    masks = paper_patterns(lab.evaluator.sites(lab.adapters("LoRA")[0]))
     patterns = [name for name in masks if name not in ("all", "none")]
     base = lab.base[0]
     columns: dict[str, dict[str, list[float]]] = {pattern: {} for pattern in patterns}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from coto_lab.figures.shapley import shapley_figure, shapley_map_figure
-from coto_lab.probes.owen import agreement, owen_estimate
 from coto_lab.probes.shapley import shapley
+from coto_lab.probes.shapley_from_training import agreement, owen_estimate
 from coto_lab.scoring.evaluator import Evaluator
 from coto_lab.studies.evidence.lab import PART, Lab
 from coto_lab.studies.evidence.markdown import figure, interval, spread, table
@@ -63,8 +63,8 @@ def measure(lab: Lab, done: Numbers) -> Section:
         ),
     ]
     numbers = {
-        "images": len(lab.part.test),
-        "map_images": len(lab.small_part.test),
+        "images": lab.part.size("test"),
+        "map_images": lab.small_part.size("test"),
         "spread": cv,
         "top_half": top,
         "blocks": {m: [summary(column) for column in v.T.tolist()] for m, v in values.items()},

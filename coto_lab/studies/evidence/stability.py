@@ -54,7 +54,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
             counts={m: (int(bound.within("fuse").sum()), len(bound.pairs)) for m, bound in bounds.items()},
         ),
     ]
-    numbers = {"images": len(lab.part.test), "open": opened, "nats": nats}
+    numbers = {"images": lab.part.size("test"), "open": opened, "nats": nats}
     return Section(numbers, claims, {"stability": stability_figure(records), "barrier": barrier_figure(bounds)})
 
 

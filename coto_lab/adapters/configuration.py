@@ -1,0 +1,37 @@
+"""PEFT configurations as plain JSON values, and which of their fields decide what an adapter computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# What of a configuration does not decide the adapter's function: where it came from ...
+_ORIGIN = {
+    "base_model_name_or_path", "revision", "task_type", "auto_mapping", "peft_version", "inference_mode", "runtime_config",
+}  # fmt: skip
+_TARGETS = {  # ... what is seen in the names and shapes of its tensors ...
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save", "rank_pattern",
+}  # fmt: skip
+_STARTS = (True, False, "gaussian", "orthogonal")  # ... and initialisations that leave the base weights alone.
+
+
+def function_of(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration fields that change the adapter's output; an empty one counts as missing (PEFT's versions differ)."""
+    return {
+        key: value
+        for key, value in config.items()
+        if value
+        and key not in _ORIGIN | _TARGETS
+        and not key.endswith("dropout")
+        and not (key.startswith("init_") and value in _STARTS)
+    }
+
+
+def json_values(value: Any) -> Any:
+    """JSON values in a fixed order: sets become sorted lists, enumerations their values."""
+    if isinstance(value, dict):
+        return {str(key): json_values(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(json_values(item) for item in value)
+    if isinstance(value, (list, tuple)):
+        return [json_values(item) for item in value]
+    return getattr(value, "value", value)

@@ -1,0 +1,62 @@
+"""The strip below a figure of mixtures: examples that are answered differently here than by the first run alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from coto_lab.figures.examples import are_images, class_word, exhibit, words_of
+from coto_lab.figures.theme import INK
+from coto_lab.figures.tiles import WRONG
+from coto_lab.probes.flips import Flips
+from coto_lab.tasks.task import Example
+
+_IMAGES, _LINES = (2, 10), (10, 2)  # rows and columns of the strip
+SHOWN = 20
+
+
+def flips_title(examples: Sequence[Example], classes: Sequence[str]) -> str:
+    """What stands above the strip.
+
+    Args:
+        examples: of the task.
+        classes: their names; empty where there are none.
+    """
+    if not classes:
+        return "right with the first run alone and wrong here (✓→✗), or the other way round (✗→✓)"
+    where = "below" if are_images(examples) else "in front"
+    return f"classified differently than by the first run alone ({where}: true {class_word(classes)}: before→now)"
+
+
+def add_flips(figure: go.Figure, row: int, flips: Flips | None, examples: Sequence[Example], classes: Sequence[str]) -> None:
+    """Draw the first flips into the subplot that fills ``row`` of ``figure``: a trace of a sheet and one of words.
+
+    Args:
+        figure: changed in place.
+        row: of `make_subplots`, from 1.
+        flips: None leaves the strip empty.
+        examples: of the whole split, N of them.
+        classes: their names; empty where there are none.
+    """
+    shown = [] if flips is None else flips.indices[:SHOWN].tolist()
+    right = [] if flips is None else flips.right_now[:SHOWN].tolist()
+    marks = [] if flips is None else _marks(flips, [examples[i].answer for i in shown], classes)
+    words = words_of(examples, shown, marks, answer=not classes)
+    strip = exhibit(examples, shown, words, _IMAGES if are_images(examples) else _LINES)
+    strip.sheet.update(name="flips")
+    strip.words.update(name="what was read", textfont={"color": [INK if ok else WRONG for ok in right]}, showlegend=False)
+    figure.add_traces([strip.sheet, strip.words], rows=row, cols=1)
+    x = next(figure.select_xaxes(row=row))
+    figure.update_xaxes(**strip.x | {"visible": False, "constrain": "domain"}, row=row)
+    figure.update_yaxes(**strip.y, row=row)
+    if are_images(examples):
+        top = {"range": [strip.y["range"][0], -2.5]}  # row 0 on top, a little below the title
+        figure.update_yaxes(**top, scaleanchor=x.plotly_name.replace("axis", ""), row=row)
+
+
+def _marks(flips: Flips, answers: Sequence[str], classes: Sequence[str]) -> list[str]:
+    if flips.before is None or flips.now is None:
+        return ["✗→✓" if ok else "✓→✗" for ok in flips.right_now[:SHOWN].tolist()]
+    pairs = zip(answers, flips.before.tolist(), flips.now.tolist(), strict=False)
+    return [f"{answer}: {classes[before]}→{classes[now]}" for answer, before, now in pairs]

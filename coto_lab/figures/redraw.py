@@ -1,0 +1,30 @@
+"""Redrawing: a figure that is already on the screen, made to look like a new one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from coto_lab.figures.style import size_titles
+
+
+def redrawn(figure: Any, fresh: go.Figure) -> Any:
+    """``figure`` with the traces, annotations, shapes, colours and ranges of y of ``fresh``, in place.
+
+    What is equal already is not sent to the browser again.
+
+    Args:
+        figure: made by the function that made ``fresh``, with the same traces; a ``FigureWidget`` redraws once.
+        fresh: what it should look like.
+    """
+    size_titles(fresh)
+    with figure.batch_update():
+        for old, new in zip(figure.data, fresh.data, strict=True):
+            gone = dict.fromkeys(key for key in old.to_plotly_json().keys() - new.to_plotly_json().keys() if key != "uid")
+            old.update(gone | new.to_plotly_json(), overwrite=True)
+        for old, new in zip(figure.select_yaxes(), fresh.select_yaxes(), strict=True):
+            old.range = new.range
+        for name in ("annotations", "shapes", "coloraxis"):
+            figure.layout[name] = fresh.layout[name]
+    return figure

@@ -1,0 +1,54 @@
+"""The sheet on which scorers write what they find, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from coto_lab.scoring.scores import Scores
+from coto_lab.tasks.check import measured
+from coto_lab.tasks.task import Batch, Task
+
+
+class Sheet:
+    """An empty table of V variants and N examples, to be filled in.
+
+    Args:
+        task: what measures.
+        variants: their number V.
+        examples: their number N.
+        outputs: whether class logits are kept, too.
+    """
+
+    def __init__(self, task: Task, variants: int, examples: int, outputs: bool):
+        self.task, self.variants, self.examples, self.outputs = task, variants, examples, outputs
+        self.values: dict[str, Tensor] = {}
+        self.logits = torch.empty(variants, examples, len(task.classes)) if outputs else None
+        self.labels = torch.empty(examples, dtype=torch.long) if outputs else None
+
+    def write(self, variants: Sequence[Sequence[int]], start: int, prediction: Tensor, batch: Batch) -> None:
+        """Fill in what a prediction says of n examples from ``start`` on.
+
+        Args:
+            variants: for each of R rows the variants that it stands for.
+            start: the place of the first example.
+            prediction: of R rows one after the other, ``[R·n, ...]``.
+            batch: R copies of the n examples.
+        """
+        found = measured(self.task, prediction, batch)
+        rows = len(variants)
+        end = start + len(prediction) // rows
+        for name, value in found.items():
+            table = self.values.setdefault(name, torch.full((self.variants, self.examples), torch.nan, dtype=torch.float64))
+            for row, members in zip(value.unflatten(0, (rows, -1)), variants, strict=True):
+                table[members, start:end] = row
+        if self.logits is not None and self.labels is not None:
+            for row, members in zip(prediction.float().cpu().unflatten(0, (rows, -1)), variants, strict=True):
+                self.logits[members, start:end] = row
+            self.labels[start:end] = batch["labels"][: end - start].cpu()
+
+    def scores(self, names: tuple[str, ...]) -> Scores:
+        """The filled table."""
+        return Scores(names, self.values, self.logits, self.labels)

@@ -1,0 +1,95 @@
+"""Tasks with classes: one logit for each, and the highest one is the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coto_lab.tasks.part import Part
+from coto_lab.tasks.task import Batch, Example
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """Images or tokens to classes, by a model that returns ``logits``.
+
+    Attributes:
+        name, base, classes, target_modules: as in `Task`; class i is scored on the model's logit i.
+        load_base: makes a fresh copy of the base model.
+        train, test: data in torch format; column ``labels`` is int64, the others are the model's inputs.
+        collate: makes a batch of a list of rows; then rows are read when they are needed. None takes columns of one shape,
+            and keeps both splits in memory.
+    """
+
+    name: str
+    base: str
+    load_base: Callable[[], PreTrainedModel]
+    train: Dataset
+    test: Dataset
+    classes: tuple[str, ...]
+    target_modules: tuple[str, ...]
+    collate: Callable[[list[dict[str, Any]]], Batch] | None = None
+
+    @cached_property
+    def train_batch(self) -> Batch:
+        """The whole training split as tensors on the CPU, read once."""
+        return self.train[:]
+
+    @cached_property
+    def test_batch(self) -> Batch:
+        """The whole test split as tensors on the CPU, read once."""
+        return self.test[:]
+
+    def every(self, step: int) -> Part:
+        """The task with every ``step``-th test example, from the first one on: neighbours in a test set are often alike."""
+        return Part(self, step)
+
+    def size(self, split: str) -> int:
+        """How many examples a split has."""
+        return len(self._data(split))
+
+    def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
+        """The examples at these places as tensors on the CPU: each ``[n, ...]``."""
+        if self.collate is not None:
+            return self.collate([self._data(split)[int(i)] for i in indices])
+        columns = self.train_batch if split == "train" else self.test_batch
+        places = torch.as_tensor(indices)
+        return {name: column[places] for name, column in columns.items()}
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits of the task's classes: ``[n, classes]``."""
+        inputs = {name: column for name, column in batch.items() if name != "labels"}
+        return model(**inputs).logits[:, : len(self.classes)]
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy over the task's classes, in nats: ``[n]``."""
+        return F.cross_entropy(prediction, batch["labels"], reduction="none")
+
+    def measure(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy in double precision, and whether the highest logit is the right one: each ``[n]``, on the CPU."""
+        logits, labels = prediction.float().cpu().double(), batch["labels"].cpu()
+        return {"loss": F.cross_entropy(logits, labels, reduction="none"), "correct": logits.argmax(-1) == labels}
+
+    def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
+        """Images where the data have ``pixel_values``, else the first other column as text."""
+        batch = self.batch(split, indices)
+        answers = [self.classes[label] for label in batch["labels"].tolist()]
+        if (images := batch.get("pixel_values")) is not None:
+            return [Example(answer, image=image) for answer, image in zip(answers, images, strict=True)]
+        column = next(column for name, column in batch.items() if name != "labels")
+        return [
+            Example(answer, " ".join(map(str, row.flatten().tolist()))) for answer, row in zip(answers, column, strict=True)
+        ]
+
+    def _data(self, split: str) -> Dataset:
+        return self.train if split == "train" else self.test

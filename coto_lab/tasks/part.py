@@ -1,0 +1,92 @@
+"""A part of a task's test set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from coto_lab.ground.numbers import whole_number
+from coto_lab.tasks.task import Batch, Example, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A task with every ``step``-th test example, from the first one on; all else is the task's.
+
+    Attributes:
+        task: the whole.
+        step: 1 takes all.
+
+    Raises:
+        ValueError: ``step`` below 1.
+    """
+
+    task: Task
+    step: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", whole_number("step", self.step, 1))
+
+    @property
+    def name(self) -> str:
+        """The task's."""
+        return self.task.name
+
+    @property
+    def base(self) -> str:
+        """The task's."""
+        return self.task.base
+
+    @property
+    def target_modules(self) -> tuple[str, ...]:
+        """The task's."""
+        return self.task.target_modules
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The task's."""
+        return self.task.classes
+
+    def load_base(self) -> PreTrainedModel:
+        """A fresh copy of the base model."""
+        return self.task.load_base()
+
+    def every(self, step: int) -> Part:
+        """Every ``step``-th example of this part."""
+        return Part(self, step)
+
+    def size(self, split: str) -> int:
+        """How many examples a split has."""
+        n = self.task.size(split)
+        return -(-n // self.step) if split == "test" else n
+
+    def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
+        """The examples at these places of the part."""
+        return self.task.batch(split, self._places(split, indices))
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """As the task does."""
+        return self.task.predict(model, batch)
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """As the task does."""
+        return self.task.loss(prediction, batch)
+
+    def measure(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """As the task does."""
+        return self.task.measure(prediction, batch)
+
+    def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
+        """The examples at these places of the part, for people."""
+        return self.task.show(split, self._places(split, indices))
+
+    def _places(self, split: str, indices: Sequence[int] | Tensor) -> Tensor:
+        places = torch.as_tensor(indices)
+        return places * self.step if split == "test" else places

@@ -1,0 +1,106 @@
+"""One adapter of any PEFT method, ready to be trained; under `accelerate launch`, by several processes together."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from coto_lab.adapters.peft_model import add_adapter
+from coto_lab.gating.coto import CoTo
+from coto_lab.gating.gates import attach_gates
+from coto_lab.ground.randomness import OwnRandomNumbers, batch_indices
+from coto_lab.tasks.check import try_task
+from coto_lab.tasks.task import Batch, Task, to_device
+from coto_lab.training.history import gate_norms
+from coto_lab.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+class OneAdapter:
+    """A PEFT model with gates, its optimiser and its random numbers; a `Trainee` of one row.
+
+    Attributes:
+        model: the PEFT model.
+        gates, coto: its gates, and what draws them.
+        forward, optimizer: as accelerate prepared them.
+        accelerator: from accelerate.
+        rng: the training's own random numbers.
+
+    Raises:
+        ValueError: a batch size that the processes cannot share evenly; fp16 mixed precision; a task whose loss or measure
+            does not fit (`coto_lab.tasks.check.try_task`).
+    """
+
+    def __init__(self, task: Task, recipe: Recipe, accelerator: Accelerator | None = None):
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+
+        # A dropped adapter gets no gradient, so DistributedDataParallel has to look for the unused ones.
+        self.accelerator = accelerator or Accelerator(
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
+        )
+        if self.accelerator.mixed_precision == "fp16":  # its loss is scaled, and so would be the recorded gradients
+            raise ValueError("fp16 mixed precision is not supported: take mixed_precision='bf16', or full precision ('no').")
+        if recipe.batch_size % self.accelerator.num_processes:  # DDP averages the processes' means: shares must be equal
+            raise ValueError(
+                f"batch_size={recipe.batch_size} cannot be shared evenly by {self.accelerator.num_processes} processes; "
+                f"give a multiple of {self.accelerator.num_processes}."
+            )
+        self.task, self.recipe = task, recipe
+        self.rng = OwnRandomNumbers(recipe.seed, self.accelerator.device)
+        with self.rng.active():
+            model = add_adapter(task.load_base(), recipe.peft_config(task.target_modules))
+        try_task(task, model, "train")
+        self.model = model.train()
+        self.gates = attach_gates(model)
+        self.coto = CoTo(self.gates, recipe.schedule, total_steps=recipe.steps, seed=recipe.seed, tilt=recipe.tilt)
+        self._dropouts = [m for layer in self.gates.layers for m in layer.modules() if isinstance(m, nn.Dropout)]
+        self._module_parameters = [[p for p in layer.parameters() if p.requires_grad] for layer in self.gates.layers]
+        group = {
+            "params": [p for p in model.parameters() if p.requires_grad],
+            "lr": recipe.lr,
+            "weight_decay": recipe.weight_decay,
+        }
+        self.forward, self.optimizer = self.accelerator.prepare(model, recipe.adapter_method.optimizer([group]))
+
+    def open_gates(self, step: int) -> Tensor:
+        """Draw and set the gates, and the dropout of this step: ``BoolTensor [1, n_gates]``."""
+        for dropout in self._dropouts:
+            dropout.p = self.recipe.dropout_rate(step)
+        return self.coto.go_to(step)[None]
+
+    def batch(self, step: int) -> Batch:
+        """This process's share of the batch, on the device."""
+        indices = batch_indices(self.task.size("train"), self.recipe.batch_size, self.recipe.seed, step)
+        share = indices[self.accelerator.process_index :: self.accelerator.num_processes]
+        return to_device(self.task.batch("train", share), self.accelerator.device)
+
+    def random_numbers(self) -> AbstractContextManager[None]:
+        """Within it, torch's global random numbers are this training's own."""
+        return self.rng.active()
+
+    def backward(self, loss: Tensor) -> None:
+        """By accelerate."""
+        self.accelerator.backward(loss)
+
+    def mean_over_processes(self, losses: Tensor) -> Tensor:
+        """The mean of the processes' losses: ``[1]``."""
+        return self.accelerator.reduce(losses, "mean")
+
+    def keep_gradients(self, moving: Tensor) -> Tensor:
+        """All gradients or none; norms float32 ``[1, n_modules]``."""
+        if not moving.all():
+            self.optimizer.zero_grad()
+            return torch.zeros(1, len(self._module_parameters))
+        owners = [i for i, parameters in enumerate(self._module_parameters) for p in parameters if p.grad is not None]
+        gradients = [p.grad for parameters in self._module_parameters for p in parameters if p.grad is not None]
+        norms = torch.stack(torch._foreach_norm(gradients)).float().cpu()
+        return gate_norms(norms, torch.tensor(owners), len(self._module_parameters))[None]
+
+    def clip_gradients(self, row: int, max_norm: float) -> None:
+        """By accelerate."""
+        self.accelerator.clip_grad_norm_(self.model.parameters(), max_norm)

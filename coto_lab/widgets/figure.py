@@ -1,0 +1,89 @@
+"""A figure whose every view shows it as it stands: after a reload of the page, in a reopened tab, beside another view."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+import plotly.graph_objects as go
+import traitlets
+from plotly.basedatatypes import Undefined
+from plotly.serializers import custom_serializers
+
+
+class Library(widgets.Widget):
+    """Plotly's JavaScript, 5 MB, sent to the page once."""
+
+    source = traitlets.Unicode(str(go.FigureWidget._esm)).tag(sync=True)
+
+    _latest: Library | None = None
+
+    @classmethod
+    def open_one(cls) -> Library:
+        """The one that all figures of this kernel share."""
+        if cls._latest is None or cls._latest.comm is None:  # no figure yet, or somebody closed all widgets
+            cls._latest = cls()
+        return cls._latest
+
+
+class LiveFigure(go.FigureWidget):
+    """A ``FigureWidget`` that tells its whole present state, where plotly's tells new views what it was at first.
+
+    Args:
+        figure: what it shows at first.
+    """
+
+    _esm = Path(__file__).with_name("figure.js")
+    _css = """
+.coto-view.jupyter-widgets-disconnected::before {
+    content: "The kernel was restarted or has ended, so these controls do nothing. Run the cells above again, and this one.";
+    display: block; margin: 4px; padding: 4px 8px; font: inherit; color: inherit; border: 1px solid #D32F2F;
+}
+.coto-view .jupyter-widgets-disconnected::before { display: none; }
+"""
+    _library = traitlets.Instance(Library).tag(sync=True, **widgets.widget_serialization)
+
+    @traitlets.default("_library")
+    def _open_library(self) -> Library:
+        return Library.open_one()
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        """As in ipywidgets; a page that is loaded anew asks for it. Plotly keeps changes apart from the two traits."""
+        state = super().get_state(key, drop_defaults)
+        if state.keys() & {"_widget_data", "_widget_layout"} and hasattr(self, "_layout_obj"):  # else it is being made
+            now = {"_widget_data": self._data, "_widget_layout": self._layout_obj._props}
+            to_json = custom_serializers["to_json"]
+            state |= {name: to_json(value, self) for name, value in now.items() if name in state}
+        return state
+
+    def send_whole(self) -> None:
+        """Send all of it to the page, which makes new views from what it was told."""
+        self.send_state(["_widget_data", "_widget_layout"])
+
+    def _send_update_msg(
+        self, restyle_data: dict[str, Any], relayout_data: dict[str, Any], trace_indexes: Any = None, source_view_id: Any = None
+    ) -> None:
+        # A batch that changes an attribute of one trace marks it as undefined for the others. Views leave it as it is then, but
+        # the page's model, from which it makes new views, loses it: send what it is instead.
+        traces = self._normalize_trace_indexes(trace_indexes)
+
+        def defined(path: str, values: Any) -> Any:
+            if not isinstance(values, list) or len(values) != len(traces):
+                return values
+            return [
+                self._get(trace, path) if value is Undefined else value for trace, value in zip(traces, values, strict=True)
+            ]
+
+        whole = {path: defined(path, values) for path, values in restyle_data.items()}
+        super()._send_update_msg(whole, relayout_data, traces, source_view_id)
+
+    def _get(self, trace: int, path: str) -> Any:
+        """An attribute of a trace; None where it has none."""
+        value = self._data[trace]
+        for part in self._str_to_dict_path(path):
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value

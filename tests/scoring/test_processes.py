@@ -1,0 +1,81 @@
+"""Two processes of a gloo group: each scores its share, and both get all scores."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from coto_lab import Evaluator, Recipe, Training, Variant, load_task
+
+_WORKER = """
+import json, os, pathlib, sys
+import torch
+from accelerate import PartialState
+from coto_lab import Evaluator, Recipe, Training, Variant, load_task
+out, rank = pathlib.Path(sys.argv[1]), int(os.environ["RANK"])
+PartialState(cpu=True)
+task = load_task("digits").every(40)
+counted = 0
+
+class Counted(Evaluator):
+    def _score(self, variants, split, outputs):
+        global counted
+        counted += len(variants)
+        return super()._score(variants, split, outputs)
+
+evaluator = Counted(task)
+adapters = [Training(task, Recipe(seed=seed)).run().adapter for seed in range(2)]
+masks = [None, torch.arange(8) < 3, torch.arange(8) > 5]
+variants = [Variant(adapter, mask, f"{i}") for adapter in adapters for i, mask in enumerate(masks)][:5]
+scores = evaluator(variants, outputs=True)
+one = evaluator(variants[:1])
+facts = {"counted": counted, "names": scores.names, "loss": scores.values["loss"].tolist(), "labels": scores.labels.tolist(),
+         "outputs": scores.outputs.sum().item(), "one": one.loss.item()}
+(out / f"rank{rank}.json").write_text(json.dumps(facts))
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """What each of the two processes saw."""
+    out = tmp_path_factory.mktemp("scoring")
+    (out / "worker.py").write_text(_WORKER)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, out / "worker.py", str(out)],
+            env=os.environ | group | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], errors
+    return [json.loads((out / f"rank{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_each_process_scores_its_share(facts: list[dict]) -> None:
+    assert [own["counted"] for own in facts] == [3 + 1, 2]  # of five variants, and of one
+
+
+def test_all_get_all_scores_in_order(facts: list[dict]) -> None:
+    task = load_task("digits").every(40)
+    adapters = [Training(task, Recipe(seed=seed)).run().adapter for seed in range(2)]
+    masks = [None, torch.arange(8) < 3, torch.arange(8) > 5]
+    scores = Evaluator(task)([Variant(adapter, mask) for adapter in adapters for mask in masks][:5], outputs=True)
+    for own in facts:
+        assert own["names"] == ["0", "1", "2", "0", "1"]
+        torch.testing.assert_close(torch.tensor(own["loss"], dtype=torch.float64), scores.values["loss"], rtol=0, atol=1e-5)
+        assert own["labels"] == scores.labels.tolist() and own["one"] == pytest.approx(scores.loss[0].item(), abs=1e-5)
+        assert own["outputs"] == pytest.approx(scores.outputs.sum().item(), rel=1e-4)

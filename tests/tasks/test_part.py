@@ -1,0 +1,32 @@
+"""A part of a test set, and nothing else changed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_tasks import CopyTask
+
+from coto_lab import Classification
+from coto_lab.tasks import Part
+
+
+def test_every_fourth_test_image_and_nothing_else_changed(tiny_task: Classification) -> None:
+    part = tiny_task.every(4)
+    assert all(
+        torch.equal(part.batch("test", range(part.size("test")))[name], column[::4])
+        for name, column in tiny_task.test_batch.items()
+    )
+    whole = tiny_task.batch("train", range(30))
+    assert all(torch.equal(part.batch("train", range(30))[name], column) for name, column in whole.items())
+    assert (part.name, part.base, part.classes) == (tiny_task.name, tiny_task.base, tiny_task.classes)
+    assert (tiny_task.size("test"), part.size("test"), part.size("train")) == (45, 12, 30)
+
+
+def test_a_part_of_any_task_and_of_a_part() -> None:
+    whole = CopyTask(test=10)
+    part = Part(Part(whole, 2), 2)
+    assert part.size("test") == 3 and part.size("train") == whole.size("train")
+    shown = [example.text for example in part.show("test", range(3))]
+    assert shown == [example.text for example in whole.show("test", [0, 4, 8])]
+    with pytest.raises(ValueError, match="step=0"):
+        Part(whole, 0)
