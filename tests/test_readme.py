@@ -12,11 +12,12 @@ import pytest
 import torch
 from tiny_models import llama
 
+from coto_lab import Classification, Run
 from coto_lab.studies.statistics import FAILS, HOLDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TRAINER, SCRIPT = re.findall(r"^```python\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+TRAINER, SCRIPT, OWN = re.findall(r"^```python\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
 
 
 def shortened(code: str, **replacements: str) -> str:
@@ -50,6 +51,19 @@ def test_script_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert [run.recipe.seed for run in names["runs"]] == [0, 1]
     assert re.search(r"alphas +accuracy +loss", printed)
     assert "every other" in printed
+
+
+@pytest.mark.filterwarnings("ignore:run_b does not say by a hash:UserWarning")
+def test_own_task_example(
+    tiny_task: Classification, runs: tuple[Run, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs[1].adapter.save("out/adapter")
+    names = {"load_base": tiny_task.load_base, "train": tiny_task.train, "test": tiny_task.test}
+
+    exec(shortened(OWN, steps="2, r=2"), names)
+
+    assert names["run"].task == "pets" and names["run"].base == "my-model, revision 1"
 
 
 def test_readme_counts_the_verdicts_of_the_evidence() -> None:

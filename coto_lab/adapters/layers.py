@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from torch import nn
 
 from coto_lab.adapters.lora import LoRALinear
-from coto_lab.adapters.names import PREFIX as PREFIX  # for training and scoring, until they import it from there
 
 _OWN = "default"  # what the one adapter of a `LoRALinear` is called: it has no name, PEFT's usual one is as good as any
 

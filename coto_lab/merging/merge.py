@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coto_lab.adapters.adapter import Adapter, function_of
+from coto_lab.adapters.adapter import Adapter
+from coto_lab.adapters.configuration import function_of
+from coto_lab.adapters.names import lora_keys
 from coto_lab.scoring.sources import Source, open_source
 from coto_lab.training.run import Run
 
@@ -81,9 +83,10 @@ def _ensemble(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     except ValueError as error:
         raise ValueError(f"an ensemble averages the updates: {error} Use how='fuse'.") from error
     for name in parts[0]:
-        tensors[f"{name}.lora_A.weight"] = torch.cat([part[name][0] for part in parts], dim=0)  # [Σ r, in]
+        key_a, key_b = lora_keys(name)
+        tensors[key_a] = torch.cat([part[name][0] for part in parts], dim=0)  # [Σ r, in]
         scaled = [w * part[name][1] for part, w in zip(parts, weights, strict=True)]
-        tensors[f"{name}.lora_B.weight"] = torch.cat(scaled, dim=1)  # [out, Σ r], with weight and scale in it
+        tensors[key_b] = torch.cat(scaled, dim=1)  # [out, Σ r], with weight and scale in it
     rank = sum(adapter.config["r"] for adapter in adapters)
     config = adapters[0].config | {"r": rank, "lora_alpha": rank, "use_rslora": False}  # scale 1
     return Adapter(config, tensors)

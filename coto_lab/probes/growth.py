@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
+from coto_lab.adapters.names import PREFIX
 from coto_lab.ground.numbers import whole_number
 from coto_lab.tasks import Task
 from coto_lab.training.history import History, gate_norms
@@ -68,9 +69,9 @@ def growth(task: Task, recipe: Recipe, steps: int) -> Growth:
 def _lengths(training: Training) -> Tensor:
     """Length of each block's update; BA is never built: ‖BA‖² = Σ (BᵀB) ⊙ (AAᵀ)."""
     factors = Adapter.from_model(training.model).factors()
-    ends = {name.removeprefix("base_model.model."): pair for name, pair in factors.items()}
+    ends = {name.removeprefix(PREFIX): pair for name, pair in factors.items()}
     squares = []
     for module in training.gates.modules:
-        a, b = ends[module.removeprefix("base_model.model.")]
+        a, b = ends[module.removeprefix(PREFIX)]
         squares.append(((b.T @ b) * (a @ a.T)).sum().clamp(min=0))
     return gate_norms(torch.stack(squares).sqrt(), training.gates.gate_of_module, len(training.gates))

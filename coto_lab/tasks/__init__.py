@@ -5,9 +5,9 @@ from __future__ import annotations
 from coto_lab.tasks.classification import Classification
 from coto_lab.tasks.digits import load_digits_task
 from coto_lab.tasks.part import Part
-from coto_lab.tasks.task import Example, Task
+from coto_lab.tasks.task import Example, Task, to_device
 
-__all__ = ["Classification", "Example", "Part", "Task", "load_task"]
+__all__ = ["Classification", "Example", "Part", "Task", "load_task", "to_device"]
 
 _TASKS = {"digits": load_digits_task}
 

@@ -89,8 +89,8 @@ def _groups(recipes: Sequence[Recipe], max_rows: int) -> list[list[int]]:
     """The places of the recipes that may share a base; each of the others is a group of its own."""
     alike: dict[tuple[object, ...], list[int]] = {}
     for i, recipe in enumerate(recipes):
-        stackable = recipe.method == "lora" and recipe.dropout == 0
-        key = (recipe.r, recipe.alpha, recipe.steps, recipe.batch_size) if stackable else ("alone", i)
+        together = recipe.adapter_method.trains_in_rows and recipe.dropout == 0
+        key = (recipe.method, recipe.r, recipe.alpha, recipe.steps, recipe.batch_size) if together else ("alone", i)
         alike.setdefault(key, []).append(i)
     return [members[k : k + max_rows] for members in alike.values() for k in range(0, len(members), max_rows)]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from coto_lab.adapters.adapter import Adapter
-from coto_lab.adapters.layers import PREFIX
+from coto_lab.adapters.names import PREFIX, lora_keys
 from coto_lab.adapters.stack import AdapterStack
 from coto_lab.gating.coto import training_masks
 from coto_lab.gating.grouping import Group, group_layers
@@ -54,8 +54,8 @@ class ManyAdapters:
         self._parameters: list[nn.Parameter] = []  # A and B of every layer, [R, ...]
         for name, layer in zip(self.modules, self._layers, strict=True):
             layer.scaling = recipes[0].alpha / recipes[0].r
-            for factor in ("lora_A", "lora_B"):
-                start = torch.stack([adapter.tensors[f"{PREFIX}{name}.{factor}.weight"] for adapter in starts])
+            for factor, key in zip(("lora_A", "lora_B"), lora_keys(PREFIX + name), strict=True):
+                start = torch.stack([adapter.tensors[key] for adapter in starts])
                 setattr(layer, factor, nn.Parameter(start.to(self.device)))
                 self._parameters.append(getattr(layer, factor))
         # The optimiser sees a parameter of its own for each row: a view, so that its updates are those of the stack, and
@@ -115,7 +115,7 @@ class ManyAdapters:
 
     def adapter(self, row: int) -> Adapter:
         """A copy of the adapter of a row, on the CPU."""
-        keys = [f"{PREFIX}{name}.{factor}.weight" for name in self.modules for factor in ("lora_A", "lora_B")]
+        keys = [key for name in self.modules for key in lora_keys(PREFIX + name)]
         trained = {key: p.detach()[row].cpu().clone() for key, p in zip(keys, self._parameters, strict=True)}
         start = self.starts[row]
         return Adapter(start.config, {key: trained[key] for key in start.tensors}, self.task.base)

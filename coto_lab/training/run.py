@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from coto_lab.adapters.adapter import Adapter
+from coto_lab.adapters.adapter import RUN, Adapter
 from coto_lab.ground.files import new_folder, read_json, read_tensors
 from coto_lab.training.history import History
 from coto_lab.training.recipe import Recipe
 
 _FORMAT = 1
-_RUN, _HISTORY = "run.json", "history.safetensors"  # `_RUN` is the last by name, so that new_folder moves it last
-_FIELDS = {"format", "task", "base", "recipe"}  # of `_RUN`, that every version writes
+_HISTORY = "history.safetensors"  # `RUN` is the last by name, so that new_folder moves it last
+_FIELDS = {"format", "task", "base", "recipe"}  # of `RUN`, that every version writes
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class Run:
         with new_folder(path, overwrite=overwrite) as folder:
             self.adapter.write_files(folder)
             save_file(self.history.tensors(), folder / _HISTORY, metadata=self.history.metadata())
-            (folder / _RUN).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+            (folder / RUN).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         return path
 
     @classmethod
@@ -87,7 +87,7 @@ class Run:
             ValueError: a file is missing, truncated, or of a format that this version does not know.
         """
         path = Path(path)
-        about = read_json(path / _RUN)
+        about = read_json(path / RUN)
         missing = _FIELDS - about.keys()
         if missing or about["format"] != _FORMAT:
             raise ValueError(
@@ -97,7 +97,7 @@ class Run:
         try:
             recipe = Recipe.from_json(about["recipe"])
         except ValueError as error:
-            raise ValueError(f"{str(path / _RUN)!r} holds a broken recipe: {error}") from error
+            raise ValueError(f"{str(path / RUN)!r} holds a broken recipe: {error}") from error
         tensors, metadata = read_tensors(path / _HISTORY)
         return cls(
             adapter=Adapter.load(path),
@@ -112,6 +112,6 @@ class Run:
     def is_saved_in(folder: Path) -> bool:
         """Whether a folder holds what `save` writes."""
         try:
-            return read_json(folder / _RUN).keys() >= _FIELDS
+            return read_json(folder / RUN).keys() >= _FIELDS
         except ValueError:
             return False
