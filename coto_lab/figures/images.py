@@ -26,5 +26,7 @@ def image_figure(images: Tensor, titles: Sequence[str], columns: int = 10) -> go
         grey = go.Heatmap(z=image.numpy(), **TILES)
         figure.add_trace(grey, row=i // columns + 1, col=i % columns + 1)
     figure.update_xaxes(visible=False, constrain="domain")
-    figure.update_yaxes(visible=False, autorange="reversed", scaleanchor="x", constrain="domain")
+    figure.update_yaxes(visible=False, autorange="reversed", constrain="domain")
+    for x, y in zip(figure.select_xaxes(), figure.select_yaxes(), strict=True):  # each image by itself: all have square pixels
+        y.scaleanchor = x.plotly_name.replace("axis", "")
     return dress(figure, height=60 + 110 * rows).update_layout(margin={"l": 10, "r": 10, "t": 40, "b": 10})

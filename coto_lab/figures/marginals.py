@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import plotly.graph_objects as go
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 from coto_lab.figures.style import dress
 from coto_lab.probes.shapley import exact_shapley
 from coto_lab.probes.shapley_from_training import expected_marginals
+
+_DASHES = ("solid", "dash", "dot", "dashdot")  # neighbours have other colours, and other dashes
 
 
 def owen_figure(games: Mapping[str, Tensor], players: Sequence[str]) -> go.Figure:
@@ -25,9 +28,12 @@ def owen_figure(games: Mapping[str, Tensor], players: Sequence[str]) -> go.Figur
     ps = torch.linspace(0, 1, 51, dtype=torch.float64)
     for column, worths in enumerate(games.values(), start=1):
         curves, values = expected_marginals(worths, ps), exact_shapley(worths)
-        for player, curve, value, color in zip(players, curves, values.tolist(), _colors(len(players)), strict=True):
+        for player, curve, value, color, dash in zip(
+            players, curves, values.tolist(), _colors(len(players)), cycle(_DASHES), strict=False
+        ):
             line = go.Scatter(
-                name=player, legendgroup=player, showlegend=column == 1, mode="lines", line={"color": color, "width": 2.5},
+                name=player, legendgroup=player, showlegend=column == 1, mode="lines",
+                line={"color": color, "width": 2.5, "dash": dash},
                 x=ps.numpy(), y=(100 * curve).numpy(), hovertemplate="p = %{x:.2f}: %{y:.1f} points",
             )  # fmt: skip
             dot = go.Scatter(
@@ -37,7 +43,7 @@ def owen_figure(games: Mapping[str, Tensor], players: Sequence[str]) -> go.Figur
                 hovertemplate="Shapley value: %{y:.1f} points",
             )  # fmt: skip
             figure.add_traces([line, dot], rows=1, cols=column)
-    figure.update_xaxes(title="probability p that each other block is open", range=[0, 1.07], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_xaxes(title="p: each other block is open", range=[0, 1.07], tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_yaxes(title="points that a block adds on average", row=1, col=1)
     return dress(figure, height=420)
 
@@ -45,4 +51,4 @@ def owen_figure(games: Mapping[str, Tensor], players: Sequence[str]) -> go.Figur
 def _colors(n: int) -> list[str]:
     from plotly.colors import sample_colorscale
 
-    return sample_colorscale("Cividis", [0.2 + 0.75 * i / max(1, n - 1) for i in range(n)])
+    return sample_colorscale("Turbo", [0.1 + 0.8 * i / max(1, n - 1) for i in range(n)])

@@ -59,7 +59,7 @@ class NumberField(widgets.HBox):
         label_width: float = 5.5,
     ):
         self.label, self.whole = label, whole
-        self._range, self._step, self._log = (low, high), step, log
+        self._range, self._step, self._log, self._unit = (low, high), step, log, unit
         self._handle = math.nan  # where the slider was put
         self.limit()
         look = {
@@ -155,8 +155,9 @@ class NumberField(widgets.HBox):
         if self.field.value == self._shown():
             self.problem = ""
             return
+        text = self.field.value.strip().removesuffix(self._unit)
         try:
-            number = float(self.field.value)
+            number = float(text.replace(",", ".") if text.count(",") == 1 else text)  # many write a decimal comma
         except ValueError:
             number = math.nan
         self.problem = self._problem_of(number)

@@ -45,7 +45,7 @@ class Prediction(widgets.VBox):
         width = 0.6 * max(map(len, methods)) + 1
         self._fields = {name: NumberField(name, start, 0, 100, 1, unit="%", label_width=width) for name in methods}
         self.record = widgets.Button(description="Record my guess", icon="check", tooltip="Keep these numbers as my guess")
-        self.message = Message([*self._fields.values(), self.record])
+        self.message = Message(list(self._fields.values()))
         self.record.on_click(self._record)
         self._text = widgets.HTML(spoken("Move the sliders or type, then record your guess. You can also go on without one."))
         self.guesses: dict[str, float] = {}
@@ -72,6 +72,9 @@ class Prediction(widgets.VBox):
         self._close()
 
     def _record(self, _: widgets.Button) -> None:
+        if any(field.problem for field in self._fields.values()):
+            self._text.value = spoken("Nothing was recorded: one of the numbers does not fit.")
+            return
         self.guesses = {name: field.value for name, field in self._fields.items()}
         self._text.value = spoken(f"Recorded: {self._told()}. You can change your guess until the answer is shown.")
         if self._answer is not None:

@@ -42,7 +42,7 @@ def test_every_change_is_observed_once(ramp):
     assert seen == [0.5, 0.123456789, 0.2]
 
 
-@pytest.mark.parametrize("typed", ["1.5", "-0.01", "nan", "inf", "half", "", "0,5"])
+@pytest.mark.parametrize("typed", ["1.5", "-0.01", "nan", "inf", "half", "", "0,5,1", "1,234.5"])
 def test_what_is_no_number_or_out_of_range_stays_in_the_field_until_it_is_right(ramp, typed):
     ramp.field.value = typed
     assert ramp.value == ramp.slider.value == 0.75
@@ -53,6 +53,13 @@ def test_what_is_no_number_or_out_of_range_stays_in_the_field_until_it_is_right(
     ramp.field.value = typed
     ramp.restore()
     assert (ramp.field.value, ramp.problem) == ("0.75", "")
+
+
+@pytest.mark.parametrize("typed", ["33,5", " 33.5 ", "33.5%", "33,5 %"])
+def test_a_decimal_comma_and_the_unit_are_understood(typed):
+    share = NumberField("share", 50, 0, 100, 1, unit="%")
+    share.field.value = typed
+    assert (share.value, share.problem, share.field.value) == (33.5, "", "33.5")
 
 
 def test_moving_the_slider_ends_a_problem(ramp):

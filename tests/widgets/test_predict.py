@@ -77,8 +77,13 @@ def test_a_guess_above_100_percent_is_refused_and_a_line_says_what_to_enter(pred
     guess.field.value = "170"
     assert guess.value == 70
     assert plain(prediction.message.value) == "LoRA: Enter a number from 0 to 100."
+    prediction.record.click()
+    assert prediction.guesses == {} and "Nothing was recorded" in prediction._text.value
+    assert plain(prediction.message.value) == "LoRA: Enter a number from 0 to 100."  # it still stands there
     guess.field.value = "72.5"
     assert guess.value == 72.5 and guess.problem == ""
+    prediction.record.click()
+    assert prediction.guesses["LoRA"] == 72.5
 
 
 def test_no_methods_are_refused():
