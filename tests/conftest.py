@@ -11,6 +11,10 @@ from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import shapes
+
+shapes.install()  # first of all: other helpers of the tests import coto_lab
+
 import pytest
 import torch
 from datasets import Dataset

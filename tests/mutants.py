@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import compileall
 import importlib
 import json
 import os
@@ -26,10 +25,12 @@ import sys
 import tempfile
 import time
 import tomllib
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -133,10 +134,9 @@ class Copy:
                 shutil.copytree(part, folder / part.name, ignore=shutil.ignore_patterns("__pycache__"))
             elif not part.name.startswith("."):
                 (folder / part.name).symlink_to(part)
-        compileall.compile_dir(folder, quiet=1)
-        # Bytecode of a mutant would pass for that of the next one, so none is written from here on.
-        sys.dont_write_bytecode = True
-        os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        os.environ["PYTHONPATH"] = str(folder)
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # pytest refuses plugins that are imported already
+        self.times = count()
         sys.path.insert(0, str(folder))
         os.chdir(folder)
 
@@ -153,11 +153,13 @@ class Copy:
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
                 code = 1
-                with suppress(BaseException):
+                try:
                     code = int(pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", *tests]))
-                    if imported:
+                    if imported and code == 0:
                         found = [name for name, m in sys.modules.items() if "site-packages" in str(getattr(m, "__file__", ""))]
                         imported.write_text(json.dumps(found))
+                except BaseException:
+                    traceback.print_exc()
                 sys.stdout.flush()
                 os._exit(code)
             end = time.monotonic() + limit
@@ -174,15 +176,17 @@ class Copy:
         """Seconds to wait for the tests of a module, which have to pass on the unchanged package."""
         if not self.tests(module):
             sys.exit(f"{module} has no tests: there is no tests/{module.replace('/', '/test_')}.py.")
+        source = ast.unparse(ast.parse((self.folder / self.package / f"{module}.py").read_text(encoding="utf-8")))
         imported = self.folder / "imported.json"
-        started = time.monotonic()
-        source = (self.folder / self.package / f"{module}.py").read_text(encoding="utf-8")
-        passed, output = self.try_out(module, ast.unparse(ast.parse(source)), 900, imported)
-        if not passed:
-            sys.exit(f"{module}: its tests fail without any change:\n{output}")
+        if not self.try_out(module, source, 900, imported)[0]:
+            imported.write_text("[]")  # the second run says why
         for name in json.loads(imported.read_text()):  # once, for all the processes to come
             with suppress(Exception):
                 importlib.import_module(name)
+        started = time.monotonic()
+        passed, output = self.try_out(module, source, 900)
+        if not passed:
+            sys.exit(f"{module}: its tests fail without any change:\n{output}")
         return 3 * (time.monotonic() - started) + 10
 
     def try_out(self, module: str, source: str, limit: float, imported: Path | None = None) -> tuple[bool, str]:
@@ -190,7 +194,7 @@ class Copy:
         path = self.folder / self.package / f"{module}.py"
         before, stat = path.read_bytes(), path.stat()
         path.write_text(source, encoding="utf-8")
-        os.utime(path, (0, 0))  # another time: the bytecode of the unchanged module does not count
+        os.utime(path, (0, next(self.times)))  # a time of its own, so that no other mutant's bytecode is taken for its
         try:
             return self.run(self.tests(module), limit, imported)
         finally:
@@ -226,19 +230,22 @@ def main() -> int:
     chosen = [m for members in everything.values() for m in members if (m.module, m.line, m.change) not in explained]
     if not args.all and args.sample < len(chosen):
         chosen = [chosen[i] for i in sorted(random.Random(args.seed).sample(range(len(chosen)), args.sample))]
-    survivors: list[Mutant] = []
+    table: dict[str, tuple[int, int]] = {}
     with tempfile.TemporaryDirectory() as folder:
         place = Copy(root, args.package, Path(folder))
-        print(f"{'module':28} killed", flush=True)
         for module in modules:
             members = [mutant for mutant in chosen if mutant.module == module]
             limit = place.limit(module) if members else 0.0
-            alive = [mutant for mutant in members if place.try_out(module, mutant.source, limit)[0]]
-            print(f"{module:28} {len(members) - len(alive)}/{len(members)}", flush=True)
-            survivors += alive
-    for mutant in survivors:
-        print(f"survived: {args.package}/{mutant.module}.py:{mutant.number}: {mutant.line}\n    {mutant.change}")
-    killed = len(chosen) - len(survivors)
+            alive = 0
+            for mutant in members:
+                if place.try_out(module, mutant.source, limit)[0]:
+                    print(
+                        f"survived: {args.package}/{module}.py:{mutant.number}: {mutant.line}\n    {mutant.change}", flush=True
+                    )
+                    alive += 1
+            table[module] = len(members) - alive, len(members)
+    print("".join(f"{module:28} {killed}/{tried}\n" for module, (killed, tried) in table.items()))
+    killed = sum(killed for killed, _ in table.values())
     print(f"{killed} of {len(chosen)} killed ({killed / max(len(chosen), 1):.1%}); {LEAST:.0%} are asked for")
     return int(killed < LEAST * len(chosen))
 

@@ -53,19 +53,36 @@ def test_every_exercise_has_its_four_cells_in_order(path: Path) -> None:
     assert not [cell.id for cell in notebook.cells if cell.metadata.get("jupyter", {}).get("source_hidden")]
 
 
-def test_solutions_pass_their_checks_and_print_what_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COTO_LAB_FAST", "1")
+@pytest.fixture(scope="module")
+def done(path: Path) -> dict[str, NotebookNode]:
+    """Id -> cell, of one run: every code cell twice, then its solution and the check again where it is a check."""
     notebook = nbformat.read(path, as_version=4)
-    found = exercises(notebook)
-    for name, cells in found.items():  # first the cells as they are, then the solution and the check again
-        at = [cell.id for cell in notebook.cells].index(cells["check"].id) + 1
-        (code,) = CODE.findall(cells["solution"].source)
-        solved = nbformat.v4.new_code_cell(code, id=f"{name}-solved")
-        again = nbformat.v4.new_code_cell(cells["check"].source, id=f"{name}-again")
-        notebook.cells[at:at] = [solved, again]
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
-    done = {cell.id: cell for cell in notebook.cells}
-    for name, cells in found.items():
+    found, cells = exercises(notebook), []
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.cell_type == "code":
+            cells.append(nbformat.v4.new_code_cell(cell.source, id=f"{cell.id}-twice"))
+        name, _, part = cell.id.rpartition("-")
+        if name in found and part == "check":
+            (code,) = CODE.findall(found[name]["solution"].source)
+            cells.append(nbformat.v4.new_code_cell(code, id=f"{name}-solved"))
+            cells.append(nbformat.v4.new_code_cell(cell.source, id=f"{name}-again"))
+    notebook.cells = cells
+    place = {"metadata": {"path": path.parent}}
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", allow_errors=True, resources=place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COTO_LAB_FAST", "1")
+        client.execute()
+    return {cell.id: cell for cell in notebook.cells}
+
+
+def test_every_cell_runs_and_runs_again(done: dict[str, NotebookNode]) -> None:
+    outputs = [(cell.id, output) for cell in done.values() for output in cell.get("outputs", [])]
+    assert [(at, output.evalue) for at, output in outputs if output.output_type == "error"] == []
+
+
+def test_solutions_pass_their_checks_and_print_what_is_said(path: Path, done: dict[str, NotebookNode]) -> None:
+    for name, cells in exercises(nbformat.read(path, as_version=4)).items():
         assert printed(done[f"{name}-check"]) == f"{EMPTY}\n", name
         assert re.fullmatch(r"✓ .+\n", printed(done[f"{name}-again"])), name
         if said := PRINTED.findall(cells["solution"].source):

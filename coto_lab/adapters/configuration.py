@@ -26,6 +26,12 @@ def function_of(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def changes_base(config: dict[str, Any]) -> bool:
+    """Whether an adapter of this configuration writes into weights of the base when it is put on: biases, or another start."""
+    function = function_of(config)
+    return function.get("bias", "none") != "none" or any(key.startswith("init_") for key in function)
+
+
 def json_values(value: Any) -> Any:
     """JSON values in a fixed order: sets become sorted lists, enumerations their values."""
     if isinstance(value, dict):

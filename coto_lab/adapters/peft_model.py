@@ -27,5 +27,8 @@ def add_adapter(base: PreTrainedModel, config: PeftConfig) -> PeftModel:
 
 
 def twin(model: nn.Module) -> nn.Module:
-    """A copy of a model that shares its parameters: layers can be replaced in one without the other, at no cost in memory."""
+    """A copy of a model that shares its parameters: layers can be replaced in one without the other, at no cost in memory.
+
+    What writes into the parameters of one writes into those of the other (`coto_lab.adapters.configuration.changes_base`).
+    """
     return copy.deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from coto_lab.gating.gates import Gates
@@ -21,7 +22,7 @@ from coto_lab.ground.numbers import MAX_SEED, finite_number, whole_number
 Towers = Sequence[int] | np.ndarray  # the tower of each gate
 
 
-def draw_mask(gates: int | Towers, p: float | np.ndarray, seed: int, step: int) -> Tensor:
+def draw_mask(gates: int | Towers, p: float | Float[np.ndarray, " n_gates"], seed: int, step: int) -> Bool[Tensor, " n_gates"]:
     """Draw which gates are open at ``step``: ``BoolTensor [n_gates]``, never all of a tower shut.
 
     In each tower the distribution is that of independent Bernoulli(p) gates, redrawn until one is open: with one p for all,
@@ -77,7 +78,7 @@ def _open_one_at_least(uniform: np.ndarray, p: np.ndarray) -> np.ndarray:
     return mask
 
 
-def expected_open(n_gates: int, p: float | np.ndarray) -> np.ndarray:
+def expected_open(n_gates: int, p: float | Float[np.ndarray, "*T _"]) -> Float64[np.ndarray, "*T"]:
     """How many gates are open on average, exactly: Σp_i / (1 - Π(1-p_i)), which is n·p / (1 - (1-p)^n) with one p for all.
 
     It is n·p, the mean of independent gates, divided by the probability that one of them is open, since `draw_mask` never
@@ -96,7 +97,7 @@ def expected_open(n_gates: int, p: float | np.ndarray) -> np.ndarray:
     return np.where(p.any(-1), expected, 1.0)
 
 
-def tilted(p: float | np.ndarray, n_gates: int, tilt: float) -> np.ndarray:
+def tilted(p: float | Float[np.ndarray, "T 1"], n_gates: int, tilt: float) -> Float64[np.ndarray, "... {n_gates}"]:
     """One probability per gate, float64 ``[n_gates]``: p_i = p^(2^(tilt·z_i)), with z from -1 (lowest) to 1 (highest).
 
     At ``tilt=1`` (CoTo-H) the highest gate opens with p² and the lowest with √p; at -1 (CoTo-L) the other way round; at 0 all
@@ -107,12 +108,14 @@ def tilted(p: float | np.ndarray, n_gates: int, tilt: float) -> np.ndarray:
     return p**2.0 ** (tilt * np.linspace(-1, 1, n_gates))
 
 
-def probabilities(schedule: Schedule, total_steps: int) -> np.ndarray:
+def probabilities(schedule: Schedule, total_steps: int) -> Float64[np.ndarray, " {total_steps}"]:
     """p at every step of a training: float64 ``[total_steps]``."""
     return np.array([schedule(step / total_steps) for step in range(total_steps)])
 
 
-def training_masks(gates: int | Towers, schedule: Schedule, *, total_steps: int, seed: int, tilt: float = 0.0) -> Tensor:
+def training_masks(
+    gates: int | Towers, schedule: Schedule, *, total_steps: int, seed: int, tilt: float = 0.0
+) -> Bool[Tensor, "{total_steps} n_gates"]:
     """What a whole training will do, known beforehand: ``BoolTensor [total_steps, n_gates]``, True = open.
 
     ``gates`` is their number, or the tower of each, as in `draw_mask`.
@@ -172,20 +175,20 @@ class CoTo:
         """p at the 0-based ``step``; beyond the last step, what the schedule ends with."""
         return self.schedule(min(step / self.total_steps, 1.0))
 
-    def mask(self, step: int) -> Tensor:
+    def mask(self, step: int) -> Bool[Tensor, " n_gates"]:
         """The gates open at ``step``: ``BoolTensor [n_gates]``, True = open."""
         p = tilted(self.probability(step), len(self.gates), self.tilt)
         return draw_mask(self._towers, p, self.seed, step)
 
-    def masks(self) -> Tensor:
+    def masks(self) -> Bool[Tensor, "{self.total_steps} n_gates"]:
         """What the whole training will do, known beforehand: ``BoolTensor [total_steps, n_gates]``."""
         return training_masks(self._towers, self.schedule, total_steps=self.total_steps, seed=self.seed, tilt=self.tilt)
 
-    def step(self) -> Tensor:
+    def step(self) -> Bool[Tensor, " n_gates"]:
         """Move on to the next optimiser step: draw its gates, drop the others, return the mask."""
         return self.go_to(self.current_step + 1)
 
-    def go_to(self, step: int) -> Tensor:
+    def go_to(self, step: int) -> Bool[Tensor, " n_gates"]:
         """Set the gates of ``step`` (0-based), as when training resumes there; return the mask."""
         step = whole_number("step", step, 0)
         mask = self.mask(step)

@@ -7,12 +7,13 @@ from numbers import Integral
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 Which = Tensor | int | str | Iterable[int] | Iterable[str]
 
 
-def check_mask(mask: Tensor, n_gates: int) -> Tensor:
+def check_mask(mask: Bool[Tensor, " {n_gates}"], n_gates: int) -> Bool[Tensor, " {n_gates}"]:
     """``mask``, if it is a ``BoolTensor [n_gates]``; else ValueError."""
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (n_gates,):
         found = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from coto_lab.gating.coto import CoTo
@@ -44,15 +45,15 @@ class Cost:
     fixed: float
     backward: float
     adapter: float
-    masks: Tensor
-    seconds: Tensor
+    masks: Bool[Tensor, "M n_blocks"]
+    seconds: Float64[Tensor, " M"]
 
     @property
     def n_blocks(self) -> int:
         """How many blocks carry adapters."""
         return self.masks.shape[1]
 
-    def step(self, masks: Tensor) -> Tensor:
+    def step(self, masks: Bool[Tensor, "T {self.n_blocks}"]) -> Float64[Tensor, " T"]:
         """Predicted seconds of each step: float64 ``[T]`` from ``BoolTensor [T, n_blocks]`` (`CoTo.masks`, `History.mask`).
 
         Raises:
@@ -60,7 +61,7 @@ class Cost:
         """
         return self.parts(masks).sum(1)
 
-    def parts(self, masks: Tensor) -> Tensor:
+    def parts(self, masks: Bool[Tensor, "T {self.n_blocks}"]) -> Float64[Tensor, "T 3"]:
         """What the seconds of each step are spent on: float64 ``[T, 3]``, columns fixed, backward, adapters.
 
         Raises:
@@ -69,7 +70,7 @@ class Cost:
         constants = torch.tensor([self.fixed, self.backward, self.adapter], dtype=torch.float64)
         return _work(_check_masks(masks, self.n_blocks)) * constants
 
-    def saving(self, masks: Tensor) -> float:
+    def saving(self, masks: Bool[Tensor, "T {self.n_blocks}"]) -> float:
         """Predicted share of the time that these steps save, compared with as many steps with every block open; 0.1 = 10%.
 
         Raises:
@@ -87,13 +88,13 @@ class Cost:
         return pd.DataFrame({**columns, "measured": self.seconds.numpy(), "predicted": self.step(self.masks).numpy()})
 
 
-def _work(masks: Tensor) -> Tensor:
+def _work(masks: Bool[Tensor, "T n_blocks"]) -> Float64[Tensor, "T 3"]:
     """What the three constants are multiplied by: float64 ``[T, 3]``."""
     reached = masks.int().cummax(1).values.sum(1)  # the lowest open block and all above it
     return torch.stack([torch.ones(len(masks)), reached, masks.sum(1)], dim=1).double()
 
 
-def spared(masks: Tensor) -> tuple[float, float]:
+def spared(masks: Bool[Tensor, "T n_blocks"]) -> tuple[float, float]:
     """The exact shares of the work that these steps save, compared with as many steps with every block open; 0.1 = 10%.
 
     Args:
@@ -117,7 +118,7 @@ def _check_masks(masks: Tensor, n_blocks: int | None = None) -> Tensor:
     return masks
 
 
-def fit_cost(masks: Tensor, seconds: Tensor) -> Cost:
+def fit_cost(masks: Bool[Tensor, "M n_blocks"], seconds: Float[Tensor, " M"]) -> Cost:
     """The model that fits measured steps best, by non-negative least squares.
 
     Args:
@@ -143,7 +144,7 @@ def fit_cost(masks: Tensor, seconds: Tensor) -> Cost:
     return Cost(fixed, backward, adapter, masks, seconds.double())
 
 
-def designed_masks(n_blocks: int, levels: int = 6) -> Tensor:
+def designed_masks(n_blocks: int, levels: int = 6) -> Bool[Tensor, "M {n_blocks}"]:
     """A few masks that determine the constants of `Cost`: ``BoolTensor [M, n_blocks]``.
 
     For each of up to ``levels`` blocks, evenly spread from the lowest to the highest: this one alone, and it with all above.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from coto_lab.scoring.scores import Scores
@@ -22,11 +23,11 @@ class Flips:
         before, now: the predicted classes, int64 ``[F]``; None for tasks without classes.
     """
 
-    indices: Tensor
-    right_before: Tensor
-    right_now: Tensor
-    before: Tensor | None = None
-    now: Tensor | None = None
+    indices: Int64[Tensor, " F"]
+    right_before: Bool[Tensor, " F"]
+    right_now: Bool[Tensor, " F"]
+    before: Int64[Tensor, " F"] | None = None
+    now: Int64[Tensor, " F"] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)

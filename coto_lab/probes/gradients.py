@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from coto_lab.training.history import History
@@ -30,9 +31,9 @@ class GradientBalance:
     """
 
     blocks: tuple[str, ...]
-    edges: Tensor
-    share: Tensor
-    overall: Tensor
+    edges: Int64[Tensor, " edges"]
+    share: Float32[Tensor, "n_blocks bins"]
+    overall: Float32[Tensor, " n_blocks"]
     per: str
 
     @property
@@ -44,7 +45,7 @@ class GradientBalance:
         return _entropy(self.overall).item()
 
     @property
-    def entropy_over_time(self) -> Tensor:
+    def entropy_over_time(self) -> Float32[Tensor, " bins"]:
         """The same in every bin: float32 ``[bins]``; NaN where a block's share is."""
         return _entropy(self.share)
 
@@ -101,7 +102,7 @@ def gradient_balance(history: History, total_steps: int | None = None, bins: int
     return GradientBalance(history.gates, edges, parts[0], parts[1][:, 0], per)
 
 
-def gradient_share(grad_norm: Tensor, total_steps: int, bins: int = 40) -> Tensor:
+def gradient_share(grad_norm: Float[Tensor, "T n_gates"], total_steps: int, bins: int = 40) -> Float32[Tensor, "n_gates bins"]:
     """Each block's share of the gradient norm in bins of steps: float32 ``[n_gates, bins]``.
 
     A block's norms are summed over the steps of a bin and divided by the sum over all blocks, so steps with large gradients

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
@@ -26,15 +27,15 @@ class Growth:
     """
 
     history: History
-    length: Tensor
+    length: Float32[Tensor, "T blocks"]
 
     @property
-    def grad_norm(self) -> Tensor:
+    def grad_norm(self) -> Float32[Tensor, " T"]:
         """Norm of the whole adapter's gradient at each step, before clipping: float32 ``[T]``."""
         return self.history.grad_norm.norm(dim=1)
 
     @property
-    def mean_length(self) -> Tensor:
+    def mean_length(self) -> Float32[Tensor, " T"]:
         """Mean over the blocks of `length`: float32 ``[T]``."""
         return self.length.mean(1)
 

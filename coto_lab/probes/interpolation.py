@@ -8,6 +8,7 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
@@ -34,9 +35,9 @@ class Curve:
         how: ``"fuse"`` or ``"ensemble"``.
     """
 
-    alphas: Tensor
-    accuracy: Tensor
-    loss: Tensor
+    alphas: Float64[Tensor, " n"]
+    accuracy: Float64[Tensor, " n"]
+    loss: Float64[Tensor, " n"]
     how: str
 
     @property
@@ -94,7 +95,7 @@ def interpolate(
     return Curve(points, scores.accuracy, scores.loss, how)
 
 
-def mixtures(runs: Sequence[Adapter | Run], weights: Tensor, how: str = "fuse") -> list[Variant]:
+def mixtures(runs: Sequence[Adapter | Run], weights: Float[Tensor, "P {len(runs)}"], how: str = "fuse") -> list[Variant]:
     """P mixtures of n runs of one base model, all gates open; each is named by its weights, such as ``"0.25:0.75"``.
 
     Args:
@@ -108,7 +109,7 @@ def mixtures(runs: Sequence[Adapter | Run], weights: Tensor, how: str = "fuse") 
     return [Variant(merge(runs, how, row), name=":".join(f"{w:.3g}" for w in row)) for row in weights.tolist()]
 
 
-def line(alphas: Tensor) -> Tensor:
+def line(alphas: Float[Tensor, " n"]) -> Float[Tensor, "n 2"]:
     """The weights of two runs at these shares of the second: ``[n, 2]`` from ``[n]``."""
     return torch.stack([1 - alphas, alphas], dim=1)
 

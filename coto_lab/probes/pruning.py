@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from coto_lab.gating.gates import Gates
@@ -32,9 +33,9 @@ class PruningTable:
     """
 
     patterns: tuple[str, ...]
-    kept: Tensor
-    accuracy: Tensor
-    loss: Tensor
+    kept: Float64[Tensor, " P"]
+    accuracy: Float64[Tensor, " P"]
+    loss: Float64[Tensor, " P"]
 
     def frame(self) -> pd.DataFrame:
         """One row per pattern: pattern, kept, accuracy, loss."""
@@ -44,7 +45,7 @@ class PruningTable:
         return pd.DataFrame({"pattern": self.patterns, **columns})
 
 
-def paper_patterns(sites: Sites | Gates) -> dict[str, Tensor]:
+def paper_patterns(sites: Sites | Gates) -> dict[str, Bool[Tensor, " {len(sites)}"]]:
     """The paper's patterns over the modules of a model: name -> ``BoolTensor [n_modules]``, True = kept.
 
     All; every other block (the first, the third, ...); the low, middle and high third of the blocks (one left over goes to
@@ -72,7 +73,10 @@ def paper_patterns(sites: Sites | Gates) -> dict[str, Tensor]:
 
 
 def prune(
-    task: Task, run: Source, patterns: Mapping[str, Tensor] | None = None, evaluator: Evaluator | None = None
+    task: Task,
+    run: Source,
+    patterns: Mapping[str, Bool[Tensor, " gates"]] | None = None,
+    evaluator: Evaluator | None = None,
 ) -> PruningTable:
     """Score a run on the task's test set with only some of its adapters kept.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from coto_lab.ground.numbers import MAX_SEED, whole_number
@@ -32,21 +33,21 @@ class Stability:
         loss: mean cross-entropy in nats, float64 ``[M]``.
     """
 
-    masks: Tensor
-    accuracy: Tensor
-    loss: Tensor
+    masks: Bool[Tensor, "M L"]
+    accuracy: Float64[Tensor, " M"]
+    loss: Float64[Tensor, " M"]
 
     @property
-    def opened(self) -> Tensor:
+    def opened(self) -> Int64[Tensor, " M"]:
         """How many blocks each mask opens: int64 ``[M]``."""
         return self.masks.sum(1)
 
     @property
-    def share(self) -> Tensor:
+    def share(self) -> Float64[Tensor, " L_plus_1"]:
         """j / L, the share of open blocks, for j = 0 ... L: float64 ``[L + 1]``."""
         return torch.linspace(0, 1, self.masks.shape[1] + 1, dtype=torch.float64)
 
-    def spread(self, score: Literal["accuracy", "loss"] = "accuracy") -> dict[str, Tensor]:
+    def spread(self, score: Literal["accuracy", "loss"] = "accuracy") -> dict[str, Float64[Tensor, " L_plus_1"]]:
         """``"mean"``, ``"std"``, ``"min"`` and ``"max"`` over the masks with j open blocks, each float64 ``[L + 1]``.
 
         The standard deviation divides by the number of masks, so it is 0 where there is one mask only.
@@ -117,7 +118,7 @@ def pool(parts: Sequence[Stability]) -> Stability:
     )
 
 
-def masks_with(n_blocks: int, n_open: int, samples: int, rng: np.random.Generator) -> Tensor:
+def masks_with(n_blocks: int, n_open: int, samples: int, rng: np.random.Generator) -> Bool[Tensor, "m {n_blocks}"]:
     """All masks with ``n_open`` open blocks, or ``samples`` distinct random ones of more: ``BoolTensor [m, n_blocks]``."""
     if math.comb(n_blocks, n_open) <= samples:
         chosen = list(combinations(range(n_blocks), n_open))

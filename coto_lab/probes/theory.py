@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -38,12 +39,12 @@ class JensenTable:
         ensemble_loss: loss of the mean of their logits, float64 ``[L + 1]``.
     """
 
-    p: Tensor
-    partial_loss: Tensor
-    ensemble_loss: Tensor
+    p: Float64[Tensor, " P"]
+    partial_loss: Float64[Tensor, " L_plus_1"]
+    ensemble_loss: Float64[Tensor, " L_plus_1"]
 
     @property
-    def weights(self) -> Tensor:
+    def weights(self) -> Float64[Tensor, "P L_plus_1"]:
         """C(L, j) p^j (1 - p)^(L - j), the probability that j blocks are open: float64 ``[P, L + 1]``."""
         n_blocks = len(self.partial_loss) - 1
         j = torch.arange(n_blocks + 1)
@@ -52,17 +53,17 @@ class JensenTable:
         return ways * p**j * (1 - p) ** (n_blocks - j)
 
     @property
-    def expected_loss(self) -> Tensor:
+    def expected_loss(self) -> Float64[Tensor, " P"]:
         """The left side: the loss that one draw of the gates has on average, float64 ``[P]``."""
         return self.weights @ self.partial_loss
 
     @property
-    def mean_prediction_loss(self) -> Tensor:
+    def mean_prediction_loss(self) -> Float64[Tensor, " P"]:
         """The right side: the losses of the mean predictions, weighted, float64 ``[P]``."""
         return self.weights @ self.ensemble_loss
 
     @property
-    def gap(self) -> Tensor:
+    def gap(self) -> Float64[Tensor, " P"]:
         """Left side minus right side, never below 0 but for rounding: float64 ``[P]``."""
         return self.weights @ (self.partial_loss - self.ensemble_loss)
 
@@ -155,12 +156,12 @@ class BarrierBound:
         barriers: ``"fuse"`` and ``"ensemble"`` -> `Curve.barrier` of every pair, float64 ``[P]``.
     """
 
-    pairs: Tensor
-    mean_change: Tensor
-    worst_change: Tensor
-    barriers: dict[str, Tensor]
+    pairs: Int64[Tensor, "P 2"]
+    mean_change: Float64[Tensor, " P"]
+    worst_change: Float64[Tensor, " P"]
+    barriers: dict[str, Float64[Tensor, " P"]]
 
-    def within(self, how: str) -> Tensor:
+    def within(self, how: str) -> Bool[Tensor, " P"]:
         """Whether each pair's barrier is at most its worst change: ``BoolTensor [P]``."""
         return self.barriers[how] <= self.worst_change
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 
@@ -38,7 +39,7 @@ class BlockChain:
         self.blocks = blocks
         self._extras: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
-    def enter(self, run: Callable[[], Any]) -> Tensor:
+    def enter(self, run: Callable[[], Any]) -> Shaped[Tensor, "n ..."]:
         """The hidden state before the first block, ``[n, ...]``; what else the model gives its blocks is kept for `block`.
 
         Args:
@@ -77,7 +78,7 @@ class BlockChain:
                 raise NotAChain(f"the model does not run without its blocks: {error}") from error
         raise NotAChain(f"only {len(extras)} of {len(self.blocks)} blocks were called.")
 
-    def block(self, index: int, hidden: Tensor) -> Tensor:
+    def block(self, index: int, hidden: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
         """What block ``index`` makes of a hidden state, with the other arguments that it had when the model was entered.
 
         Raises:
@@ -89,7 +90,7 @@ class BlockChain:
             raise NotAChain(f"block {index} returned a {type(output).__name__}, not one hidden state.")
         return output
 
-    def leave(self, run: Callable[[], Any], hidden: Tensor) -> Any:
+    def leave(self, run: Callable[[], Any], hidden: Shaped[Tensor, "n ..."]) -> Any:
         """What ``run`` returns when the last block gives ``hidden``."""
 
         def skip(index: int) -> Callable[..., Tensor]:

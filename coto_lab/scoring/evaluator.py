@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from torch import nn
 
 from coto_lab.adapters.adapter import Adapter
+from coto_lab.adapters.configuration import changes_base
 from coto_lab.adapters.peft_model import twin
 from coto_lab.adapters.stack import AdapterStack
 from coto_lab.gating.gates import Gates
@@ -97,12 +99,19 @@ class Evaluator:
             outputs: whether the class logits are wanted, too: ``[V, N, classes]``.
 
         Raises:
-            ValueError: no variants; an unknown split; outputs of a task without classes; a mask or an adapter that does not
-                fit the model; a measure of the task that does not fit (`coto_lab.tasks.check`); ``memory`` too small.
+            ValueError: no variants; an adapter of another base; an unknown split; outputs of a task without classes; a mask
+                or an adapter that does not fit the model; a measure of the task that does not fit (`coto_lab.tasks.check`);
+                ``memory`` too small.
         """
         if not variants:
             raise ValueError("variants is empty: give at least one.")
         check_split(split)
+        bases = {variant.adapter.base for variant in variants} - {None, self.task.base}
+        if bases:
+            raise ValueError(
+                f"variants: an adapter was trained on the base model {min(map(str, bases))[:12]!r}, and task "
+                f"{self.task.name!r} has {self.task.base[:12]!r}. Score it on a task with its own base."
+            )
         if outputs and not self.task.classes:
             raise ValueError(f"outputs=True: task {self.task.name!r} has no classes, so there are no class logits.")
         if split not in self._tried:
@@ -148,7 +157,10 @@ class Evaluator:
     def _one_by_one(self, adapter: Adapter) -> OneByOne:
         config = json.dumps(adapter.config, sort_keys=True)
         if config not in self._models:
-            self._models[config] = OneByOne(lambda: twin(self._load()), adapter, device=self.device, batch_size=self.batch_size)
+            copied = deepcopy if changes_base(adapter.config) else twin  # a base that is written into must not be shared
+            self._models[config] = OneByOne(
+                lambda: copied(self._load()), adapter, device=self.device, batch_size=self.batch_size
+            )
         return self._models[config]
 
     def _load(self) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from coto_lab.adapters.adapter import Adapter
@@ -38,7 +39,7 @@ class OneByOne:
         self.device, self.batch_size = device, batch_size
 
     @torch.inference_mode()
-    def score(self, adapters: Sequence[Adapter], masks: Sequence[Tensor | None], split: str, sheet: Sheet) -> None:
+    def score(self, adapters: Sequence[Adapter], masks: Sequence[Bool[Tensor, " _"] | None], split: str, sheet: Sheet) -> None:
         """Write what each adapter, with the gates of its mask open, makes of the split.
 
         Raises:

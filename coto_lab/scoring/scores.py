@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -26,22 +27,22 @@ class Scores:
     """
 
     names: tuple[str, ...]
-    values: Mapping[str, Tensor]
-    outputs: Tensor | None = None
-    labels: Tensor | None = None
+    values: Mapping[str, Float64[Tensor, "V N"]]
+    outputs: Float32[Tensor, "V N classes"] | None = None
+    labels: Int64[Tensor, " N"] | None = None
 
     @property
-    def accuracy(self) -> Tensor:
+    def accuracy(self) -> Float64[Tensor, " V"]:
         """Share of examples that are answered correctly: float64 ``[V]``."""
         return self.values["correct"].mean(-1)
 
     @property
-    def loss(self) -> Tensor:
+    def loss(self) -> Float64[Tensor, " V"]:
         """Mean loss in nats: float64 ``[V]``."""
         return self.values["loss"].mean(-1)
 
     @property
-    def logits(self) -> Tensor:
+    def logits(self) -> Float32[Tensor, "V N classes"]:
         """`outputs` where there are some: float32 ``[V, N, classes]``.
 
         Raises:
@@ -53,7 +54,7 @@ class Scores:
             )
         return self.outputs
 
-    def take(self, places: Tensor) -> Scores:
+    def take(self, places: Int64[Tensor, " v"]) -> Scores:
         """The scores of the variants at these places: int64 ``[v]``."""
         return Scores(
             tuple(self.names[i] for i in places.tolist()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float32, Float64, Int64, Shaped
 from torch import Tensor
 
 from coto_lab.scoring.scores import Scores
@@ -24,11 +25,13 @@ class Sheet:
 
     def __init__(self, task: Task, variants: int, examples: int, outputs: bool):
         self.task, self.variants, self.examples, self.outputs = task, variants, examples, outputs
-        self.values: dict[str, Tensor] = {}
+        self.values: dict[str, Float64[Tensor, "V N"]] = {}
+        self.logits: Float32[Tensor, "V N classes"] | None
+        self.labels: Int64[Tensor, " N"] | None
         self.logits = torch.empty(variants, examples, len(task.classes)) if outputs else None
         self.labels = torch.empty(examples, dtype=torch.long) if outputs else None
 
-    def write(self, variants: Sequence[Sequence[int]], start: int, prediction: Tensor, batch: Batch) -> None:
+    def write(self, variants: Sequence[Sequence[int]], start: int, prediction: Shaped[Tensor, "Rn ..."], batch: Batch) -> None:
         """Fill in what a prediction says of n examples from ``start`` on.
 
         Args:

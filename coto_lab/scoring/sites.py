@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from coto_lab.adapters.adapter import Adapter
@@ -61,7 +62,7 @@ def find_sites(base: nn.Module, adapter: Adapter) -> Sites:
     return Sites(modules, tuple(blocks[name] or name for name in modules))
 
 
-def module_mask(sites: Masked, mask: Tensor | None) -> Tensor:
+def module_mask(sites: Masked, mask: Bool[Tensor, " gates"] | None) -> Bool[Tensor, " {len(sites)}"]:
     """A mask over modules, from one over modules or over blocks, or None for all open: ``BoolTensor [n_modules]``.
 
     Raises:

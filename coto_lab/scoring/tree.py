@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -67,7 +68,7 @@ class TreeScorer:
         self.max_rows = max(1, (memory or _AUTOMATIC.get(self.device.type, _ON_ACCELERATOR)) // one_row)
 
     @torch.no_grad()
-    def score(self, adapters: Sequence[Adapter], masks: Sequence[Tensor | None], split: str, sheet: Sheet) -> None:
+    def score(self, adapters: Sequence[Adapter], masks: Sequence[Bool[Tensor, " _"] | None], split: str, sheet: Sheet) -> None:
         """Write what each adapter, with the gates of its mask open, makes of the split.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float64, Shaped
 from torch import Tensor, nn
 
 from coto_lab.tasks.task import Batch, Task, size_of, to_device
@@ -30,13 +31,17 @@ def check_split(split: str) -> None:
         raise ValueError(f"split={split!r}: must be 'test' or 'train'.")
 
 
-def measured(task: Task, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+def measured(task: Task, prediction: Shaped[Tensor, "n ..."], batch: Batch) -> dict[str, Float64[Tensor, " n"]]:
     """What ``task.measure`` says of a prediction, on the CPU: name -> float64 ``[n]``.
 
     Raises:
         ValueError: it lacks ``"loss"`` or ``"correct"``, or one of them is no tensor of one number per example.
     """
     values, n = task.measure(prediction, batch), size_of(batch)
+    if not isinstance(values, dict):
+        raise ValueError(
+            f"measure of task {task.name!r} returned a {type(values).__name__}: return a dict {{'loss': [n], 'correct': [n]}}."
+        )
     if missing := [name for name in _MEASURES if name not in values]:
         raise ValueError(f"measure of task {task.name!r} lacks {missing}: return {{'loss': [n], 'correct': [n]}} at least.")
     for name, value in values.items():
@@ -63,19 +68,30 @@ def try_task(task: Task, model: nn.Module, split: str) -> None:
     """
     if task.size(split) < 1:
         raise ValueError(f"task {task.name!r} has no {split} examples.")
-    device = next(model.parameters()).device
-    batch = to_device(task.batch(split, list(range(min(2, task.size(split))))), device)
+    device, n = next(model.parameters()).device, min(2, task.size(split))
+    batch = to_device(task.batch(split, list(range(n))), device)
+    if lengths := {name: len(column) for name, column in batch.items() if len(column) != n}:
+        raise ValueError(f"batch of task {task.name!r} returned {lengths} examples for {n} indices: each column must have {n}.")
     was_training = model.training
     model.eval()  # no dropout, so no random number is drawn
     try:
         prediction = task.predict(model, batch)
     finally:
         model.train(was_training)
-    loss = task.loss(prediction, batch)
-    if loss.shape != (size_of(batch),):
+    if not isinstance(prediction, Tensor):
         raise ValueError(
-            f"loss of task {task.name!r} is {list(loss.shape)} for a batch of {size_of(batch)} examples: return one number per "
-            f"example, [{size_of(batch)}]; training takes the mean itself."
+            f"predict of task {task.name!r} returned a {type(prediction).__name__}: return a tensor [n, ...]: `.logits`."
+        )
+    if task.classes and (prediction.shape != (n, len(task.classes)) or "labels" not in batch):
+        raise ValueError(
+            f"task {task.name!r} has {len(task.classes)} classes, so predict must return [n, {len(task.classes)}] (it returned "
+            f"{list(prediction.shape)} for {n} examples), and a batch must have a column 'labels' (it has {list(batch)})."
+        )
+    loss = task.loss(prediction, batch)
+    if not isinstance(loss, Tensor) or loss.shape != (n,):
+        raise ValueError(
+            f"loss of task {task.name!r} is {list(loss.shape) if isinstance(loss, Tensor) else loss!r} for a batch of {n} "
+            f"examples: return one number per example, a tensor [{n}]; training takes the mean itself."
         )
     for name, value in {"loss": loss, **measured(task, prediction, batch)}.items():
         if not value.isfinite().all():

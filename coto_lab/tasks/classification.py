@@ -29,6 +29,9 @@ class Classification:
         train, test: data in torch format; column ``labels`` is int64, the others are the model's inputs.
         collate: makes a batch of a list of rows; then rows are read when they are needed. None takes columns of one shape,
             and keeps both splits in memory.
+
+    Raises:
+        ValueError: ``classes`` or ``target_modules`` is one string; data without a column ``labels``.
     """
 
     name: str
@@ -39,6 +42,16 @@ class Classification:
     classes: tuple[str, ...]
     target_modules: tuple[str, ...]
     collate: Callable[[list[dict[str, Any]]], Batch] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.target_modules, str) or isinstance(self.classes, str):
+            raise ValueError(
+                f"classes={self.classes!r}, target_modules={self.target_modules!r}: give tuples of names, such as ('q_proj',)."
+            )
+        for split, data in (("train", self.train), ("test", self.test)):
+            columns = getattr(data, "column_names", None)
+            if columns is not None and self.collate is None and "labels" not in columns:
+                raise ValueError(f"{split} has the columns {columns}, but no column 'labels': rename the one with the classes.")
 
     @cached_property
     def train_batch(self) -> Batch:
@@ -63,6 +76,11 @@ class Classification:
         if self.collate is not None:
             return self.collate([self._data(split)[int(i)] for i in indices])
         columns = self.train_batch if split == "train" else self.test_batch
+        if odd := [name for name, column in columns.items() if not isinstance(column, Tensor)]:
+            raise ValueError(
+                f"the columns {odd} of the {split} data are no tensors of one shape. Give collate=, which makes a batch of a "
+                "list of rows (rows of different lengths have to be padded), or data in torch format without these columns."
+            )
         places = torch.as_tensor(indices)
         return {name: column[places] for name, column in columns.items()}
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Example:
 
     answer: str
     text: str = ""
-    image: Tensor | None = None
+    image: Float[Tensor, "1 height width"] | None = None
 
 
 class Task(Protocol):
@@ -36,7 +37,8 @@ class Task(Protocol):
     inherit from this one. Everything that is measured is read off one forward pass, `predict`.
 
     A *batch* is a dict of tensors whose first dimension is the example, of any other shapes and names. Batches are made from
-    indices, so a data set need not be in memory.
+    indices, so a data set need not be in memory. What a task says of an example must not depend on the others in its batch, nor
+    on how far they make it pad: a model needs its attention mask, and a mean over tokens must leave the padding out.
     """
 
     @property
@@ -63,21 +65,21 @@ class Task(Protocol):
     def size(self, split: str) -> int:
         """How many examples the split ``"train"`` or ``"test"`` has."""
 
-    def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
+    def batch(self, split: str, indices: Sequence[int] | Int64[Tensor, " n"]) -> Batch:
         """The examples at these places of a split as tensors on the CPU, collated: each ``[n, ...]``."""
 
-    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+    def predict(self, model: nn.Module, batch: Batch) -> Shaped[Tensor, "n ..."]:
         """What the model says to n examples, by one forward pass: ``[n, ...]``, such as logits."""
 
-    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+    def loss(self, prediction: Shaped[Tensor, "n ..."], batch: Batch) -> Float[Tensor, " n"]:
         """What training minimises, per example: ``[n]``, in nats."""
 
-    def measure(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def measure(self, prediction: Shaped[Tensor, "n ..."], batch: Batch) -> dict[str, Shaped[Tensor, " n"]]:
         """What a score is made of, per example, each ``[n]``: ``"loss"`` in nats, ``"correct"`` (1 or True where the answer is
-        right), and whatever else the task is measured by.
+        right, a share of 1 where it is right in part), and whatever else the task is measured by.
         """
 
-    def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
+    def show(self, split: str, indices: Sequence[int] | Int64[Tensor, " n"]) -> list[Example]:
         """The examples at these places, for people."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ class Step:
     loss: float
     lr: float
     p: float
-    mask: Tensor
-    grad_norm: Tensor
-    module_grad_norm: Tensor
+    mask: Bool[Tensor, " n_gates"]
+    grad_norm: Float32[Tensor, " n_gates"]
+    module_grad_norm: Float32[Tensor, " n_modules"]
     seconds: float
 
 
@@ -58,19 +59,19 @@ class History:
 
     gates: tuple[str, ...]
     modules: tuple[str, ...]
-    gate_of_module: Tensor
-    loss: Tensor
-    lr: Tensor
-    p: Tensor
-    seconds: Tensor
-    mask: Tensor
-    module_grad_norm: Tensor
+    gate_of_module: Int64[Tensor, " n_modules"]
+    loss: Float64[Tensor, " T"]
+    lr: Float64[Tensor, " T"]
+    p: Float64[Tensor, " T"]
+    seconds: Float64[Tensor, " T"]
+    mask: Bool[Tensor, "T n_gates"]
+    module_grad_norm: Float32[Tensor, "T n_modules"]
 
     def __len__(self) -> int:
         return len(self.loss)
 
     @property
-    def grad_norm(self) -> Tensor:
+    def grad_norm(self) -> Float32[Tensor, "T n_gates"]:
         """Gradient norm per gate: float32 ``[T, n_gates]``, the root of the sum of its modules' squares."""
         return gate_norms(self.module_grad_norm, self.gate_of_module, len(self.gates))
 
@@ -84,7 +85,11 @@ class History:
 
     @classmethod
     def from_steps(
-        cls, steps: Sequence[Step], gates: tuple[str, ...], modules: tuple[str, ...], gate_of_module: Tensor
+        cls,
+        steps: Sequence[Step],
+        gates: tuple[str, ...],
+        modules: tuple[str, ...],
+        gate_of_module: Int64[Tensor, " n_modules"],
     ) -> History:
         """The columns of a list of records."""
         scalars = {name: torch.tensor([getattr(s, name) for s in steps], dtype=torch.float64) for name in _COLUMNS[:4]}
@@ -126,7 +131,9 @@ class History:
         return cls(gates, modules, **{name: tensors[name] for name in (*_COLUMNS, "gate_of_module")})
 
 
-def gate_norms(module_norms: Tensor, gate_of_module: Tensor, n_gates: int) -> Tensor:
+def gate_norms(
+    module_norms: Float[Tensor, "*T n_modules"], gate_of_module: Int64[Tensor, " n_modules"], n_gates: int
+) -> Float32[Tensor, "*T {n_gates}"]:
     """Norms per gate ``[..., n_gates]`` from norms per module ``[..., n_modules]``."""
     squares = module_norms.square()
     return torch.zeros(*squares.shape[:-1], n_gates).index_add(-1, gate_of_module, squares).sqrt()

@@ -65,7 +65,13 @@ class OneAdapter:
             "lr": recipe.lr,
             "weight_decay": recipe.weight_decay,
         }
-        self.forward, self.optimizer = self.accelerator.prepare(model, recipe.adapter_method.optimizer([group]))
+        optimizer = recipe.adapter_method.optimizer([group])
+        if len(optimizer.param_groups) != 1:
+            raise ValueError(
+                f"the optimiser of method {recipe.method!r} has {len(optimizer.param_groups)} parameter groups for the one "
+                "that it was given: return as many, since the learning rate of each is set at every step."
+            )
+        self.forward, self.optimizer = self.accelerator.prepare(model, optimizer)
 
     def open_gates(self, step: int) -> Tensor:
         """Draw and set the gates, and the dropout of this step: ``BoolTensor [1, n_gates]``."""

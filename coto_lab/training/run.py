@@ -27,7 +27,8 @@ class Run:
         recipe: how it was trained.
         task: the task's name.
         base: identity of the base model (`Task.base`); runs of different bases do not mix.
-        diverged: whether the training ended early because its loss was no longer finite; the adapter is the one before that.
+        diverged: whether the training ended early because its loss was no longer finite; the adapter is the one before that
+            loss. (If gradients overflow before the loss does, that adapter holds no finite numbers either.)
     """
 
     adapter: Adapter

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from jaxtyping import Bool, Float, Float32, Float64
 from torch import Tensor, nn
 
 from coto_lab.tasks.task import Batch, Task
@@ -27,7 +28,7 @@ class Trainee(Protocol):
     optimizer: torch.optim.Optimizer
     """One parameter group for each row."""
 
-    def open_gates(self, step: int) -> Tensor:
+    def open_gates(self, step: int) -> Bool[Tensor, "R n_gates"]:
         """Open and drop the adapters of this step: the masks, ``BoolTensor [R, n_gates]``."""
 
     def batch(self, step: int) -> Batch:
@@ -36,13 +37,13 @@ class Trainee(Protocol):
     def random_numbers(self) -> AbstractContextManager[None]:
         """Within it, dropout draws from the rows' own random numbers."""
 
-    def backward(self, loss: Tensor) -> None:
+    def backward(self, loss: Float[Tensor, ""]) -> None:
         """Compute the gradients of a scalar."""
 
-    def mean_over_processes(self, losses: Tensor) -> Tensor:
+    def mean_over_processes(self, losses: Float[Tensor, " R"]) -> Float[Tensor, " R"]:
         """The losses of the rows, averaged over all processes that share the batches: ``[R]``."""
 
-    def keep_gradients(self, moving: Tensor) -> Tensor:
+    def keep_gradients(self, moving: Bool[Tensor, " R"]) -> Float32[Tensor, "R n_modules"]:
         """Drop the gradients of the rows that are not ``moving`` (``BoolTensor [R]``), and of adapters that were dropped.
 
         Returns:
@@ -64,13 +65,13 @@ class Outcome:
         moving: the rows that took the step, ``BoolTensor [R]``: those that were alive and whose loss is finite.
     """
 
-    mask: Tensor
-    loss: Tensor
-    grad_norm: Tensor
-    moving: Tensor
+    mask: Bool[Tensor, "R n_gates"]
+    loss: Float64[Tensor, " R"]
+    grad_norm: Float32[Tensor, "R n_modules"]
+    moving: Bool[Tensor, " R"]
 
 
-def take_step(task: Task, trainee: Trainee, recipes: Sequence[Recipe], step: int, alive: Tensor) -> Outcome:
+def take_step(task: Task, trainee: Trainee, recipes: Sequence[Recipe], step: int, alive: Bool[Tensor, " R"]) -> Outcome:
     """Train every row that is ``alive`` (``BoolTensor [R]``) by one step; one whose loss is not finite stays as it was.
 
     Source: arXiv:2506.05713, progressive activation. Without its first line this is the plain loop of LoRA.

@@ -221,10 +221,12 @@ def _standing(side_by_side: SideBySide, name: str, does: str) -> str:
     if not (records := side_by_side.trainings[name].records):
         return ""
     last = records[-1]
+    n_open = int(last.mask.sum())
     step, accuracy = list(side_by_side.accuracy[name].items())[-1]
     return (
-        f"{html.escape(name)}: loss {last.loss:.2g} nats; after step {step} it {does} {percent(accuracy, 1)} correctly; "
-        f"p = {last.p:.2f}, {int(last.mask.sum())} of {len(last.mask)} blocks are open."
+        f"{html.escape(name)}: loss of the last step {last.loss:.2g} nats; after step {step} it {does} "
+        f"{percent(accuracy, 1)} correctly; p = {last.p:.2f}, "
+        f"{n_open} of {len(last.mask)} blocks {'is' if n_open == 1 else 'are'} open."
     )
 
 

@@ -175,6 +175,14 @@ def test_each_row_takes_its_share_of_a_flat_batch(base):
     torch.testing.assert_close(layer(x.flatten(0, 1)), layer(x).flatten(0, 1))
 
 
+def test_an_input_of_single_vectors_and_a_single_row_of_rank_1_are_allowed(base):
+    layer = rows_layer(base)
+    x = torch.randn(8, IN, generator=torch.Generator().manual_seed(2))  # two vectors for each row
+    torch.testing.assert_close(layer(x), layer(x.view(4, 2, IN)).flatten(0, 1))
+    single = tiny.randomise(LoRALinear(base, 1, ALPHA, rows=1))
+    torch.testing.assert_close(single(x), base(x) + ALPHA * x @ single.lora_A[0].T @ single.lora_B[0].T)
+
+
 def test_rows_are_drawn_one_after_the_other_as_separate_layers_are(base):
     torch.manual_seed(7)
     layer = LoRALinear(base, R, ALPHA, rows=3)

@@ -114,7 +114,7 @@ def test_numbers_are_taken_as_typed_and_problems_are_told_in_one_place(page: Pag
     for label, typed, words in (
         ("rate", "5", "rate: Enter a number from 0.0001 to 0.1."),
         ("steps", "12.5", "steps: Enter a whole number from 10 to 5000."),
-        ("share", "0,5", "share: Enter a number from 0 to 1."),
+        ("share", "half", "share: Enter a number from 0 to 1."),
     ):
         enter(page, label, typed)
         expect(problem).to_have_text(words)

@@ -19,7 +19,7 @@ check_spared, check_needed, check_same_time = (
 MASKS = training_masks(8, Linear(), total_steps=800, seed=0)
 FIXED, BACKWARD, ADAPTER = 0.02, 0.003, 0.002
 _DESIGNED = designed_masks(8)
-COST = Cost(FIXED, BACKWARD, ADAPTER, _DESIGNED, torch.ones(len(_DESIGNED)))
+COST = Cost(FIXED, BACKWARD, ADAPTER, _DESIGNED, torch.ones(len(_DESIGNED)).double())
 SAVING = COST.saving(MASKS)
 
 

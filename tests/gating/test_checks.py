@@ -1,7 +1,5 @@
 """Which models are refused or warned about."""
 
-import re
-
 import peft
 import pytest
 import tiny_models as tiny
@@ -68,23 +66,6 @@ def test_models_that_cannot_be_gated_are_refused_and_left_as_they_were(make, mes
     with pytest.raises(ValueError, match=message):
         attach_gates(model)
     assert [(type(module), set(vars(module))) for module in model.modules()] == before
-
-
-@pytest.mark.parametrize("by", ["layer", 3, None, (), (nn.Linear, "x")], ids=str)
-def test_an_unknown_by_is_named(by):
-    with pytest.raises(
-        ValueError, match=rf"by={re.escape(repr(by))} is not known; use 'block'.*'module', a module class or a tuple"
-    ):
-        attach_gates(tiny.adapted(), by=by)
-
-
-def test_a_function_that_returns_something_else_than_names_is_told():
-    with pytest.raises(ValueError, match=r"by\('model\.layers\.0\.self_attn\.q_proj'\) returned 0; it must return the name"):
-        attach_gates(tiny.adapted(), by=lambda name: int(name.split(".")[2]))
-    with pytest.raises(ValueError, match="none of the 6 adapter layers gets a gate"):
-        attach_gates(tiny.adapted(), by=lambda name: None)
-    with pytest.raises(ValueError, match="none of the 6 adapter layers gets a gate"):
-        attach_gates(tiny.adapted(), by=nn.TransformerEncoderLayer)
 
 
 def test_a_layer_on_no_block_can_be_gated_by_module():

@@ -92,6 +92,18 @@ def test_state_goes_on_where_it_was_taken(gates):
     assert torch.equal(torch.stack([second.gates.mask, *(second.step() for _ in range(5))]), torch.stack(expected))
 
 
+def test_the_least_values_are_allowed_and_the_defaults_are_seed_0_and_no_tilt(gates):
+    coto = CoTo(gates, Linear(), total_steps=1)
+    assert coto.state_dict() == {"seed": 0, "total_steps": 1, "step": 0} and coto.tilt == 0
+    assert torch.equal(gates.mask, draw_mask(3, 0.0, 0, 0))
+    coto = CoTo(gates, Constant(0.5), total_steps=30, seed=7)
+    assert torch.equal(coto.masks(), training_masks(3, Constant(0.5), total_steps=30, seed=7, tilt=0.0))
+    for state in ({"seed": 0, "total_steps": 1, "step": 0}, {"seed": 2**63 - 1, "total_steps": 5, "step": 1}):
+        coto.load_state_dict(state)
+        assert coto.state_dict() == state
+        assert torch.equal(gates.mask, draw_mask(3, 0.5, state["seed"], state["step"]))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -16,6 +16,8 @@ SAMPLES = 20_000
 
 
 def drawn(n, p, seed=0, samples=SAMPLES):
+    if np.ndim(p) == 0:  # the same at once, as a test below shows
+        return training_masks(n, Constant(p), total_steps=samples, seed=seed)
     return torch.stack([draw_mask(n, p, seed, step) for step in range(samples)])
 
 
@@ -127,12 +129,12 @@ def test_all_steps_at_once_are_what_each_step_draws(schedule, tilt):
 
 def test_a_gate_is_open_in_every_tower_and_each_tower_has_its_own_distribution():
     towers = [0, 0, 1, 1, 1, -1]
-    masks = torch.stack([draw_mask(towers, 0.2, 3, step) for step in range(SAMPLES)])
+    masks = training_masks(towers, Constant(0.2), total_steps=SAMPLES, seed=3)
     assert masks[:, :2].any(1).all() and masks[:, 2:5].any(1).all() and not masks[:, 5].all()
     chances = np.array([*[0.2 / (1 - 0.8**2)] * 2, *[0.2 / (1 - 0.8**3)] * 3, 0.2])
     assert np.abs(masks.double().mean(0).numpy() - chances).max() < 4.5 * np.sqrt(0.25 / SAMPLES)
     assert abs(torch.corrcoef(masks.double().T)[0, 2]) < 0.03  # towers are drawn apart
-    told = training_masks(towers, Constant(0.2), total_steps=50, seed=3)
+    told = torch.stack([draw_mask(towers, 0.2, 3, step) for step in range(50)])
     assert torch.equal(told, masks[:50])
     one = torch.stack([draw_mask([0] * 6, 0.2, 3, step) for step in range(50)])
     assert torch.equal(one, training_masks(6, Constant(0.2), total_steps=50, seed=3))

@@ -1,5 +1,7 @@
 """Which layers share a gate; ``test_architectures`` has more models, and what lies outside of their blocks."""
 
+import re
+
 import peft
 import pytest
 import tiny_models as tiny
@@ -8,6 +10,7 @@ from tiny_models import grouped, lora
 from torch import nn
 
 from coto_lab import attach_gates
+from coto_lab.gating.grouping import Group
 
 
 def llama_blocks(*indices):
@@ -180,3 +183,64 @@ def test_a_class_says_what_a_block_is(as_tuple):
     kind = type(model.get_base_model().model.layers[0].self_attn)
     groups = grouped(model, by=(nn.LSTM, kind) if as_tuple else kind)
     assert groups == {f"{name}.self_attn": ["q_proj", "v_proj"] for name in llama_blocks(0, 1, 2)}
+
+
+@pytest.mark.parametrize("by", ["layer", 3, None, (), (nn.Linear, "x")], ids=str)
+def test_an_unknown_by_is_named(by):
+    with pytest.raises(
+        ValueError, match=rf"by={re.escape(repr(by))} is not known; use 'block'.*'module', a module class or a tuple"
+    ):
+        attach_gates(tiny.adapted(), by=by)
+
+
+def test_a_function_that_returns_something_else_than_names_is_told():
+    with pytest.raises(ValueError, match=r"by\('model\.layers\.0\.self_attn\.q_proj'\) returned 0; it must return the name"):
+        attach_gates(tiny.adapted(), by=lambda name: int(name.split(".")[2]))
+    with pytest.raises(ValueError, match="none of the 6 adapter layers gets a gate"):
+        attach_gates(tiny.adapted(), by=lambda name: None)
+    with pytest.raises(ValueError, match="none of the 6 adapter layers gets a gate"):
+        attach_gates(tiny.adapted(), by=nn.TransformerEncoderLayer)
+    with pytest.raises(ValueError, match=r"by\('model\.layers\.0\.self_attn\.q_proj'\) returned ''; it must return the name"):
+        attach_gates(tiny.adapted(), by=lambda name: "")
+
+
+def test_at_most_eight_layers_without_a_gate_are_named():
+    for blocks, end in (
+        (4, r"model\.layers\.3\.self_attn\.v_proj\. Give"),
+        (5, r"model\.layers\.3\.self_attn\.v_proj, \.\.\.\. Give"),
+    ):
+        with pytest.raises(ValueError, match=f"none of the {2 * blocks} adapter layers .*: model.*{end}"):
+            attach_gates(tiny.adapted(model=tiny.llama(blocks)), by=lambda name: None)
+
+
+# --- Blocks and towers of gates ------------------------------------------------------------------------------------------
+
+
+def test_gates_of_one_tower_and_of_two():
+    assert attach_gates(tiny.adapted()).towers.tolist() == [0, 0, 0]
+    assert attach_gates(tiny.wrap(tiny.t5(), lora(["q"]))).towers.tolist() == [0, 0, 1, 1, 1]
+
+
+@pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings:UserWarning")
+def test_a_layer_on_no_block_is_in_no_tower_where_there_are_two_and_its_own_block():
+    gates = attach_gates(tiny.wrap(tiny.t5(), lora(["wi", "lm_head"])), by="module")
+    assert gates.towers.tolist() == [0, 0, 1, 1, 1, -1]
+    assert gates.blocks == (*(f"{name}.block.{i}" for name, n in (("encoder", 2), ("decoder", 3)) for i in range(n)), "lm_head")
+    gates = attach_gates(tiny.wrap(tiny.llama(), lora(["up_proj", "lm_head"])), by="module")
+    assert gates.towers.tolist() == [0, 0, 0, 0] and gates.blocks == (*llama_blocks(0, 1, 2), "lm_head")
+
+
+def test_a_gate_that_a_function_names_is_its_own_block():
+    gates = attach_gates(tiny.adapted(), by=lambda name: name.rpartition(".")[2])
+    assert gates.names == gates.blocks == ("q_proj", "v_proj")
+
+
+@pytest.mark.filterwarnings("ignore:the gates .* share the trainable parameter:UserWarning")
+def test_layers_that_share_only_an_adapters_parameter_keep_gates_of_their_own():
+    config = peft.VBLoRAConfig(r=2, target_modules=["q_proj"], num_vectors=4, vector_length=4, topk=2)
+    gates = attach_gates(tiny.wrap(tiny.llama(), config), by="module")
+    assert gates.names == tuple(f"{name}.self_attn.q_proj" for name in llama_blocks(0, 1, 2))
+
+
+def test_a_group_is_a_frozen_value():
+    assert len({Group("a", ("a.q",), "a", 0), Group("a", ("a.q",), "a", 0), Group("a", ("a.q",), "a", 1)}) == 2

@@ -10,6 +10,7 @@ import pytest
 
 from coto_lab import Constant, Exponential, Linear, Sine
 from coto_lab.gating import schedules
+from coto_lab.gating.schedules import check_schedule
 
 RAMPS = (Linear, Sine, Exponential)
 every_ramp = pytest.mark.parametrize("shape", RAMPS)
@@ -116,3 +117,25 @@ def test_numbers_of_numpy_are_stored_as_those_of_python(shape):
     assert {type(value) for value in dataclasses.astuple(schedule)} == {float}
     assert type(schedule(np.float32(0.25))) is float
     assert type(Constant(np.float32(0.5)).p) is float
+
+
+def test_a_function_of_progress_from_0_to_1_is_a_schedule_if_it_gives_probabilities():
+    asked = []
+
+    def falling(progress):
+        asked.append(progress)
+        return 1 - progress  # 1, 0.5, 0: both ends are probabilities
+
+    assert check_schedule(falling) is falling and asked == [0.0, 0.5, 1.0]
+    assert check_schedule(linear := Linear()) is linear
+
+
+@pytest.mark.parametrize("bad", [lambda t: t + 0.1, lambda t: t - 0.1, lambda t: math.nan, lambda: 0.5, Linear, "linear", 0.5])
+def test_anything_else_is_no_schedule(bad):
+    with pytest.raises(ValueError, match=r"gives .* at progress 0, 0\.5 and 1: must be a schedule such as Linear\(\)"):
+        check_schedule(bad)
+
+
+def test_a_class_that_could_be_called_with_a_progress_is_no_schedule():
+    with pytest.raises(ValueError, match=r"schedule=<class 'float'> gives \[0\.0, 0\.5, 1\.0\]"):
+        check_schedule(float)

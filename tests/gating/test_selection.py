@@ -15,6 +15,7 @@ MIDDLE_OFF = torch.tensor([True, False, True])
     [
         (0, [0]),
         (-1, [2]),
+        (-3, [0]),
         (np.int64(1), [1]),
         (torch.tensor(2), [2]),
         ("model.layers.1", [1]),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import peft
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss
@@ -160,3 +161,30 @@ def test_a_model_that_cannot_be_built_leaves_the_earlier_one(tiny_task: Task, ad
     assert torch.equal(evaluator([Variant(adapters["a"])], outputs=True).logits, before)
     with pytest.raises(ValueError, match="does not fit the model"):
         evaluator([Variant(misfit)], outputs=True)  # and is not taken for built the second time
+
+
+@pytest.mark.filterwarnings("ignore:adapter 'default' was initialised with:UserWarning")
+@pytest.mark.parametrize("settings", [{"init_lora_weights": "olora"}, {"init_lora_weights": "pissa"}, {"bias": "all"}], ids=str)
+def test_an_adapter_that_writes_into_the_base_does_not_change_the_scores_of_others(
+    tiny_task: Task, adapters: dict[str, Adapter], settings: dict[str, str]
+) -> None:
+    model = peft.get_peft_model(tiny_task.load_base(), peft.LoraConfig(r=2, target_modules=["q_proj"], **settings))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1)
+    rewriting = Adapter.from_model(model)
+    alone = {name: Evaluator(tiny_task)([Variant(adapter)]) for name, adapter in (("x", rewriting), *adapters.items())}
+    for order in (["x", "a", "dora", "x", "hira"], ["hira", "dora", "a", "x"]):
+        evaluator = Evaluator(tiny_task)
+        for name in order:  # built one after the other, and all at once
+            found = evaluator([Variant(rewriting if name == "x" else adapters[name])])
+            assert torch.equal(found.values["loss"], alone[name].values["loss"]), (order, name)
+        together = Evaluator(tiny_task)([Variant(rewriting if name == "x" else adapters[name]) for name in order])
+        for i, name in enumerate(order):
+            torch.testing.assert_close(together.values["loss"][i], alone[name].values["loss"][0], rtol=0, atol=1e-6)
+
+
+def test_an_adapter_of_another_base_is_refused(evaluator: Evaluator, adapters: dict[str, Adapter]) -> None:
+    with pytest.raises(ValueError, match="trained on the base model 'other base', and task 'tiny' has 'tiny base'"):
+        evaluator([Variant(adapters["a"]), Variant(replace(adapters["a"], base="other base"))])

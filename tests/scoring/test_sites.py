@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import peft
 import pytest
+import torch
 from tiny_models import METHODS, adapted, config_of, llama, t5, vit, wrap
 
 from coto_lab import Adapter, attach_gates
-from coto_lab.scoring.sites import find_sites
+from coto_lab.scoring.sites import Sites, find_sites, module_mask
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -36,3 +39,34 @@ def test_a_base_that_lacks_the_modules_is_refused() -> None:
     adapter = Adapter.from_model(adapted("LoRA", vit(3)))
     with pytest.raises(ValueError, match=r"lacks 2 of the modules that it adapts, first 'vit\.layers\.2\.attention\.q_proj'"):
         find_sites(vit(2), adapter)
+
+
+SITES = Sites(("a.q", "a.v", "b.q"), ("a", "a", "b"))
+
+
+def test_a_mask_over_blocks_opens_all_modules_of_each() -> None:
+    assert module_mask(SITES, None).tolist() == [True, True, True] and module_mask(SITES, None).dtype == torch.bool
+    assert module_mask(SITES, torch.tensor([True, False])).tolist() == [True, True, False]
+    assert module_mask(SITES, torch.tensor([False, True])).tolist() == [False, False, True]
+    modules = torch.tensor([False, True, False])
+    assert module_mask(SITES, modules).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("mask", "found"),
+    [
+        (torch.ones(4, dtype=torch.bool), r"torch\.bool \[4\]"),
+        (torch.ones(1, dtype=torch.bool), r"torch\.bool \[1\]"),
+        (torch.ones(1, 2, dtype=torch.bool), r"torch\.bool \[1, 2\]"),
+        (torch.ones(3), r"torch\.float32 \[3\]"),
+        ([True, False], "list"),
+    ],
+    ids=["long", "short", "2-d", "float", "list"],
+)
+def test_a_mask_that_lies_over_neither_is_refused(mask: object, found: str) -> None:
+    with pytest.raises(ValueError, match=rf"mask must be a BoolTensor \[2\] \(blocks\) or \[3\] \(modules\), got {found}\."):
+        module_mask(SITES, mask)
+
+
+def test_sites_are_a_frozen_value() -> None:
+    assert {SITES, dataclasses.replace(SITES)} == {SITES}

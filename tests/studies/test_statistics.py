@@ -22,6 +22,17 @@ def test_by_hand() -> None:
     assert found.frame().iloc[0].to_dict() == {"mean": 3, "low": found.low, "high": found.high, "n": 3}
 
 
+def test_two_seeds_are_enough() -> None:
+    found = paired_difference([2, 5], [1, 2])  # differences 1 and 3: s = √2, standard error 1; t(0.975, 1) = 12.706205
+    assert (found.mean, found.low, found.high) == pytest.approx((2, 2 - 12.706205, 2 + 12.706205), abs=1e-5)
+
+
+def test_a_difference_is_a_frozen_value_of_95_per_cent_with_no_margin() -> None:
+    found = Difference(1.0, 0.5, 1.5, 5)
+    assert found.level == 0.95 and found.verdict("above") == "holds"
+    assert {found, Difference(1.0, 0.5, 1.5, 5, 0.95)} == {found}
+
+
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.99])
 def test_one_seed_per_value_is_the_paired_t_interval(level: float) -> None:
     found = paired_difference(A, B, level=level)
@@ -80,6 +91,10 @@ def test_intervals_hold_the_truth_as_often_as_they_say(size: int) -> None:
         ("same", 1, 0.1, 1.1, "does not hold"),
         ("same", 1, -1.1, -0.1, "does not hold"),
         ("above", 0, 0, 0, "inconclusive"),
+        ("below", 0, 0, 0, "inconclusive"),
+        ("not below", 1, -1, 0.5, "inconclusive"),  # an end on the margin is not beyond it
+        ("same", 1, -1, 0.5, "inconclusive"),
+        ("same", 1, -0.5, 1, "inconclusive"),
     ],
 )
 def test_verdicts(claim: str, margin: float, low: float, high: float, verdict: str) -> None:
@@ -110,6 +125,9 @@ def test_claims_that_are_refused(claim: str, margin: float, message: str) -> Non
         ([1, 2], [1, 2], [(0,)], 0.95, "seeds has 1 entries for 2 values"),
         ([1, 2], [1, 2], [(0, 1), (0, 2)], 0.95, "none that is in every value"),
         ([1, 2], [1, 2], None, 95, "level=95"),
+        ([1, 2], [1, 2], None, 0, "level=0: must be in"),
+        ([1, 2], [1, 2], None, 1.0, r"level=1\.0: must be in"),
+        ([1, 2], [1, 2], None, 1.5, r"level=1\.5: must be in"),
     ],
 )
 def test_values_that_are_refused(a: list[float], b: list[float], seeds: object, level: float, message: str) -> None:

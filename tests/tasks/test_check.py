@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tiny_tasks import CopyTask
-from torch import Tensor
+from torch import Tensor, nn
 
-from coto_lab import Evaluator, Recipe, Training, Variant, fit, fit_many
+from coto_lab import Classification, Evaluator, Recipe, Training, Variant, fit, fit_many
 from coto_lab.tasks.check import check_task, measured, try_task
 
 RECIPE = Recipe(r=2, steps=2, batch_size=4)
@@ -79,6 +80,46 @@ def test_a_loss_of_another_length_is_refused() -> None:
 
     with pytest.raises(ValueError, match=r"loss of task 'copy' is \[\] for a batch of 2 examples: .*takes the mean itself"):
         Training(Mean(), RECIPE)
+
+
+class Wrong(CopyTask):
+    """One part returns something else."""
+
+    def __init__(self, part: str, value: Any):
+        super().__init__()
+        setattr(self, part, lambda *_: value)
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (Wrong("predict", ("logits",)), "predict of task 'copy' returned a tuple: return a tensor [n, ...]"),
+        (Wrong("loss", 0.5), "loss of task 'copy' is 0.5 for a batch of 2 examples"),
+        (Wrong("measure", None), "measure of task 'copy' returned a NoneType: return a dict"),
+        (
+            Wrong("batch", CopyTask().batch("train", [0])),
+            "returned {'input_ids': 1, 'attention_mask': 1, 'targets': 1}",
+        ),
+    ],
+    ids=["predict", "loss", "measure", "batch"],
+)
+def test_what_a_part_returns_is_looked_at(task: CopyTask, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        Training(task, RECIPE)
+
+
+def test_classes_must_be_as_many_as_logits(tiny_task: Classification) -> None:
+    with pytest.raises(
+        ValueError, match=r"has 3 classes, so predict must return \[n, 3\] \(it returned \[2, 2\] for 2 examples\)"
+    ):
+        Training(TwoLogits(**{field.name: getattr(tiny_task, field.name) for field in fields(Classification)}), RECIPE)
+
+
+class TwoLogits(Classification):
+    """One logit too few."""
+
+    def predict(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        return super().predict(model, batch)[:, :2]
 
 
 def test_an_empty_split_is_refused() -> None:

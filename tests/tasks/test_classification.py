@@ -55,3 +55,15 @@ def test_examples_are_images_where_there_are_pixels_and_text_elsewhere(tiny_task
     assert [image.answer, other.answer] == [tiny_task.classes[tiny_task.test[i]["labels"]] for i in (4, 5)]
     (text,) = language_task().show("test", [2])
     assert text.image is None and text.text.split() == [str(token) for token in language_task().test[2]["input_ids"].tolist()]
+
+
+def test_data_that_do_not_fit_are_refused_with_the_way_out(tiny_task: Classification) -> None:
+    with pytest.raises(ValueError, match=r"give tuples of names, such as \('q_proj',\)"):
+        replace(tiny_task, target_modules="q_proj")
+    with pytest.raises(ValueError, match=r"train has the columns .*, but no column 'labels'"):
+        replace(tiny_task, train=tiny_task.train.rename_column("labels", "label"))
+    words = tiny_task.train.add_column("text", ["a"] * len(tiny_task.train))
+    with pytest.raises(
+        ValueError, match=r"the columns \['text'\] of the train data are no tensors of one shape\. Give collate="
+    ):
+        fit(replace(tiny_task, train=words), Recipe(steps=1, batch_size=4), progress=False)

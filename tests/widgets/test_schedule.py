@@ -154,7 +154,7 @@ def test_corners(explorer):
 
 
 def test_a_measured_cost_predicts_the_time_saved_for_as_many_blocks():
-    cost = Cost(0.01, 0.002, 0.003, torch.ones(2, 8, dtype=torch.bool), torch.ones(2))
+    cost = Cost(0.01, 0.002, 0.003, torch.ones(2, 8, dtype=torch.bool), torch.ones(2).double())
     explorer = ScheduleExplorer(cost)
     saved = cost.saving(explorer.masks)
     assert trace(explorer, "spared").x[-1] == saved and f"{saved:.0%} of the time." in explorer.text.value
