@@ -28,7 +28,7 @@ def small(n: int) -> bool:
 '''
 TEST = """
 import pytest
-from toy.room.sums import small, total
+from coto_lab.room.sums import small, total
 
 
 def test_total():
@@ -46,17 +46,17 @@ def test_small():
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
-    for folder in ("toy/room", "tests/room"):
+    for folder in ("coto_lab/room", "tests/room"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = '--import-mode=importlib'\n")
-    (tmp_path / "toy/room/sums.py").write_text(SOURCE)
+    (tmp_path / "coto_lab/room/sums.py").write_text(SOURCE)
     (tmp_path / "tests/room/test_sums.py").write_text(TEST)
     return tmp_path
 
 
 def tried(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
     tool = Path(__file__).parent / "mutants.py"
-    command = [sys.executable, str(tool), "--root", str(root), "--package", "toy", "--module", "room/sums", *options]
+    command = [sys.executable, str(tool), "--root", str(root), "--module", "room/sums", *options]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -84,8 +84,8 @@ def test_killed_and_surviving_mutants_are_told_apart(toy: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "room/sums                    6/8" in done.stdout
     assert done.stdout.count("survived:") == 2 and "75.0%" in done.stdout
-    assert "survived: toy/room/sums.py:15: return not n > 2\n    n > 2 -> n >= 2" in done.stdout
-    assert (toy / "toy/room/sums.py").read_text() == SOURCE
+    assert "survived: coto_lab/room/sums.py:15: return not n > 2\n    n > 2 -> n >= 2" in done.stdout
+    assert (toy / "coto_lab/room/sums.py").read_text() == SOURCE
 
 
 def test_survivors_may_be_explained_as_long_as_they_are_there(toy: Path) -> None:

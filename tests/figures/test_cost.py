@@ -93,5 +93,7 @@ def test_the_parts_of_a_step_are_stacked_and_the_cheapest_stands_first() -> None
 
 def test_guesses_stand_over_their_bars_in_ms() -> None:
     *_, guess = step_cost_figure(MEASURED, {"only 3": 50}).data
-    assert list(guess.x) == ["only 3"] and guess.y == pytest.approx([15.5])  # half of the 31 ms that were measured with all open
+    assert list(guess.x) == ["only 3"] and guess.y == pytest.approx(
+        [15.5]
+    )  # half of the 31 ms measured with all open
     assert "your guess" in guess.name
