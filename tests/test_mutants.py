@@ -48,6 +48,8 @@ def test_small():
 def toy(tmp_path: Path) -> Path:
     for folder in ("coto_lab/room", "tests/room"):
         (tmp_path / folder).mkdir(parents=True)
+    for package in ("coto_lab", "coto_lab/room"):  # with __init__.py, or the installed package comes first
+        (tmp_path / package / "__init__.py").touch()
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = '--import-mode=importlib'\n")
     (tmp_path / "coto_lab/room/sums.py").write_text(SOURCE)
     (tmp_path / "tests/room/test_sums.py").write_text(TEST)

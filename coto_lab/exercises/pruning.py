@@ -93,7 +93,7 @@ def check_weights(weights: Callable[[float, int], Any]) -> list[str]:
             return [f"weights({p}, {n_blocks}) should return {n_blocks + 1} numbers: j runs from 0 to L, both ends included"]
         j = torch.arange(n_blocks + 1)
         ways = torch.tensor([math.comb(n_blocks, int(k)) for k in j], dtype=torch.float64)
-        one, nothing = p**j * (1 - p) ** (n_blocks - j), torch.zeros(n_blocks + 1)
+        one, nothing = p**j * (1 - p) ** (n_blocks - j), torch.zeros(n_blocks + 1, dtype=torch.float64)
         likely = {
             "the binomial coefficient is missing: this is the probability of one mask, and there are math.comb(L, j)": one,
             "p and 1 - p are swapped: j gates are open, each with probability p": ways * one.flip(0),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from coto_lab.gating.coto import CoTo
@@ -46,14 +46,14 @@ class Cost:
     backward: float
     adapter: float
     masks: Bool[Tensor, "M n_blocks"]
-    seconds: Float64[Tensor, " M"]
+    seconds: Float[Tensor, " M"]
 
     @property
     def n_blocks(self) -> int:
         """How many blocks carry adapters."""
         return self.masks.shape[1]
 
-    def step(self, masks: Bool[Tensor, "T {self.n_blocks}"]) -> Float64[Tensor, " T"]:
+    def step(self, masks: Bool[Tensor, "T {self.n_blocks}"]) -> Float[Tensor, " T"]:
         """Predicted seconds of each step: float64 ``[T]`` from ``BoolTensor [T, n_blocks]`` (`CoTo.masks`, `History.mask`).
 
         Raises:
@@ -61,7 +61,7 @@ class Cost:
         """
         return self.parts(masks).sum(1)
 
-    def parts(self, masks: Bool[Tensor, "T {self.n_blocks}"]) -> Float64[Tensor, "T 3"]:
+    def parts(self, masks: Bool[Tensor, "T {self.n_blocks}"]) -> Float[Tensor, "T 3"]:
         """What the seconds of each step are spent on: float64 ``[T, 3]``, columns fixed, backward, adapters.
 
         Raises:
@@ -88,7 +88,7 @@ class Cost:
         return pd.DataFrame({**columns, "measured": self.seconds.numpy(), "predicted": self.step(self.masks).numpy()})
 
 
-def _work(masks: Bool[Tensor, "T n_blocks"]) -> Float64[Tensor, "T 3"]:
+def _work(masks: Bool[Tensor, "T n_blocks"]) -> Float[Tensor, "T 3"]:
     """What the three constants are multiplied by: float64 ``[T, 3]``."""
     reached = masks.int().cummax(1).values.sum(1)  # the lowest open block and all above it
     return torch.stack([torch.ones(len(masks)), reached, masks.sum(1)], dim=1).double()

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
@@ -30,21 +30,21 @@ class Geometry:
     """
 
     names: tuple[str, ...]
-    gram: Float64[Tensor, "n n"]
+    gram: Float[Tensor, "n n"]
     space: str
 
     @property
-    def norm(self) -> Float64[Tensor, " n"]:
+    def norm(self) -> Float[Tensor, " n"]:
         """Euclidean length of each vector: float64 ``[n]``; of an update, the distance to the pre-trained weights."""
         return self.gram.diagonal().sqrt()
 
     @property
-    def cosine(self) -> Float64[Tensor, "n n"]:
+    def cosine(self) -> Float[Tensor, "n n"]:
         """Cosine similarity of each pair, from -1 to 1: float64 ``[n, n]``; NaN where a vector is 0."""
         return self.gram / torch.outer(self.norm, self.norm)
 
     @property
-    def distance(self) -> Float64[Tensor, "n n"]:
+    def distance(self) -> Float[Tensor, "n n"]:
         """Euclidean distance of each pair: float64 ``[n, n]``, 0 on the diagonal."""
         squares = self.gram.diagonal()
         return (squares[:, None] + squares - 2 * self.gram).clamp(min=0).fill_diagonal_(0).sqrt()
@@ -64,7 +64,7 @@ class Geometry:
         names = {"a": [self.names[i] for i, _ in pairs], "b": [self.names[j] for _, j in pairs]}
         return pd.DataFrame(names | {name: column.numpy() for name, column in columns.items()})
 
-    def embedding(self, how: str = "pca", seed: int = 0) -> Float64[Tensor, "n 2"]:
+    def embedding(self, how: str = "pca", seed: int = 0) -> Float[Tensor, "n 2"]:
         """A map of the adapters in the plane: float64 ``[n, 2]``.
 
         ``"pca"`` is exact and keeps large distances (it equals classical scaling of the distances); ``"tsne"`` keeps

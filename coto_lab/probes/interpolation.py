@@ -8,7 +8,7 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
@@ -35,9 +35,9 @@ class Curve:
         how: ``"fuse"`` or ``"ensemble"``.
     """
 
-    alphas: Float64[Tensor, " n"]
-    accuracy: Float64[Tensor, " n"]
-    loss: Float64[Tensor, " n"]
+    alphas: Float[Tensor, " n"]
+    accuracy: Float[Tensor, " n"]
+    loss: Float[Tensor, " n"]
     how: str
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from coto_lab.gating.gates import Gates
@@ -33,9 +33,9 @@ class PruningTable:
     """
 
     patterns: tuple[str, ...]
-    kept: Float64[Tensor, " P"]
-    accuracy: Float64[Tensor, " P"]
-    loss: Float64[Tensor, " P"]
+    kept: Float[Tensor, " P"]
+    accuracy: Float[Tensor, " P"]
+    loss: Float[Tensor, " P"]
 
     def frame(self) -> pd.DataFrame:
         """One row per pattern: pattern, kept, accuracy, loss."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float64, Real
+from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
 from coto_lab.ground.numbers import MAX_SEED, whole_number
@@ -41,12 +41,12 @@ class ShapleyValues:
     """
 
     players: tuple[str, ...]
-    values: Float64[Tensor, " n"]
+    values: Float[Tensor, " n"]
     value: str
     method: str
     v_empty: float
     v_full: float
-    standard_error: Float64[Tensor, " n"] | None = None
+    standard_error: Float[Tensor, " n"] | None = None
     blocks: tuple[str, ...] | None = None
 
     @property
@@ -119,7 +119,7 @@ def shapley(
             "Use method='sampling', the estimator."
         )
 
-    def worth(coalitions: Bool[Tensor, "V n"]) -> Float64[Tensor, " V"]:
+    def worth(coalitions: Bool[Tensor, "V n"]) -> Float[Tensor, " V"]:
         # Sorted, so that the coalitions of one call are alike in the lowest blocks, which an evaluator can share.
         distinct, position = coalitions.unique(dim=0, return_inverse=True)
         calls = [score([Variant(adapter, mask) for mask in chunk]) for chunk in distinct.split(_CHUNK)]
@@ -140,7 +140,7 @@ def shapley(
     return ShapleyValues(names, values, value, method, v_empty - origin, v_full - origin, error, blocks)
 
 
-def exact_shapley(worths: Real[Tensor, " coalitions"]) -> Float64[Tensor, " n"]:
+def exact_shapley(worths: Real[Tensor, " coalitions"]) -> Float[Tensor, " n"]:
     """Shapley values of a game of n players that is given in full: float64 ``[n]``.
 
     φ_i = Σ over the coalitions S without i of |S|! (n - |S| - 1)! / n! · (v(S ∪ i) - v(S)).
@@ -169,7 +169,7 @@ def exact_shapley(worths: Real[Tensor, " coalitions"]) -> Float64[Tensor, " n"]:
 
 def sample_marginals(
     worth: Callable[[Tensor], Tensor], n: int, samples: int, seed: int
-) -> tuple[Float64[Tensor, "{samples} {n}"], float, float]:
+) -> tuple[Float[Tensor, "{samples} {n}"], float, float]:
     """What each of n players adds to those before it, in random orders of the players.
 
     The mean over the orders is an unbiased estimate of the Shapley values. Captum walks through the orders twice: first only

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float64, Real
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from coto_lab.ground.numbers import whole_number
@@ -83,7 +83,7 @@ def owen_estimate(history: History, bins: int = 5) -> ShapleyValues:
     return ShapleyValues(history.gates, -torch.stack(slopes).mean(0), "loss", "owen", math.nan, math.nan, error)
 
 
-def expected_marginals(worths: Real[Tensor, " coalitions"], ps: Real[Tensor, " P"]) -> Float64[Tensor, "n P"]:
+def expected_marginals(worths: Real[Tensor, " coalitions"], ps: Real[Tensor, " P"]) -> Float[Tensor, "n P"]:
     """What each of n players adds on average where every other one is present with probability p: float64 ``[n, P]``.
 
     This is the c_i(p) of Owen's formula, exactly; its mean over all p from 0 to 1 is the Shapley value φ_i.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
@@ -35,9 +35,9 @@ class Simplex:
         corners: what figures call the three runs.
     """
 
-    weights: Float64[Tensor, "P 3"]
-    accuracy: Float64[Tensor, " P"]
-    loss: Float64[Tensor, " P"]
+    weights: Float[Tensor, "P 3"]
+    accuracy: Float[Tensor, " P"]
+    loss: Float[Tensor, " P"]
     how: str
     corners: tuple[str, str, str]
 
@@ -112,7 +112,7 @@ def _name(source: Source, i: int) -> str:
     return f"adapter {i}" if isinstance(source, Adapter) else Path(source).name
 
 
-def barycentric_grid(steps: int) -> Float64[Tensor, "P 3"]:
+def barycentric_grid(steps: int) -> Float[Tensor, "P 3"]:
     """All triples of multiples of 1 / steps that are 0 or above and add up to 1, the first falling from 1: float64 ``[P, 3]``.
 
     Raises:

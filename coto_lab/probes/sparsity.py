@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
@@ -35,9 +35,9 @@ class SparsityCurve:
         loss: mean cross-entropy in nats, float64 ``[S]``.
     """
 
-    sparsity: Float64[Tensor, " S"]
-    accuracy: Float64[Tensor, " S"]
-    loss: Float64[Tensor, " S"]
+    sparsity: Float[Tensor, " S"]
+    accuracy: Float[Tensor, " S"]
+    loss: Float[Tensor, " S"]
 
     def frame(self) -> pd.DataFrame:
         """One row per sparsity: sparsity, accuracy, loss."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from coto_lab.ground.numbers import MAX_SEED, whole_number
@@ -34,8 +34,8 @@ class Stability:
     """
 
     masks: Bool[Tensor, "M L"]
-    accuracy: Float64[Tensor, " M"]
-    loss: Float64[Tensor, " M"]
+    accuracy: Float[Tensor, " M"]
+    loss: Float[Tensor, " M"]
 
     @property
     def opened(self) -> Int64[Tensor, " M"]:
@@ -43,11 +43,11 @@ class Stability:
         return self.masks.sum(1)
 
     @property
-    def share(self) -> Float64[Tensor, " L_plus_1"]:
+    def share(self) -> Float[Tensor, " L_plus_1"]:
         """j / L, the share of open blocks, for j = 0 ... L: float64 ``[L + 1]``."""
         return torch.linspace(0, 1, self.masks.shape[1] + 1, dtype=torch.float64)
 
-    def spread(self, score: Literal["accuracy", "loss"] = "accuracy") -> dict[str, Float64[Tensor, " L_plus_1"]]:
+    def spread(self, score: Literal["accuracy", "loss"] = "accuracy") -> dict[str, Float[Tensor, " L_plus_1"]]:
         """``"mean"``, ``"std"``, ``"min"`` and ``"max"`` over the masks with j open blocks, each float64 ``[L + 1]``.
 
         The standard deviation divides by the number of masks, so it is 0 where there is one mask only.

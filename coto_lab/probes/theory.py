@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -39,12 +39,12 @@ class JensenTable:
         ensemble_loss: loss of the mean of their logits, float64 ``[L + 1]``.
     """
 
-    p: Float64[Tensor, " P"]
-    partial_loss: Float64[Tensor, " L_plus_1"]
-    ensemble_loss: Float64[Tensor, " L_plus_1"]
+    p: Float[Tensor, " P"]
+    partial_loss: Float[Tensor, " L_plus_1"]
+    ensemble_loss: Float[Tensor, " L_plus_1"]
 
     @property
-    def weights(self) -> Float64[Tensor, "P L_plus_1"]:
+    def weights(self) -> Float[Tensor, "P L_plus_1"]:
         """C(L, j) p^j (1 - p)^(L - j), the probability that j blocks are open: float64 ``[P, L + 1]``."""
         n_blocks = len(self.partial_loss) - 1
         j = torch.arange(n_blocks + 1)
@@ -53,17 +53,17 @@ class JensenTable:
         return ways * p**j * (1 - p) ** (n_blocks - j)
 
     @property
-    def expected_loss(self) -> Float64[Tensor, " P"]:
+    def expected_loss(self) -> Float[Tensor, " P"]:
         """The left side: the loss that one draw of the gates has on average, float64 ``[P]``."""
         return self.weights @ self.partial_loss
 
     @property
-    def mean_prediction_loss(self) -> Float64[Tensor, " P"]:
+    def mean_prediction_loss(self) -> Float[Tensor, " P"]:
         """The right side: the losses of the mean predictions, weighted, float64 ``[P]``."""
         return self.weights @ self.ensemble_loss
 
     @property
-    def gap(self) -> Float64[Tensor, " P"]:
+    def gap(self) -> Float[Tensor, " P"]:
         """Left side minus right side, never below 0 but for rounding: float64 ``[P]``."""
         return self.weights @ (self.partial_loss - self.ensemble_loss)
 
@@ -157,9 +157,9 @@ class BarrierBound:
     """
 
     pairs: Int64[Tensor, "P 2"]
-    mean_change: Float64[Tensor, " P"]
-    worst_change: Float64[Tensor, " P"]
-    barriers: dict[str, Float64[Tensor, " P"]]
+    mean_change: Float[Tensor, " P"]
+    worst_change: Float[Tensor, " P"]
+    barriers: dict[str, Float[Tensor, " P"]]
 
     def within(self, how: str) -> Bool[Tensor, " P"]:
         """Whether each pair's barrier is at most its worst change: ``BoolTensor [P]``."""

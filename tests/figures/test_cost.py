@@ -52,7 +52,12 @@ def test_steps_in_percent_of_lora_predicted_on_the_left_measured_on_the_right(hi
 
 def test_the_line_is_a_running_median(histories: tuple[History, History]) -> None:
     coto, lora = (
-        replace(history, seconds=history.seconds.repeat(2), mask=history.mask.repeat(2, 1), loss=history.loss.repeat(2))
+        replace(
+            history,
+            mask=history.mask.repeat(2, 1),
+            module_grad_norm=history.module_grad_norm.repeat(2, 1),
+            **{name: getattr(history, name).repeat(2) for name in ("seconds", "loss", "lr", "p")},
+        )
         for history in histories
     )
     coto.seconds[5], coto.seconds[10:] = 1, 0.02
@@ -93,7 +98,5 @@ def test_the_parts_of_a_step_are_stacked_and_the_cheapest_stands_first() -> None
 
 def test_guesses_stand_over_their_bars_in_ms() -> None:
     *_, guess = step_cost_figure(MEASURED, {"only 3": 50}).data
-    assert list(guess.x) == ["only 3"] and guess.y == pytest.approx(
-        [15.5]
-    )  # half of the 31 ms measured with all open
+    assert list(guess.x) == ["only 3"] and guess.y == pytest.approx([15.5])  # half of the 31 ms measured with all open
     assert "your guess" in guess.name

@@ -29,10 +29,12 @@ def first(history: History, steps: int) -> History:
 
 
 def repeated(history: History, times: int) -> History:
-    columns = {name: getattr(history, name).repeat(times, *[1] * (getattr(history, name).dim() - 1)) for name in ("p", "loss")}
-    return replace(
-        history, **columns, mask=history.mask.repeat(times, 1), module_grad_norm=history.module_grad_norm.repeat(times, 1)
-    )
+    columns = {
+        name: column.repeat(times, *[1] * (column.dim() - 1))
+        for name, column in vars(history).items()
+        if isinstance(column, Tensor) and name != "gate_of_module"
+    }
+    return replace(history, **columns)
 
 
 def trace(figure: go.Figure, name: str, kind: str) -> go.Scatter | go.Heatmap:

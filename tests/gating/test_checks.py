@@ -121,6 +121,18 @@ def test_blocks_that_are_skipped_at_random_are_told_of():
         attach_gates(model)
 
 
+def test_a_layerdrop_that_is_no_number_skips_nothing():
+    model = tiny.adapted()
+    inner = model.get_base_model().model
+    inner.layerdrop = inner.config.layerdrop = None
+    assert len(attach_gates(model)) == 3  # no warning: the suite makes them errors
+
+
+def test_parameters_without_memory_of_their_own_are_not_taken_for_one():
+    gates = attach_gates(tiny.adapted().to("meta"), by="module")  # no warning that they are shared
+    assert len(gates) == 6
+
+
 @pytest.mark.parametrize(
     ("settings", "unfrozen", "first"),
     [

@@ -204,13 +204,19 @@ def test_a_function_that_returns_something_else_than_names_is_told():
         attach_gates(tiny.adapted(), by=lambda name: "")
 
 
-def test_at_most_eight_layers_without_a_gate_are_named():
-    for blocks, end in (
-        (4, r"model\.layers\.3\.self_attn\.v_proj\. Give"),
-        (5, r"model\.layers\.3\.self_attn\.v_proj, \.\.\.\. Give"),
+@pytest.mark.parametrize(
+    ("blocks", "targets", "end"),
+    [
+        (4, ["q_proj", "v_proj"], r"3\.self_attn\.v_proj\. Give"),
+        (3, ["q_proj", "k_proj", "v_proj"], r"2\.self_attn\.k_proj, \.\.\.\. Give"),
+    ],
+    ids=["eight", "nine"],
+)
+def test_at_most_eight_layers_without_a_gate_are_named(blocks, targets, end):
+    with pytest.raises(
+        ValueError, match=rf"none of the {len(targets) * blocks} adapter layers .*: model\.layers\.0.*layers\.{end}"
     ):
-        with pytest.raises(ValueError, match=f"none of the {2 * blocks} adapter layers .*: model.*{end}"):
-            attach_gates(tiny.adapted(model=tiny.llama(blocks)), by=lambda name: None)
+        attach_gates(tiny.wrap(tiny.llama(blocks), lora(targets)), by=lambda name: None)
 
 
 # --- Blocks and towers of gates ------------------------------------------------------------------------------------------

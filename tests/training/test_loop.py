@@ -10,6 +10,7 @@ import peft
 import pytest
 import torch
 from datasets import Dataset
+from same import same
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -19,10 +20,6 @@ from coto_lab import Adapter, Constant, Evaluator, Linear, Recipe, Run, Task, Tr
 from coto_lab.ground.randomness import batch_indices
 from coto_lab.training.history import Step
 from coto_lab.training.recipe import DECAYS
-
-
-def same(a: Adapter, b: Adapter) -> bool:
-    return a.tensors.keys() == b.tensors.keys() and all(torch.equal(a.tensors[key], b.tensors[key]) for key in a.tensors)
 
 
 def plain_peft(task: Task, recipe: Recipe) -> Adapter:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.test_loop import same
+from same import same
 
 from coto_lab import Run, Task, Training, fit
 
