@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from torch import Tensor
 
 from coto_lab import Run
 from coto_lab.figures import STYLES, training_figure
