@@ -24,7 +24,7 @@ class Sheet:
     """
 
     def __init__(self, task: Task, variants: int, examples: int, outputs: bool):
-        self.task, self.variants, self.examples, self.outputs = task, variants, examples, outputs
+        self.task, self.variants, self.examples = task, variants, examples
         self.values: dict[str, Float64[Tensor, "V N"]] = {}
         self.logits: Float32[Tensor, "V N classes"] | None
         self.labels: Int64[Tensor, " N"] | None
@@ -44,9 +44,10 @@ class Sheet:
         rows = len(variants)
         end = start + len(prediction) // rows
         for name, value in found.items():
-            table = self.values.setdefault(name, torch.full((self.variants, self.examples), torch.nan, dtype=torch.float64))
+            if name not in self.values:
+                self.values[name] = torch.full((self.variants, self.examples), torch.nan, dtype=torch.float64)
             for row, members in zip(value.unflatten(0, (rows, -1)), variants, strict=True):
-                table[members, start:end] = row
+                self.values[name][members, start:end] = row
         if self.logits is not None and self.labels is not None:
             for row, members in zip(prediction.float().cpu().unflatten(0, (rows, -1)), variants, strict=True):
                 self.logits[members, start:end] = row

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.adapters.peft_model import add_adapter, twin
@@ -133,32 +133,25 @@ def _fit_together(task: Task, recipes: Sequence[Recipe], base: nn.Module, advanc
         outcomes.append(outcome)
         seconds.append((time.perf_counter() - started) / len(recipes))
         advance(len(recipes))
-    return [_run(task, trainee, row, outcomes, seconds) for row in range(len(recipes))]
-
-
-def _run(task: Task, trainee: ManyAdapters, row: int, outcomes: Sequence[Outcome], seconds: Sequence[float]) -> Run:
-    """The run of a row: the steps that it took before its loss was not finite."""
-    recipe = trainee.recipes[row]
-    taken = [outcome for outcome in outcomes if outcome.moving[row]]
-    steps = range(len(taken))
-
-    def column(values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64)
-
-    history = History(
-        trainee.gates,
-        trainee.modules,
-        trainee.gate_of_module,
-        loss=torch.stack([outcome.loss[row] for outcome in taken]) if taken else column([]),
-        lr=column([recipe.learning_rate(t) for t in steps]),
-        p=column([recipe.schedule(t / recipe.steps) for t in steps]),
-        seconds=column(seconds[: len(taken)]),
-        mask=trainee.masks[row, : len(taken)].clone(),
-        module_grad_norm=torch.stack([outcome.grad_norm[row] for outcome in taken])
-        if taken
-        else torch.zeros(0, len(trainee.modules)),
-    )
-    return Run(trainee.adapter(row), history, recipe, task.name, task.base, diverged=len(taken) < recipe.steps)
+    loss, norms, moving = (
+        torch.stack([getattr(outcome, name) for outcome in outcomes]) for name in ("loss", "grad_norm", "moving")
+    )  # [T, R], [T, R, n_modules], [T, R]
+    runs = []
+    for row, recipe in enumerate(recipes):
+        n = int(moving[:, row].sum())  # the steps that it took before its loss was not finite
+        history = History(
+            trainee.gates,
+            trainee.modules,
+            trainee.gate_of_module,
+            loss=loss[:n, row].clone(),
+            lr=torch.tensor([recipe.learning_rate(t) for t in range(n)], dtype=torch.float64),
+            p=torch.tensor([recipe.schedule(t / recipe.steps) for t in range(n)], dtype=torch.float64),
+            seconds=torch.tensor(seconds[:n], dtype=torch.float64),
+            mask=trainee.masks[row, :n].clone(),
+            module_grad_norm=norms[:n, row].clone(),
+        )
+        runs.append(Run(trainee.adapter(row), history, recipe, task.name, task.base, diverged=n < recipe.steps))
+    return runs
 
 
 def _rows_are_apart(task: Task, base: nn.Module) -> bool:

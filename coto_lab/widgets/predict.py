@@ -111,9 +111,8 @@ class _Answer:
         figure = self._draw(guesses)
         if where().place != SCRIPT:
             bundle = figure._repr_mimebundle_()
-            if _PLOTLY in bundle:  # drawn anew in JupyterLab, a figure that takes its height from its place would have none
-                bundle[_PLOTLY].setdefault("config", {})["responsive"] = False
-                self._figure.update({"text/html": ""}, raw=True)  # and into the place of a figure it draws no other one
+            if _PLOTLY in bundle:  # into the place of a figure JupyterLab draws no other one
+                self._figure.update({"text/html": ""}, raw=True)
             self._figure.update(bundle, raw=True)
             self._sentence.update(HTML(self._said(guesses)))
 

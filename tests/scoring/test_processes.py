@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 
 import pytest
 import torch
+from two_ranks import run_two
 
 from coto_lab import Evaluator, Recipe, Training, Variant, load_task
 
@@ -46,22 +43,7 @@ torch.distributed.destroy_process_group()
 def facts(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """What each of the two processes saw."""
     out = tmp_path_factory.mktemp("scoring")
-    (out / "worker.py").write_text(_WORKER)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, out / "worker.py", str(out)],
-            env=os.environ | group | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    errors = [worker.communicate(timeout=120)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], errors
+    run_two(_WORKER, out)
     return [json.loads((out / f"rank{rank}.json").read_text()) for rank in range(2)]
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from same import same
+from two_ranks import run_two
 
 from coto_lab import Run, Task, Training, fit
 
@@ -81,22 +78,7 @@ torch.distributed.destroy_process_group()
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the two ranks of a gloo group on the CPU left what they did."""
     out = tmp_path_factory.mktemp("two_processes")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", _WORKER, str(out)],
-            env={**os.environ, **group, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for worker in workers:
-        _, errors = worker.communicate(timeout=120)
-        assert worker.returncode == 0, errors
+    run_two(_WORKER, out)
     return out
 
 
