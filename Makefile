@@ -2,11 +2,13 @@
 # make test   runs everything that CI runs          make evidence measures the paper's claims on it: EVIDENCE.md
 # make site   writes the notebooks as pages: _site  make bench    runs the benchmarks
 # make clean  removes .venv, pages and caches       make mutants  says how many small faults the core's tests notice
+# make gpu    checks and times all of it on a GPU
 
 PYTHON ?= python3
 LAB_ARGS ?=
 GALLERY_ARGS ?=
 BENCH_ARGS ?=
+GPU_ARGS ?=
 MUTANTS_ARGS ?=
 TOUR := /lab/tree/notebooks/00_tour.ipynb
 CELL_SECONDS ?= 120
@@ -21,7 +23,7 @@ TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 export MALLOC_MMAP_THRESHOLD_ := 1073741824
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
-.PHONY: lab test gallery evidence bench mutants site clean
+.PHONY: lab test gallery evidence bench gpu mutants site clean
 .DELETE_ON_ERROR:
 
 # The address that JupyterLab prints opens the tour too. In a container one is often root, and JupyterLab then refuses to start
@@ -52,6 +54,9 @@ evidence: $(VENV)/.test
 bench: $(VENV)/.test
 	@test -e benchmarks/bench.py || { echo "there are no benchmarks in this checkout (benchmarks/bench.py)" >&2; exit 1; }
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
+
+gpu: $(VENV)/.lab
+	$(BIN)/python benchmarks/gpu.py $(GPU_ARGS)
 
 mutants: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py $(MUTANTS_ARGS)

@@ -99,16 +99,35 @@ FIGURES |= {
     "views.switchboard_ms": Figure("switchboard, click, ms", "< 300"),
 }
 
-# Only where there is an accelerator.
-GPU_FIGURES = {
-    "gpu.llama.parameters_billion": Figure(
-        "Llama shape in bf16, billion parameters", "", "random weights, 4 x 512 tokens, r = 16"
-    ),
-    "gpu.llama.lora_ms": Figure("  LoRA step, ms"),
-    "gpu.llama.coto_ms": Figure("  CoTo step, mean over a ramp, ms"),
-    "gpu.llama.saving": Figure("  time saved over the ramp, %", "paper 7.2"),
-    "gpu.llama.lora_gib": Figure("  peak memory of LoRA, GiB"),
-    "gpu.llama.coto_gib": Figure("  of CoTo, mean over the ramp, GiB", "", "its last quarter is as high as LoRA"),
-    "gpu.fit_many.step_ms": Figure("fit_many, step of 16 LoRA rows on the digits, ms"),
-    "gpu.fit_many.over_fits": Figure("  16 steps of fit / it"),
+
+def _ramp(key: str, name: str, aim: str, note: str = "") -> dict[str, Figure]:
+    return {
+        f"ramp.{key}.saving": Figure(f"CoTo on {name}, time saved over a whole ramp, %", aim, note),
+        f"ramp.{key}.plain_ms": Figure(f"  {name} step, ms"),
+        f"ramp.{key}.coto_ms": Figure("  CoTo step, mean over the ramp, ms"),
+        f"ramp.{key}.plain_gib": Figure(f"  peak memory of {name}, GiB"),
+        f"ramp.{key}.coto_gib": Figure("  of CoTo, GiB", "no higher"),
+        f"ramp.{key}.coto_mean_gib": Figure("  of a CoTo step, mean over the ramp, GiB"),
+    }
+
+
+# Only on an accelerator (`gpu`). The language model has random weights in bf16; LoRA and its kin on q, k, v, up and down.
+GPU_FIGURES: dict[str, Figure] = {
+    **_ramp("lora", "LoRA", "≥ 10", "Llama shape, 1.1 billion parameters, 4 x 512 tokens, r = 32; paper 7.2"),
+    **_ramp("dora", "DoRA", "≥ 24", "paper 23.7"),
+    **_ramp("hira", "HiRA", "≥ 24", "paper 24.2"),
+    **_ramp("lora.checkpointing", "LoRA, checkpointing", "", "not reentrant, inputs without gradients"),
+    "ramp.adapters_closed": Figure("these ramps: adapters closed, % of all"),
+    "ramp.backward_spared": Figure("these ramps: blocks below the lowest open one, %"),
+    "fit_many.step_ms": Figure("fit_many, step of 16 LoRA rows on the digits, ms"),
+    "fit_many.over_fits": Figure("  16 steps of fit / it", "≥ 5"),
+    "curve.llama.together_s": Figure("21-point curve of the language model, together, s", "", "16 x 512 tokens"),
+    "curve.llama.one_by_one_s": Figure("  one by one, s"),
+    "curve.llama.base_s": Figure("  the base alone, 21 times, s"),
+    "curve.llama.over_one_by_one": Figure("  one by one / together", "≥ 3"),
+    "curve.llama.share_of_base": Figure("  base / together, %", "", "100: nothing left to gain but in the base"),
+    "notebooks.train_s": Figure("LoRA and CoTo on the digits, 400 steps each, s", "", "one after the other"),
+    "notebooks.interpolate_s": Figure("interpolation, 21 points, whole test set, s"),
+    "notebooks.prune_s": Figure("pruning, all patterns of the paper, s"),
+    "notebooks.shapley_s": Figure("exact Shapley values of 8 blocks, s"),
 }

@@ -1,110 +1,91 @@
-"""On an accelerator: absolute step times of LoRA and CoTo on a language model's shape, and ``fit_many`` at 16 rows."""
+"""On an accelerator: is all correct there, and how fast is it? ``python benchmarks/gpu.py [--quick] [--json FILE]``.
+
+First the checks (`gpu_checks`), then the timings (`gpu_timings`), within six minutes on a recent card. Nothing has to be
+downloaded: weights and tokens are random, or are those of the embedded task. What breaks is named at the end and the rest
+goes on, since a machine with an accelerator may not be at hand again. ``--json`` writes one file: ``"machine"``,
+``"checks"`` (what each measured), ``"figures"`` (the keys of `catalogue`) and ``"failed"`` (name -> what went wrong). It is
+written anew after each part, so an interrupted run leaves what it has.
+
+Without an accelerator it says what it would do; with ``--quick`` it does so on a tiny model, on whatever there is.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from statistics import median
+import argparse
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import torch
-from _setup import Scale
-from _timing import in_turns, medians, seconds
-from peft import LoraConfig, get_peft_model
-from training import stacked_step
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+from _report import machine, table
+from catalogue import FIGURES, GPU_FIGURES
+from gpu_checks import CHECKS, run_alone, summary
+from gpu_timings import QUICKLY, WHOLE, timings
 
-from coto_lab import CoTo, Linear, Recipe, Training, attach_gates
+from coto_lab.ground.device import default_device
+from coto_lab.ground.files import write_file
 
-ROWS = 16
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A Llama, the batch that it trains on, and the rank of its adapters. The default has 1.1 billion parameters."""
-
-    width: int = 2048
-    intermediate: int = 8192
-    layers: int = 16
-    heads: int = 32
-    kv_heads: int = 8
-    vocabulary: int = 32_000
-    batch: int = 4
-    tokens: int = 512
-    rank: int = 16
-    steps: int = 80
+_CPUS_PER_CHECK = 2
 
 
-TINY = Shape(32, 64, 3, 4, 2, 64, 2, 8, 2, 6)
+class Report:
+    """What was found so far, printed as it comes and written to a file after each part."""
+
+    def __init__(self, path: Path | None):
+        self.path, self.started = path, time.perf_counter()
+        self.found: dict[str, Any] = {"machine": machine(), "checks": {}, "figures": {}, "failed": {}}
+
+    def add(self, kind: str, name: str, part: Callable[[], dict[str, float]]) -> None:
+        """Run a part; what it measures goes to ``kind``, or what went wrong to ``"failed"``."""
+        try:
+            figures = part()
+            self.found[kind] |= {name: figures} if kind == "checks" else figures
+            said = "holds" if kind == "checks" else "measured"
+        except Exception as error:  # whatever it is, the rest goes on
+            said = self.found["failed"][name] = f"{type(error).__name__}: {error}"
+        print(f"{time.perf_counter() - self.started:4.0f} s  {name}: {said}", flush=True)
+        if self.path:
+            text = json.dumps(self.found, indent=2) + "\n"
+            write_file(self.path, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def random_llama(shape: Shape) -> PreTrainedModel:
-    """The model in bf16 with random weights, on the default device."""
-    config = LlamaConfig(
-        hidden_size=shape.width,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        vocab_size=shape.vocabulary,
-        max_position_embeddings=shape.tokens,
-        use_cache=False,
-    )
-    return AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+def measure(report: Report, quick: bool) -> None:
+    """All checks, side by side, then all timings, one after the other."""
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // _CPUS_PER_CHECK)) as pool:
+        results = {name: pool.submit(run_alone, name) for name in CHECKS}
+        for name, result in results.items():
+            report.add("checks", name, result.result)
+    for name, timing in timings(QUICKLY if quick else WHOLE).items():
+        report.add("figures", name, timing)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
-def llama(device: torch.device, shape: Shape) -> dict[str, float]:
-    """A CoTo ramp and as many LoRA steps, in turns on one model, LoRA on q, k, v and o."""
-    with device:
-        base = random_llama(shape)
-        tokens = torch.randint(shape.vocabulary, (shape.batch, shape.tokens))
-    n_parameters = sum(p.numel() for p in base.parameters())
-    targets = ["q_proj", "k_proj", "v_proj", "o_proj"]
-    model = get_peft_model(base, LoraConfig(r=shape.rank, lora_alpha=2 * shape.rank, target_modules=targets)).train()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, fused=True)
-    gates = attach_gates(model)
-    coto = CoTo(gates, Linear(), total_steps=shape.steps)
-
-    def step() -> None:
-        model(input_ids=tokens, labels=tokens).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    for _ in range(3):  # all gates open: kernels are chosen, moments made
-        step()
-    taken: dict[str, list[float]] = {"lora": [], "coto": []}
-    peak: dict[str, list[float]] = {"lora": [], "coto": []}
-    for t in range(shape.steps):
-        for name in ("lora", "coto") if t % 2 else ("coto", "lora"):
-            gates.open()
-            if name == "coto":
-                coto.go_to(t)
-            _reset_peak(device)
-            taken[name].append(seconds(step))
-            peak[name].append(_peak(device))
-    lora, ramp = median(taken["lora"]), sum(taken["coto"]) / shape.steps
-    return {
-        "gpu.llama.parameters_billion": n_parameters / 1e9,
-        "gpu.llama.lora_ms": 1000 * lora,
-        "gpu.llama.coto_ms": 1000 * ramp,
-        "gpu.llama.saving": 100 * (1 - sum(taken["coto"]) / sum(taken["lora"])),
-        "gpu.llama.lora_gib": max(peak["lora"]),
-        "gpu.llama.coto_gib": sum(peak["coto"]) / shape.steps,
-    }
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny models: shows that everything runs, measures nothing")
+    parser.add_argument("--json", type=Path, help="also write what was found to this file")
+    args = parser.parse_args()
+    if default_device().type == "cpu" and not args.quick:
+        print("There is no accelerator here. On one, this would check:")
+        print("\n".join(f"  {name}: {summary(check)}" for name, check in CHECKS.items()))
+        print("and time: " + ", ".join(timings(WHOLE)) + ".\nAdd --quick to see it all run here, on tiny models.")
+        return
+    report = Report(args.json)
+    measure(report, args.quick)
+    found = report.found
+    print("\n" + ", ".join(f"{name} {value}" for name, value in found["machine"].items()) + "\n")
+    print(table(found["figures"], FIGURES | GPU_FIGURES))
+    print("\n".join(f"FAILED {name}: {what}" for name, what in found["failed"].items()))
+    sys.exit(1 if found["failed"] else 0)
 
 
-def _reset_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-
-
-def _peak(device: torch.device) -> float:
-    """GiB that PyTorch allocated at most since the last reset; 0 where it does not count."""
-    return torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
-
-
-def many_rows(scale: Scale) -> dict[str, float]:
-    """A stacked step of 16 rows on the digits task, beside 16 steps of `fit`, taking turns."""
-    recipe = Recipe(steps=scale.turns + 3)
-    calls = {"many": stacked_step(scale.task(), recipe, ROWS), "fit": Training(scale.task(), recipe).step}
-    in_turns(calls, 3)  # warms up
-    taken = medians(calls, scale.turns)
-    return {"gpu.fit_many.step_ms": 1000 * taken["many"], "gpu.fit_many.over_fits": ROWS * taken["fit"] / taken["many"]}
+if __name__ == "__main__":
+    main()

@@ -13,44 +13,125 @@ from types import ModuleType
 import pytest
 import torch
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "benchmarks"
+RESULTS = sorted((FOLDER / "gpu_results").glob("*.json"))
 
 
-@pytest.fixture
-def imported(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The catalogue and the parts, as the command sees them."""
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts are imported as the commands import them."""
     monkeypatch.syspath_prepend(FOLDER)
-    return import_module("gpu")
 
 
-def test_the_command_writes_every_figure(tmp_path: Path, imported: ModuleType) -> None:
-    command = [sys.executable, "-W", "error", str(FOLDER / "bench.py"), "--quick", "--json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+def part(name: str) -> ModuleType:
+    return import_module(name)
+
+
+def started(command: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, FOLDER / command, *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+def test_the_command_writes_every_figure(tmp_path: Path) -> None:
+    done = started("bench.py", "--quick", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     written = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     about = written.pop("machine")
 
-    catalogue = import_module("catalogue")
-    on_gpu = about["device"] != "cpu"
-    assert list(written) == list(catalogue.FIGURES | (catalogue.GPU_FIGURES if on_gpu else {}))
+    figures = part("catalogue").FIGURES
+    assert list(written) == list(figures)
     assert all(math.isfinite(value) for value in written.values())
     assert {"threads", "cpus", "device", "torch"} <= about.keys() and about["threads"] >= 1
-    assert ("no GPU here" in done.stdout) == (not on_gpu)
     lines = done.stdout.splitlines()
-    for key, figure in catalogue.FIGURES.items():
+    for key, figure in figures.items():
         assert any(line.startswith(f"{figure.label} ") and f"{written[key]:.4g}" in line for line in lines), key
 
 
-def test_the_part_for_a_gpu_on_the_cpu(imported: ModuleType) -> None:
-    setup, catalogue = import_module("_setup"), import_module("catalogue")
+# For an accelerator
+
+
+CHECKS = ["gates.float32", "gates.bf16", "resumed", "bf16_base", "checkpointing", "evaluator.float32", "evaluator.bf16"]
+IN_A_PROCESS = ["fit_against_cpu", "fit_many_against_fit", "bf16_autocast", "trainer"]  # these would leave traces in ours
+
+
+def test_every_check_is_tested() -> None:
+    assert sorted(part("gpu_checks").CHECKS) == sorted(CHECKS + IN_A_PROCESS)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_for_a_gpu_holds_on_the_cpu(name: str) -> None:
+    assert all(math.isfinite(value) for value in part("gpu_checks").CHECKS[name]().values())
+
+
+@pytest.mark.parametrize("name", IN_A_PROCESS)
+def test_a_check_for_a_gpu_holds_in_a_process_of_its_own(name: str) -> None:
+    assert all(math.isfinite(value) for value in part("gpu_checks").run_alone(name).values())
+
+
+def test_gates_that_do_not_shut_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from coto_lab import Gates
+
+    monkeypatch.setattr(Gates, "close", lambda self, which: None)
+    with pytest.raises(part("_check").Wrong, match="shut"):
+        part("gpu_gates").gates(torch.float32)
+
+
+def test_the_timings_give_every_figure() -> None:
+    timings, catalogue = part("gpu_timings"), part("catalogue")
     with torch.random.fork_rng(devices=[]):
-        figures = imported.llama(torch.device("cpu"), imported.TINY) | imported.many_rows(setup.QUICK)
-    assert list(figures) == list(catalogue.GPU_FIGURES)
+        figures = {key: value for timing in timings.timings(timings.QUICKLY).values() for key, value in timing().items()}
+    shared = {key for key in figures if key in catalogue.FIGURES}
+    assert set(figures) == set(catalogue.GPU_FIGURES) | shared and {"interpolation.over_loop", "shapley12.over_loop"} <= shared
     assert all(math.isfinite(value) for value in figures.values())
-    assert figures["gpu.llama.lora_ms"] > 0 and figures["gpu.fit_many.step_ms"] > 0
 
 
-def test_the_shape_for_a_gpu_has_a_billion_parameters(imported: ModuleType) -> None:
-    shape = imported.Shape()
+def test_what_breaks_is_reported_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> dict[str, float]:
+        raise part("_check").Wrong("the gates are stuck")
+
+    report = part("gpu").Report(tmp_path / "gpu.json")
+    report.add("checks", "first", broken)
+    report.add("figures", "second", lambda: {"second.ms": 2.0})
+    written = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert written["failed"] == {"first": "Wrong: the gates are stuck"} and written["figures"] == {"second.ms": 2.0}
+    assert "first: Wrong: the gates are stuck" in capsys.readouterr().out
+
+
+def test_a_check_that_breaks_says_how() -> None:
+    with pytest.raises(part("_check").Wrong, match="KeyError: 'no such check'"):
+        part("gpu_checks").run_alone("no such check")
+
+
+def test_without_an_accelerator_the_command_says_what_it_would_do() -> None:
+    done = started("gpu.py")
+    assert done.returncode == 0, done.stderr
+    if not torch.accelerator.is_available():
+        assert all(f"  {name}: " in done.stdout for name in CHECKS + IN_A_PROCESS) and "--quick" in done.stdout
+
+
+def test_the_shape_for_a_gpu_has_a_billion_parameters() -> None:
+    llama = part("llama")
     with torch.device("meta"):
-        assert sum(p.numel() for p in imported.random_llama(shape).parameters()) == pytest.approx(1.1e9, rel=0.05)
+        model = llama.AutoModelForCausalLM.from_config(llama.config_of(llama.BILLION))
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(1.1e9, rel=0.05)
+
+
+QUOTED = [
+    "ramp.lora.saving",
+    "ramp.dora.saving",
+    "ramp.hira.saving",
+    "ramp.lora.checkpointing.saving",
+    "fit_many.over_fits",
+    "shapley12.over_loop",
+    "interpolation.over_loop",
+    "notebooks.train_s",
+]
+
+
+@pytest.mark.parametrize("key", QUOTED)
+def test_the_readme_quotes_what_was_measured_on_a_gpu(key: str) -> None:
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS]
+    assert {run["machine"]["device"] for run in runs} == {"NVIDIA H100 80GB HBM3"}
+    low, high = sorted(run["figures"][key] for run in runs)
+    said = f"{low:.1f} to {high:.1f}" if f"{low:.1f}" != f"{high:.1f}" else f"{low:.1f} times"
+    assert said in (ROOT / "README.md").read_text(encoding="utf-8")
