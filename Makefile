@@ -12,6 +12,7 @@ GPU_ARGS ?=
 MUTANTS_ARGS ?=
 TOUR := /lab/tree/notebooks/00_tour.ipynb
 CELL_SECONDS ?= 120
+SLOW := tests/test_environments.py tests/test_solutions.py
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,18 +32,20 @@ export MALLOC_TRIM_THRESHOLD_ := 4294967296
 lab: $(VENV)/.lab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=$(TOUR) $(LAB_ARGS)
 
-# The quick checks first, by two processes, each of which computes with one thread. Notebooks: our "warnings are errors"
-# is for pytest's own process, so it is off there. nbval interrupts a cell that takes longer than CELL_SECONDS and then expects
-# the later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a timeout has to
-# count as a failure (xfail_strict). Both ways of running notebooks take the fast scale (shorter trainings), as a setup cell's
+# Two processes share the tests, and each computes with one thread: first all that is quick; then other environments, and the
+# notebooks with the solutions of their exercises and as they are, each in one process. Our "warnings are errors" is for pytest's own
+# process, so it is off for nbval. nbval interrupts a cell that takes longer than CELL_SECONDS and then expects the
+# later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a timeout has to
+# count as a failure (xfail_strict). All ways of running notebooks take the fast scale (shorter trainings), as a setup cell's
 # own output says.
 test: $(VENV)/.test $(VENV)/.lowest $(VENV)/.colab
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests --ignore=tests/browser
-	COTO_LAB_FAST=1 $(BIN)/python -m pytest -x -p no:warnings -o xfail_strict=true --nbval-lax --nbval-current-env \
-		--nbval-cell-timeout=$(CELL_SECONDS) notebooks
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests $(foreach slow,$(SLOW) tests/browser,--ignore=$(slow))
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(SLOW)
+	COTO_LAB_FAST=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -x -p no:warnings -o xfail_strict=true \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS) notebooks
 	COTO_LAB_FAST=1 $(BIN)/python -m pytest tests/browser
 
 gallery: $(VENV)/.lab

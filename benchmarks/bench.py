@@ -20,9 +20,9 @@ from pathlib import Path
 
 import memory
 import overhead
-import scoring
-import training
-import widgets
+import scores
+import steps
+import views
 from _report import machine, table
 from _setup import FULL, QUICK, Scale
 from catalogue import FIGURES
@@ -34,11 +34,11 @@ SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
     memory.peaks,
     overhead.importing,
     overhead.drawing,
-    training.saving,
-    training.together,
-    scoring.interpolation,
-    scoring.shapley,
-    widgets.views,
+    steps.saving,
+    steps.together,
+    scores.interpolation,
+    scores.shapley,
+    views.views,
 ]
 
 

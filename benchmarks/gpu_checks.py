@@ -60,6 +60,7 @@ _RECIPES = {"lora": Recipe(steps=_STEPS), "coto": Recipe(schedule=Linear(), step
 
 def train_and_save(folder: Path) -> None:
     """What the process without an accelerator does."""
+    require(default_device().type == "cpu", f"{default_device()} cannot be hidden from a process")
     for name, recipe in _RECIPES.items():
         fit(load_task("digits"), recipe, progress=False).save(folder / name)
 
@@ -185,7 +186,9 @@ def evaluator(dtype: torch.dtype, tolerance: float) -> dict[str, float]:
     adapters = [random_adapter(task, seed) for seed in range(2)]
     masks = [draw_mask(SMALL.layers, 0.5, seed=0, step=step) for step in range(12)]
     variants = [Variant(adapter, mask) for adapter in adapters for mask in masks]
-    fast, slow = (Evaluator(task, together=together)(variants).values["loss"] for together in (True, False))
+    together = Evaluator(task)
+    fast, slow = (scorer(variants).values["loss"] for scorer in (together, Evaluator(task, together=False)))
+    require(None not in together._trees.values(), "the variants were not scored together")
     difference, spread = (fast - slow).abs().max().item(), slow.std(0).mean().item()
     require(difference < tolerance * spread, f"losses differ by {difference:.2g} nats, and by variant by {spread:.2g}")
     return {"difference": difference, "spread": spread}

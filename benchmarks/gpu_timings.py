@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-import scoring
+import scores
 import torch
 from _setup import FULL, QUICK, Scale
 from _timing import Call, in_turns, medians, seconds
 from gpu_checks import random_adapter
 from llama import BILLION, TARGETS, TINY, Shape, Tokens
 from peft import HiraConfig, LoraConfig, PeftConfig
-from training import stacked_step
+from steps import stacked_step
 
 from coto_lab import (
     CoTo,
@@ -142,7 +142,7 @@ def curve(size: Size) -> dict[str, float]:
     calls: dict[str, Call] = {
         "together": lambda: together(variants),
         "one_by_one": lambda: one_by_one(variants),
-        "base": lambda: [scoring.losses_of(task, base, 8) for _ in variants],
+        "base": lambda: [scores.losses_of(task, base, 8) for _ in variants],
     }
     in_turns(calls, 1)  # loads the bases
     taken = medians(calls, size.scale.repeats)
@@ -175,7 +175,7 @@ def timings(size: Size) -> dict[str, Timing]:
         "ramp.lora.checkpointing": lambda: ramp(size, "lora", checkpointing=True),
         "fit_many": lambda: many_rows(size),
         "curve.llama": lambda: curve(size),
-        "curve.digits": lambda: scoring.interpolation(size.scale),
-        "shapley": lambda: scoring.shapley(size.scale),
+        "curve.digits": lambda: scores.interpolation(size.scale),
+        "shapley": lambda: scores.shapley(size.scale),
         "notebooks": lambda: notebooks(size),
     }

@@ -69,10 +69,11 @@ class Tokens:
         attention: which implementation.
     """
 
-    name, base, target_modules, classes = "tokens", "random llama", TARGETS, ()
+    name, target_modules, classes = "tokens", TARGETS, ()
 
     def __init__(self, shape: Shape, dtype: torch.dtype = torch.bfloat16, examples: int = 64, attention: str = "sdpa"):
         self.shape, self.dtype, self.attention = shape, dtype, attention
+        self.base = f"random llama, {shape}, {dtype}"
         generator = torch.Generator().manual_seed(0)
         self._tokens = torch.randint(shape.vocabulary, (examples, shape.tokens), generator=generator)
 

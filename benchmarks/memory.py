@@ -11,15 +11,15 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import scoring
+import scores
+import steps
 import torch
-import training
 from _setup import QUICK, Scale
 
 from coto_lab.ground.device import default_device
 from coto_lab.scoring.tree import _AUTOMATIC, _ON_ACCELERATOR
 
-WORKLOADS = {**training.WORKLOADS, **scoring.WORKLOADS}
+WORKLOADS = {**steps.WORKLOADS, **scores.WORKLOADS}
 _MIB = 2**20
 _LIBRARIES = ["coto_lab", "transformers.models.vit.modeling_vit", "peft", "accelerate", "datasets", "sklearn.datasets"]
 
@@ -37,7 +37,7 @@ def peaks(scale: Scale) -> dict[str, float]:
         taken = {name: pool.submit(_peak, name, scale).result() for name in WORKLOADS}
     figures = {f"memory.{name}_mib": n_bytes / _MIB for name, n_bytes in taken.items()}
     figures["memory.bound_mib"] = _AUTOMATIC.get(default_device().type, _ON_ACCELERATOR) / _MIB
-    variants = {"interpolation": len(scoring.ALPHAS), "shapley8": 2 ** scale.blocks[0], "shapley12": 2 ** scale.blocks[1]}
+    variants = {"interpolation": len(scores.ALPHAS), "shapley8": 2 ** scale.blocks[0], "shapley12": 2 ** scale.blocks[1]}
     for (name, n_variants), n_images in zip(variants.items(), scale.images, strict=True):
         results = 2 * 8 * n_variants * n_images / _MIB  # two measures in double precision
         figures[f"memory.{name}.results_mib"] = results

@@ -1,7 +1,7 @@
 """Measure the paper's claims on the gallery, and write EVIDENCE.md: ``python data/make_evidence.py``.
 
-Writes ``data/evidence/evidence.json``, the figures beside it, and the page. ``--page`` writes the page alone, from the
-numbers that are there, and measures nothing.
+The script writes ``data/evidence/evidence.json``, the figures in the same folder, and the page. With ``--page`` it measures
+nothing and writes only the page, from the existing numbers.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ NUMBERS = "evidence.json"
 WIDTH = 900  # pixels
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
-# Two halves that take about as long, for two processes; then what uses the numbers of both. Within a part, a topic may use the
-# numbers of those before it.
+# Two halves for two processes, which take about the same time; then the topics that use the numbers of both halves. A topic may
+# use the numbers of earlier topics of its half.
 HALVES = (
     {"accuracy": accuracy, "merging": merging, "sweep": sweep, "growth": growth},
     {"pruning": pruning, "gradients": gradients, "shapley": shapley, "stability": stability, "geometry": geometry},
@@ -55,9 +55,9 @@ LAST = {"schedules": schedules}
 
 
 def measure() -> tuple[Numbers, dict[str, go.Figure]]:
-    """All numbers, and the figures by the name of their file."""
+    """All numbers, and the figures by the names of their files."""
     sections: dict[str, Section] = {}
-    # On the small base, two processes of one thread each (joblib sees to that) get through more than one of two.
+    # On the small base model, two processes with one thread each (joblib sets that) are faster than one with two threads.
     for half in Parallel(n_jobs=len(HALVES), return_as="generator")(delayed(_sections)(topics, {}) for topics in HALVES):
         sections |= half
     sections |= _sections(LAST, {name: section.numbers for name, section in sections.items()})
@@ -87,7 +87,7 @@ def _sections(topics: Mapping[str, ModuleType], done: Numbers) -> dict[str, Sect
 
 
 def find_browser() -> None:
-    """Tell kaleido, which draws the PNGs, where Chromium is; the variable is that of the browser tests."""
+    """Tell kaleido, which draws the PNGs, where Chromium is; the browser tests use the same environment variable."""
     chosen = os.environ.get("COTO_LAB_CHROMIUM")
     found = shutil.which(chosen) if chosen else next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
@@ -100,7 +100,7 @@ def find_browser() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", action="store_true", help="write the page alone, from the numbers that are there")
+    parser.add_argument("--page", action="store_true", help="write only the page, from the existing numbers")
     if not parser.parse_args().page:
         find_browser()
         evidence, figures = measure()

@@ -1,9 +1,9 @@
 """Train the gallery, and score it: ``python data/make_gallery.py``.
 
-Five seeds of every method, and of LoRA and CoTo at every learning rate of the sweep (`coto_lab.studies.gallery`). Runs that
-are in ``--out`` already are not trained again: another folder (``--out runs/gallery``) trains all of them again.
-``manifest.json`` lists every run with its recipe, scores and hashes; ``scores.json`` is the table that the tour and the README
-quote.
+The script trains five seeds of every method, and of LoRA and CoTo at every learning rate of the sweep
+(`coto_lab.studies.gallery`). Runs that are already in ``--out`` are not trained again; with another folder
+(``--out runs/gallery``) all runs are trained. ``manifest.json`` lists every run with its recipe, scores and hashes.
+``scores.json`` is the table that the tour and the README quote.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
 
 from coto_lab import Adapter, Evaluator, Recipe, Run, Task, Variant, fit_many, interpolate, load_task, merge, prune
-from coto_lab.ground.files import data_path, new_folder, write_file
+from coto_lab.ground.files import data_path, new_folder, sha256, write_file
+from coto_lab.ground.versions import version_of
 from coto_lab.probes.gradients import gradient_share
-from coto_lab.studies.gallery import MANIFEST, SEEDS, SWEPT, planned_runs, run_name, sha256
+from coto_lab.studies.gallery import MANIFEST, SEEDS, SWEPT, planned_runs, run_name
 
-_TOGETHER = 10  # runs trained at once, and lost if this is interrupted
+_TOGETHER = 10  # runs that are trained at once, and that are lost if the script is interrupted
 
 
 def train_missing(task: Task, out: Path) -> None:
-    """Train what is not in ``out`` yet. A run of the sweep is stored as its adapter alone: histories take most of the room."""
+    """Train the runs that are not in ``out`` yet. A run of the sweep is stored without its history, which needs most space."""
     missing = {name: recipe for name, recipe in planned_runs().items() if not (out / name).exists()}
-    names = sorted(missing, key=lambda name: missing[name].dropout)  # those that can share a base come together
+    names = sorted(missing, key=lambda name: missing[name].dropout)  # runs that can share a base model come together
     for start in range(0, len(names), _TOGETHER):
         chosen = names[start : start + _TOGETHER]
         print(f"training {', '.join(chosen)}", flush=True)
@@ -41,7 +41,7 @@ def train_missing(task: Task, out: Path) -> None:
 
 
 def loaded(task: Task, name: str, recipe: Recipe, out: Path) -> Adapter:
-    """The adapter of a run in ``out``; SystemExit if it is of another recipe or base."""
+    """The adapter of a run in ``out``; SystemExit if the run has another recipe or base."""
     if name.startswith("sweep/"):
         return Adapter.load(out / name)
     run = Run.load(out / name)
@@ -51,7 +51,7 @@ def loaded(task: Task, name: str, recipe: Recipe, out: Path) -> Adapter:
 
 
 def write_manifest(task: Task, evaluator: Evaluator, out: Path) -> None:
-    """Recipe, scores and hashes of every run, and the versions that made them."""
+    """Write recipe, scores and hashes of every run, and the versions of the packages that made the runs."""
     recipes = planned_runs()
     scores = evaluator([Variant(loaded(task, name, recipe, out), name=name) for name, recipe in recipes.items()])
     runs = {
@@ -64,14 +64,14 @@ def write_manifest(task: Task, evaluator: Evaluator, out: Path) -> None:
         }
         for (name, recipe), accuracy, loss in zip(recipes.items(), scores.accuracy.tolist(), scores.loss.tolist(), strict=True)
     }
-    versions = {name: version(name) for name in ("coto_lab", "torch", "transformers", "peft")}
+    versions = {name: version_of(name) for name in ("coto_lab", "torch", "transformers", "peft")}
     base = {"glyph-vit/model.safetensors": sha256(data_path("glyph-vit", "model.safetensors"))}
     content = json.dumps({"format": 1, "task": task.name, "base": base, "versions": versions, "runs": runs}, indent=1) + "\n"
     write_file(out / MANIFEST, lambda path: path.write_text(content))
 
 
 def score(task: Task, runs: list[Run], evaluator: Evaluator) -> Iterator[tuple[str, float]]:
-    """Name and value, as a share of 1, of everything that is scored of one method's seeds."""
+    """Name and value (from 0 to 1) of every score of one method's seeds."""
     tables = [prune(task, run, evaluator=evaluator).frame().set_index("pattern")["accuracy"] for run in runs]
     for table in tables:
         yield "all adapters", table["all"]
@@ -80,7 +80,7 @@ def score(task: Task, runs: list[Run], evaluator: Evaluator) -> Iterator[tuple[s
         for pair in pairs:
             name = {"fuse": "1:1 fusion of two seeds", "ensemble": "1:1 ensemble of two seeds"}[how]
             yield name, interpolate(task, *pair, alphas=[0, 0.5, 1], how=how, evaluator=evaluator).accuracy[1].item()
-    # Fusion is 1/4 of each run's own update plus 1/4 of the two cross terms. This is its first half alone.
+    # A fusion is 1/4 of each run's own update plus 1/4 of the two cross terms. Here only the own updates are scored.
     quarters = [Variant(merge([a.adapter, b.adapter], "ensemble", [0.25, 0.25])) for a, b in pairs]
     for accuracy in evaluator(quarters).accuracy.tolist():
         yield "fusion without cross terms", accuracy

@@ -1,6 +1,7 @@
 """Pre-train the embedded base model on printed glyphs and write ``data/glyph-vit``: ``python data/make_glyph_vit.py``.
 
-Deterministic on one machine and one version of torch: seeded, single-threaded. About ten minutes on one core.
+The result is deterministic on one machine and one version of torch, because the training is seeded and has a single thread. It
+takes about ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ CONFIG = {
     "intermediate_size": 256,
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
-    # ViT's usual 0.02 is meant for widths near 768; at width 64 it trains twice as slowly.
+    # ViT's usual 0.02 is meant for widths near 768; with 0.02 a model of width 64 trains twice as slowly.
     "initializer_range": 0.1,
 }
 

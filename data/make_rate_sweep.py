@@ -1,15 +1,14 @@
 """Train the sweep over learning rates, and score it: ``python data/make_rate_sweep.py``.
 
-Its 300 runs (`coto_lab.studies.rate_sweep`) go to ``--runs``, and do not ship; those that lie there already are not trained
-again.
-``data/gallery/rate_sweep.json`` does: every run's recipe, scores, course and hash, and what its fusions score.
+The 300 runs of the sweep (`coto_lab.studies.rate_sweep`) are written to ``--runs`` and do not ship. Runs that are already there
+are not trained again. ``data/gallery/rate_sweep.json`` ships: it has recipe, scores, course and hash of every run, and the
+scores of the fusions.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,17 @@ from typing import Any
 import torch
 
 from coto_lab import Evaluator, Run, Task, Variant, fit_many, load_task, merge
-from coto_lab.ground.files import write_file
-from coto_lab.studies.gallery import SWEPT, sha256
+from coto_lab.ground.files import sha256, write_file
+from coto_lab.ground.versions import version_of
+from coto_lab.studies.gallery import SWEPT
 from coto_lab.studies.rate_sweep import SAFEGUARDS, SEEDS, TABLE, fused_name, planned_sweep, sweep_name, swept_rates
 
-_TOGETHER = 10  # runs trained at once, and lost if this is interrupted
-_STEPS = 20  # of training in one point of a run's course
+_TOGETHER = 10  # runs that are trained at once, and that are lost if the script is interrupted
+_STEPS = 20  # training steps in one point of a run's course
 
 
 def train_missing(task: Task, out: Path) -> None:
-    """Train what is not in ``out`` yet."""
+    """Train the runs that are not in ``out`` yet."""
     missing = {name: recipe for name, recipe in planned_sweep().items() if not (out / name).exists()}
     names = list(missing)
     for start in range(0, len(names), _TOGETHER):
@@ -37,13 +37,13 @@ def train_missing(task: Task, out: Path) -> None:
 
 
 def course(run: Run) -> dict[str, list[float]]:
-    """Means over every 20 steps: the training loss, and the gradient's norm over all adapters, before clipping."""
+    """Means over every 20 steps of the training loss, and of the gradient norm over all adapters before clipping."""
     columns = {"loss": run.history.loss, "grad_norm": run.history.module_grad_norm.double().norm(dim=1)}
     return {name: [round(part.mean().item(), 5) for part in column.split(_STEPS)] for name, column in columns.items()}
 
 
 def score(task: Task, out: Path) -> dict[str, Any]:
-    """What every run scores, and what all pairs of seeds score, fused 1:1."""
+    """The scores of every run, and of all pairs of seeds fused 1:1."""
     evaluator = Evaluator(task)
     recipes, runs, fused = planned_sweep(), {}, {}
     for safeguard in SAFEGUARDS:
@@ -52,7 +52,9 @@ def score(task: Task, out: Path) -> dict[str, Any]:
                 names = [sweep_name(safeguard, method, lr, seed) for seed in SEEDS]
                 found = [Run.load(out / name) for name in names]
                 if [(run.recipe, run.base) for run in found] != [(recipes[name], task.base) for name in names]:
-                    raise SystemExit(f"{out} holds a run of {names[0]} by another recipe or base: delete it, or choose others.")
+                    raise SystemExit(
+                        f"{out} has runs like {names[0]} of another recipe or base: delete them, or choose another --runs."
+                    )
                 pairs = list(combinations([run.adapter for run in found], 2))
                 variants = [Variant(run.adapter) for run in found] + [Variant(merge(pair)) for pair in pairs]
                 scores = evaluator(variants)
@@ -79,7 +81,7 @@ def main() -> None:
     arguments = parser.parse_args()
     task = load_task("digits")
     train_missing(task, arguments.runs)
-    versions = {name: version(name) for name in ("coto_lab", "torch", "transformers", "peft")}
+    versions = {name: version_of(name) for name in ("coto_lab", "torch", "transformers", "peft")}
     about = {"format": 1, "task": task.name, "base": task.base, "versions": versions}
     content = json.dumps(about | score(task, arguments.runs), indent=None, separators=(",", ":")) + "\n"
     write_file(arguments.out, lambda path: path.write_text(content))

@@ -1,8 +1,8 @@
 """Run every notebook and write the pages: ``make site``, then open ``_site/index.html``.
 
-The notebooks are run in a temporary folder; those in ``notebooks/`` stay as they are. ``COTO_LAB_FAST=1 make site`` is a quick
-look. The pages load nothing from another machine, and work from a folder as from a server. Figures stay interactive; widgets
-need a kernel, so each one shows its figure as it stands.
+The notebooks are run in a temporary folder, and the files in ``notebooks/`` do not change. ``COTO_LAB_FAST=1 make site`` is a
+quick preview. The pages load nothing from another machine, so they work from a folder as well as from a server. Figures stay
+interactive. Widgets need a kernel, so each widget shows a static figure.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ TEXTS = (
     "pages/glossary.md", "EVIDENCE.md", "pages/blocks.md", "coto_lab/gating/README.md", "coto_lab/scoring/README.md",
     "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "data/glyph-vit/README.md",
 )  # fmt: skip
-FILES = ("LICENSE", "CITATION.cff", "data/evidence", "pages/live.png")  # to which the texts link
-LIST = ".pages-of-coto_lab"  # in the folder of the pages: the names of what was written there, so that nothing else is deleted
+FILES = ("LICENSE", "CITATION.cff", "data/evidence", "pages/live.png")  # the texts link to these files
+LIST = ".pages-of-coto_lab"  # a file in the folder of the pages with the names of all written files; only those are deleted
 FIGURE, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 NOTE = "<p><em>Here a widget waits for you: open the notebook in JupyterLab (<code>make lab</code>).</em></p>"
 
-# The first page is the README; these fill the sidebar.
+# The first page is the README, followed by these lists, which fill the sidebar.
 CONTENTS = """
 ```{{toctree}}
 :hidden:
@@ -50,7 +50,7 @@ notebooks/*
 
 
 def as_page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """An executed notebook as a page shows it; changed in place and returned."""
+    """An executed notebook in the form in which a page shows it; it is changed in place and returned."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             shown = (_as_html(output, f"{cell.id}-{i}") for i, output in enumerate(cell.outputs))
@@ -76,12 +76,12 @@ def _as_html(output: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode 
 
 
 def build(root: Path, out: Path) -> None:
-    """Write the pages of the repository ``root`` to ``out``, in place of those that were written there before.
+    """Write the pages of the repository ``root`` to ``out``; pages that were written there before are replaced.
 
     Raises:
-        ValueError: ``out`` is a folder that holds something else.
+        ValueError: ``out`` contains another file in the place of a page.
         CellExecutionError: a cell failed.
-        RuntimeError: Sphinx warned, of a broken link for one.
+        RuntimeError: Sphinx warned, for example about a broken link.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"out={str(out)!r} is a file. Name a folder.")
@@ -100,15 +100,15 @@ def build(root: Path, out: Path) -> None:
             nbformat.write(as_page(execute(path)), path)
         options = ["--quiet", "--fail-on-warning", "--keep-going", "--conf-dir", str(PAGES), "--doctree-dir", f"{folder}/trees"]
         if sphinx([*options, str(source), str(made)]):
-            raise RuntimeError("the pages were not written: fix what Sphinx complains of above")
+            raise RuntimeError("the pages were not written: fix the problems that Sphinx reports above")
         replace(out, made)
 
 
 def replace(out: Path, made: Path) -> None:
-    """Copy the pages ``made`` to ``out`` and delete those that were written there before; other files stay.
+    """Copy the pages ``made`` to ``out``, and delete old pages that were written there before; other files stay.
 
     Raises:
-        ValueError: a file of somebody else is in the way; nothing was changed.
+        ValueError: a file that was not written by this script is in the way; nothing was changed.
     """
     earlier = set((out / LIST).read_text(encoding="utf-8").splitlines()) if out.exists() and (out / LIST).is_file() else set()
     written = {file.relative_to(made).as_posix() for file in made.rglob("*") if file.is_file()}

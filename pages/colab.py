@@ -1,7 +1,7 @@
 """Write what Colab needs into every notebook: ``python pages/colab.py``; with ``--check`` only say what differs.
 
-That is a badge, the first line of the first cell, and a cell that installs the lab, before the setup cell. Both name the
-repository's public address, which stands in one place: ``[project.urls]`` of pyproject.toml.
+Colab needs a badge in the first line of the first cell, and a cell before the setup cell that installs the lab. Both contain
+the repository's public address, which is taken from ``[project.urls]`` of pyproject.toml.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def repository(root: Path) -> str:
 
 
 def with_colab(notebook: nbformat.NotebookNode, name: str, address: str) -> nbformat.NotebookNode:
-    """The notebook with its badge and its install cell; changed in place and returned.
+    """The notebook with its badge and its install cell; it is changed in place and returned.
 
     Args:
-        notebook: its first cell is text, and it has a cell with the id ``"setup"``.
-        name: its file name.
-        address: of the repository on GitHub.
+        notebook: a notebook whose first cell is text, and which has a cell with the id ``"setup"``.
+        name: the file name of the notebook.
+        address: the address of the repository on GitHub.
     """
     title = notebook.cells[0]
     text = title.source.partition("\n")[2].lstrip("\n") if title.source.startswith(BADGE) else title.source

@@ -1,4 +1,4 @@
-"""Sphinx's settings for the pages; `build.py` calls it. No page loads anything from another machine."""
+"""Sphinx's settings for the pages, which `build.py` writes. No page loads anything from another machine."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ pygments_dark_style = "monokai"
 
 extensions = ["myst_nb"]
 myst_enable_extensions = ["dollarmath", "amsmath"]
-myst_heading_anchors = 3  # GitHub's anchors, so that glossary.md#learning-rate leads to the same place there and here
-nb_execution_mode = "off"  # build.py has run them
-nb_ipywidgets_js: dict[str, Any] = {}  # from another machine by default
-nb_output_stderr = "remove"  # progress bars
+myst_heading_anchors = 3  # anchors as on GitHub, so that glossary.md#learning-rate works on GitHub and in the pages
+nb_execution_mode = "off"  # build.py has already run the notebooks
+nb_ipywidgets_js: dict[str, Any] = {}  # by default, this JavaScript is loaded from another machine
+nb_output_stderr = "remove"  # stderr has only progress bars
 nb_code_prompt_show = "Show the folded cell"
 nb_code_prompt_hide = "Fold it again"
 
 
 def write_maths(translator: Any, node: nodes.math | nodes.math_block) -> None:
-    """LaTeX as MathML, which browsers draw by themselves and screen readers read."""
+    """Write LaTeX as MathML, which browsers can draw and screen readers can read."""
     block = isinstance(node, nodes.math_block)
     written = convert(node.astext(), display="block" if block else "inline")
     if "\\" in written:
@@ -41,7 +41,7 @@ def write_maths(translator: Any, node: nodes.math | nodes.math_block) -> None:
 
 
 def load_plotly(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    """A page with figures loads plotly before them: at the end of the page, where the theme puts scripts, is too late."""
+    """Load plotly at the top of a page with figures; at the end of the page, where the theme puts scripts, is too late."""
     if "plotly-graph-div" in context.get("body", ""):
         context["metatags"] += f'<script src="{context["pathto"]("_static/plotly.min.js", 1)}"></script>'
 

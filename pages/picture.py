@@ -1,4 +1,4 @@
-"""Make the README's picture anew: ``python pages/picture.py`` trains in notebook 03 and writes ``pages/live.png``.
+"""Make the README's picture again: ``python pages/picture.py`` trains in notebook 03 and writes ``pages/live.png``.
 
 JupyterLab runs the notebook in a temporary folder, from its start to the cell that trains, and Chromium takes a picture of the
 live view.
@@ -25,14 +25,14 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-VIEW, TRAINS = ".coto-live", "train"  # the class of the view, and the id of the cell that trains in it
+VIEW, TRAINS = ".coto-live", "train"  # the CSS class of the view, and the id of the cell that trains
 SETTINGS = {"@jupyterlab/apputils-extension/notification.jupyterlab-settings": {"fetchNews": "false", "checkForUpdates": False}}
 IDLE = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 RUN = "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
 
 
 def until_trained(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook's code up to the cell that trains; changed in place and returned."""
+    """The notebook with only its code cells up to the cell that trains; it is changed in place and returned."""
     names = [cell.id for cell in notebook.cells]
     notebook.cells = [cell for cell in notebook.cells[: names.index(TRAINS) + 1] if cell.cell_type == "code"]
     return notebook
@@ -40,7 +40,7 @@ def until_trained(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 @contextmanager
 def jupyterlab(folder: Path) -> Iterator[str]:
-    """The address of a JupyterLab with nobody's settings, which shows the folder."""
+    """Start a JupyterLab with default settings in ``folder``, and give its address."""
     for name, values in SETTINGS.items():
         file = folder / "settings" / name
         file.parent.mkdir(parents=True)
@@ -72,7 +72,7 @@ def jupyterlab(folder: Path) -> Iterator[str]:
                 time.sleep(0.2)
         yield url
     finally:
-        server.terminate()  # shuts the kernel down, too
+        server.terminate()  # this shuts down the kernel too
         server.wait(20)
 
 
@@ -88,7 +88,7 @@ def take(out: Path, chromium: str) -> None:
             page.wait_for_function(IDLE, timeout=90_000)
             page.evaluate(RUN)
             page.get_by_text("Finished: ").last.wait_for(timeout=600_000)
-            page.wait_for_timeout(2_000)  # the last drawing
+            page.wait_for_timeout(2_000)  # wait for the last drawing
             page.locator(VIEW).first.screenshot(path=out)
         browser.close()
 

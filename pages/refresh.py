@@ -1,7 +1,8 @@
-"""Run notebooks and store what is to be stored: ``python pages/refresh.py notebooks/00_tour.ipynb ...``.
+"""Run notebooks and store them in the repository's form: ``python pages/refresh.py notebooks/00_tour.ipynb ...``.
 
-A notebook in the repository keeps the outputs of its ``# NBVAL_CHECK_OUTPUT`` cells, which nbval compares, and no others; no
-metadata of widgets, which GitHub refuses without their state; no Python version, as the reader has another.
+A notebook in the repository keeps the outputs of its ``# NBVAL_CHECK_OUTPUT`` cells, which nbval compares, and no other
+outputs. It has no metadata of widgets, because GitHub refuses these without their state. It has no Python version, because the
+reader may have another version.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ CHECKED = "# NBVAL_CHECK_OUTPUT"
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
-    """The notebook with all its outputs, run where it lies; the file stays as it is."""
+    """The notebook with all its outputs, run in its own folder; the file does not change."""
     notebook = nbformat.read(path, as_version=4)
     place = {"metadata": {"path": path.parent}}
     client = NotebookClient(notebook, timeout=600, kernel_name="python3", store_widget_state=False, resources=place)
@@ -27,7 +28,7 @@ def execute(path: Path) -> nbformat.NotebookNode:
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook as it is stored; changed in place and returned."""
+    """The notebook in the form in which it is stored; it is changed in place and returned."""
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
     for cell in notebook.cells:

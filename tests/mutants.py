@@ -2,8 +2,8 @@
 
 A mutant is the package with one change: another comparison, operator, sign, number, truth value, ``and`` for ``or``, a ``not``
 left out, or a ``raise`` left out. It is killed if the tests of the changed module fail (``tests/gating/test_coto*.py`` for
-``gating/coto``, and those in BESIDE). A mutant that survives shows a line that no test holds to its word. Those that change
-nothing that anybody can observe stand in ``mutants.toml`` with the reason.
+``gating/coto``, the ``test_bad_input.py`` beside them, and those in BESIDE). A mutant that survives shows a line that no test
+holds to its word. Those that change nothing that anybody can observe stand in ``mutants.toml`` with the reason.
 
 The package is copied first; the working tree is never changed. Each mutant runs in a fork of a process that has imported
 PyTorch and the other libraries already. (mutmut forks, too, but it puts a function of its own around every function, and our
@@ -41,10 +41,10 @@ MODULES = [
     *("gating/gates", "gating/coto", "gating/callback", "gating/schedules", "gating/checks", "gating/grouping"),
     *("gating/selection", "gating/gated_layer", "adapters/lora", "training/recipe", "merging/merge", "studies/statistics"),
     *("scoring/evaluator", "scoring/tree", "scoring/block_chain", "scoring/scores", "scoring/sheet", "scoring/sites"),
-    *("scoring/one_by_one", "scoring/sources"),
+    *("scoring/one_by_one", "scoring/sources", "scoring/variant", "scoring/processes", "gating/tree"),
 ]
 BESIDE = {  # tests of a module under another name
-    "gating/gates": ["gating/test_gate_handles.py", "gating/test_every_method.py"],
+    "gating/gates": ["gating/test_gate_handles.py", "gating/test_gated_layer.py", "gating/test_checks.py"],
     "gating/gated_layer": ["gating/test_gated_checkpointing.py", "gating/test_gate_handles.py", "gating/test_gates.py"],
 }
 OTHER: dict[type[ast.AST], type[ast.AST]] = {
@@ -140,7 +140,9 @@ class Copy:
 
     def tests(self, module: str) -> list[str]:
         room, _, name = module.rpartition("/")
-        own = sorted((self.folder / "tests" / room).glob(f"test_{name}*.py"))
+        folder = self.folder / "tests" / room
+        own = sorted(folder.glob(f"test_{name}*.py"), key=lambda path: path.stat().st_size)  # the short ones are fast
+        own += folder.glob("test_bad_input.py")
         return [*map(str, own), *(f"tests/{path}" for path in BESIDE.get(module, []))]
 
     def run(self, tests: list[str], limit: float, imported: Path | None = None) -> tuple[bool, str]:

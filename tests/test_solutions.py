@@ -32,7 +32,11 @@ def printed(cell: NotebookNode) -> str:
     return "".join(output.get("text", "") for output in cell.outputs if output.output_type == "stream")
 
 
-@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
+# A notebook is run once for all its tests, so they go to one process.
+CASES = [pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem)) for path in NOTEBOOKS]
+
+
+@pytest.fixture(scope="module", params=CASES)
 def path(request: pytest.FixtureRequest) -> Path:
     return request.param
 

@@ -16,7 +16,9 @@ from coto_lab.adapters.methods.method import Method, merged_update
 from coto_lab.adapters.methods.registry import method_of
 from coto_lab.adapters.names import adapted_modules
 from coto_lab.adapters.peft_model import add_adapter
-from coto_lab.ground.files import new_folder, read_json, read_tensors
+from coto_lab.ground.files import new_folder, read_json, read_tensors, sha256
+from coto_lab.ground.randomness import OwnRandomNumbers
+from coto_lab.ground.versions import version_of
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -36,11 +38,21 @@ class Adapter:
         tensors: parameters by PEFT's names, e.g. ``base_model.model.vit.layers.0.attention.q_proj.lora_A.weight``
             of shape ``[r, in]``.
         base: identity of the base model it was trained on (`Task.base`), or None where it is not known.
+
+    Raises:
+        ValueError: there are no tensors.
     """
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     base: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tensors:
+            raise ValueError(
+                f"tensors={self.tensors!r}: this {self.config.get('peft_type')} adapter holds no tensors, so it does nothing. "
+                "Save it again from the model that was trained (Adapter.from_model)."
+            )
 
     @classmethod
     def from_model(cls, model: PeftModel | PreTrainedModel) -> Adapter:
@@ -60,6 +72,8 @@ class Adapter:
     def attach(self, base: PreTrainedModel) -> PeftModel:
         """``base`` with this adapter on it, frozen and in evaluation mode; `base` itself is changed by PEFT.
 
+        torch's global random state is left untouched.
+
         Raises:
             ValueError: ``base`` carries an adapter already, or this adapter does not fit it.
         """
@@ -70,7 +84,9 @@ class Adapter:
                 f"base already carries an adapter, in {layer}. Load the base model again, or use copy_to, which writes into "
                 "the adapter that is there."
             )
-        model = add_adapter(base, self.peft_config())
+        device = next(base.parameters()).device
+        with OwnRandomNumbers(0, device).active():  # PEFT draws factors, which those of the adapter replace
+            model = add_adapter(base, self.peft_config())
         self.copy_to(model)
         return model.requires_grad_(False).eval()
 
@@ -148,9 +164,21 @@ class Adapter:
         return merged_update(self, base) if method is None else method.update(self, base)
 
     def peft_config(self) -> Any:
-        """The configuration as PEFT's own object, for whatever base model it is put on."""
-        from peft import PeftConfig
+        """The configuration as PEFT's own object, for whatever base model it is put on.
 
+        Raises:
+            ValueError: the installed PEFT does not know its ``peft_type``.
+        """
+        from peft import PeftConfig
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+        kind = self.config.get("peft_type")
+        if kind not in PEFT_TYPE_TO_CONFIG_MAPPING:
+            known = ", ".join(sorted(PEFT_TYPE_TO_CONFIG_MAPPING))
+            raise ValueError(
+                f"config['peft_type']={kind!r}: the installed PEFT {version_of('peft')} knows {known}. Install the version "
+                "of PEFT that made this adapter, or correct its configuration."
+            )
         return PeftConfig.from_peft_type(**self.config | {"base_model_name_or_path": None})
 
     def save(self, folder: str | Path) -> None:
@@ -178,8 +206,24 @@ class Adapter:
         """Read what `save`, or PEFT's ``save_pretrained``, wrote; the base is known where a run was saved (`Run.save`).
 
         Raises:
-            ValueError: a file is missing, truncated or not what its name says.
+            ValueError: a file is missing, truncated, empty or not what its name says.
         """
         folder = Path(folder)
-        base = read_json(folder / RUN).get("base") if (folder / RUN).exists() else None
-        return cls(read_json(folder / CONFIG), read_tensors(folder / WEIGHTS)[0], base if isinstance(base, str) else None)
+        config, tensors = read_json(folder / CONFIG), read_tensors(folder / WEIGHTS)[0]
+        if not isinstance(config.get("peft_type"), str):
+            raise ValueError(
+                f"{str(folder / CONFIG)!r} is no configuration of a PEFT adapter: peft_type is {config.get('peft_type')!r}. "
+                "Give a folder that Run.save, Adapter.save or PEFT's save_pretrained wrote."
+            )
+        if not tensors:
+            raise ValueError(f"{str(folder / WEIGHTS)!r} holds no tensors. Save the adapter again from its model.")
+        base = read_json(folder / RUN).get("base") if is_of_run(folder) else None
+        return cls(config, tensors, base if isinstance(base, str) else None)
+
+
+def is_of_run(folder: Path) -> bool:
+    """Whether the adapter in a folder is that of the run there: none, or another adapter, may have been saved over it since."""
+    if not ((folder / RUN).exists() and (folder / WEIGHTS).exists()):
+        return False
+    recorded = read_json(folder / RUN).get("adapter")
+    return recorded is None or recorded == sha256(folder / WEIGHTS)  # runs of earlier versions record no hash

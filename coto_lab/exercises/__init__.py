@@ -1,1 +1,1 @@
-"""Checks of what a reader writes in the notebooks: they say what is wrong, not only that something is."""
+"""Checks of the answers that a reader writes in the notebooks; a check says which mistake a wrong answer contains."""

@@ -1,4 +1,4 @@
-"""Answers compared with what is right and with likely mistakes; numbers may be rounded."""
+"""The comparison of answers with right numbers and with likely mistakes; answers may be rounded."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from coto_lab.exercises._numbers import as_number, last_place
 
 Numbers = float | Sequence[float] | Tensor
 
-_COMPUTED = 1e-5  # of the largest number: what different ways to compute the same may differ by
-_TYPED = 2e-3  # the same for a mistake that was rounded on the way
-_COARSE = 0.15  # an answer that rounding may have moved by more says nothing
+# All three are shares of the largest number.
+_COMPUTED = 1e-5  # tolerance between different ways to compute the same number
+_TYPED = 2e-3  # tolerance for a mistake that contains rounded numbers
+_COARSE = 0.15  # an answer with a larger rounding error is too coarse to be compared
 
 
 def as_numbers(answer: Any, n: int) -> Tensor | None:
-    """The answer as float64 ``[n]``, from a tensor, an array, or a list of numbers or of tensors of one element; else None."""
+    """The answer as float64 ``[n]``, from a tensor, an array, or a list of numbers or of tensors of one element; or None."""
     try:
         numbers = [as_number(number) for number in answer]
     except TypeError:  # not iterable
@@ -30,17 +31,17 @@ def as_numbers(answer: Any, n: int) -> Tensor | None:
 def mistake(
     what: str, answer: Numbers, right: Numbers, likely: Mapping[str, Numbers], decimals: int = 6, margin: float | None = None
 ) -> list[str]:
-    """No complaint if the answer is right when rounded as the solution prints it; else what is wrong with it.
+    """Complaints about a wrong answer; no complaint if the answer is right when rounded as the solution prints it.
 
-    A right answer with fewer decimals is told so. One that was computed, and equals a likely mistake, is that mistake, even if
-    it rounds to the same.
+    A right answer with too few decimals gets the complaint that it needs one more. A computed answer that equals a likely
+    mistake counts as this mistake, even if it rounds to the right number.
 
     Args:
         what: the answer's name.
         answer, right: one number, or several.
-        likely: sentence about the mistake -> what the answer is then.
-        decimals: with which the solution prints the answer.
-        margin: how far from ``right`` an answer may be, where more than rounding is allowed.
+        likely: sentence about a mistake -> the answer that follows from the mistake.
+        decimals: the number of decimals with which the solution prints the answer.
+        margin: the allowed distance from ``right``, if more than rounding is allowed.
     """
     numbers, truth = _tensor(answer), _tensor(right)
     wrongs = {sentence: _tensor(wrong) for sentence, wrong in likely.items()}
@@ -68,7 +69,7 @@ def mistake(
     if len(numbers) == 1:
         return [f"{what} = {_shown(numbers)} is not right"]
     at = int((numbers - truth).abs().argmax())
-    return [f"{what}[{at}] = {_shown(numbers[at : at + 1])} is wrong, and it is the one that is furthest off"]
+    return [f"{what}[{at}] = {_shown(numbers[at : at + 1])} is wrong, and it is the number that is furthest off"]
 
 
 def _tensor(numbers: Numbers) -> Tensor:

@@ -1,4 +1,4 @@
-"""What makes an exercise of a check: its findings are printed, and an empty answer is told from a wrong one."""
+"""The decorator that makes an exercise of a check: it prints the findings, and it does not call an empty answer wrong."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ EMPTY = "Nothing to check yet: write your answer in the cell above, run it, and 
 
 
 def exercise(praise: str, answers: int = 1) -> Callable[[Callable[..., list[str]]], Callable[..., None]]:
-    """Decorates a check that returns sentences on what is wrong: it prints them, or ``praise`` where there are none.
+    """Decorate a check that returns sentences about mistakes: the exercise prints them, or ``praise`` if there are none.
 
-    An answer that is still ``...``, or whose functions still raise NotImplementedError, is no mistake; the reader is told where
-    to write. Any other error of an answer's functions becomes a sentence; an error of the check itself is raised.
+    An answer that is still ``...``, or whose functions still raise NotImplementedError, is not a mistake; a line says where to
+    write the answer. Any other error of an answer's functions becomes a sentence. An error of the check itself is raised.
 
     Args:
-        praise: what is printed if nothing is wrong.
-        answers: how many of the check's arguments, from the first on, are answers.
+        praise: the sentence that is printed if nothing is wrong.
+        answers: how many of the check's first arguments are answers.
     """
 
     def decorate(check: Callable[..., list[str]]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""Numbers that readers give as answers: taken as they come, and with the decimals with which they were typed."""
+"""Numbers that readers give as answers, in any type and with any number of decimals."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-_TYPED = 6  # decimals that a reader types at most; more come from a computation
+_TYPED = 6  # a reader types at most this many decimals; numbers with more decimals were computed
 
 
 def as_number(answer: Any) -> float | None:
-    """The answer as a float, also from a tensor or an array of one element; None if it is no single number."""
+    """The answer as a float, also from a tensor or an array of one element; None if it is not a single number."""
     try:
         return float(answer)
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of several elements
@@ -18,6 +18,6 @@ def as_number(answer: Any) -> float | None:
 
 
 def last_place(answers: Iterable[float]) -> float:
-    """How far rounding may have moved these answers: half a unit of their last decimal; 0 if they were computed."""
+    """The largest possible rounding error of these answers: half a unit of their last decimal; 0 if they were computed."""
     decimals = max(-int(Decimal(repr(answer)).normalize().as_tuple().exponent) for answer in answers)
     return 0.5 * 10.0 ** -max(decimals, 0) if decimals <= _TYPED else 0.0

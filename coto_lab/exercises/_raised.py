@@ -1,4 +1,4 @@
-"""An error that an answer's function raises, as a sentence: in which call, and in which line."""
+"""A sentence about an error that an answer's function raises, with the call and the line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def raised_by(answers: Iterable[Any], error: Exception) -> str:
-    """Which call of an answer, a function or a class, raised this error; empty if none of them did."""
+    """A sentence that says which call of an answer (a function or a class) raised this error; empty if no answer did."""
     codes, frames = [code for answer in answers for code in _codes(answer)], list(traceback.walk_tb(error.__traceback__))
     called = next((frame for frame, _ in frames if frame.f_code in codes), None)
     if called is None:
@@ -19,7 +19,7 @@ def raised_by(answers: Iterable[Any], error: Exception) -> str:
     line = [line for frame, line in frames if frame.f_code.co_filename == called.f_code.co_filename][-1]
     owner = f"{type(called.f_locals['self']).__name__}." if "self" in called.f_locals else ""
     call = f"{owner}{called.f_code.co_name}({_arguments(called)})"
-    return f"{call} raises {type(error).__name__} in line {line} of its cell: {error}. It should work for these arguments, too"
+    return f"{call} raises {type(error).__name__} in line {line} of its cell: {error}. It should work for these arguments too"
 
 
 def _codes(answer: Any) -> list[CodeType]:

@@ -15,12 +15,12 @@ from coto_lab.gating.coto import training_masks
 from coto_lab.gating.schedules import Constant, Linear, Schedule
 from coto_lab.probes.cost import Cost, spared
 
-PAPER_SAVING = 0.242  # of CoTo with HiRA, the largest that the paper reports
+PAPER_SAVING = 0.242  # the saving of CoTo with HiRA, which is the largest that the paper reports
 
 
-@exercise("Right: what is saved is the area between the curve p(t) and 1.", answers=2)
+@exercise("Right: the saved share is the area between the curve p(t) and 1.", answers=2)
 def check_spared(half: Any, short_ramp: Any) -> list[str]:
-    """What is wrong with the shares of the adapters' work that two schedules spare.
+    """Check the shares of the adapters' work that two schedules save.
 
     Args:
         half: the answer for ``Constant(0.5)``, from 0 to 1.
@@ -28,8 +28,8 @@ def check_spared(half: Any, short_ramp: Any) -> list[str]:
     """
     rectangle = {"half of the gates are shut in every step, so that something is saved": 0.0}
     triangle = {
-        "this is the share that is still done: what is saved is the rest": 0.85,
-        "this is a rectangle: p rises on the way, so the area is a triangle": 0.3,
+        "this is the share that is still done: the rest is saved": 0.85,
+        "this is a rectangle: p rises during the ramp, so the area is a triangle": 0.3,
         "after the ramp, all gates are open until the end: nothing is saved there": 0.5,
     }
     return [
@@ -45,23 +45,23 @@ def _check_spared(what: str, answer: Any, schedule: Schedule, likely: dict[str, 
     share, _ = spared(training_masks(8, schedule, total_steps=800, seed=0))
     if number > 1:
         return [f"{what} = {number:g}: give a share from 0 to 1, not percent"]
-    return mistake(what, number, share, likely, margin=0.03)  # the drawn masks miss the area a little
+    return mistake(what, number, share, likely, margin=0.03)  # the share in drawn masks differs slightly from the area
 
 
 @exercise("With this share, CoTo would save the 24.2% of the paper.")
 def check_needed(needed: Any, cost: Cost, masks: Tensor) -> list[str]:
-    """What is wrong with the share of a full step that adapters need to have, so that CoTo saves what the paper reports.
+    """Check the share of a full step that adapters need to have, so that CoTo saves what the paper reports.
 
     Args:
         needed: the answer, from 0 to 1.
-        cost: of a step, as measured; the proportion of what is not adapter stays.
+        cost: the measured cost of a step; the parts that are not adapters keep their proportions.
         masks: which blocks CoTo opens, ``BoolTensor [T, n_blocks]``.
     """
     number = as_number(needed)
     if number is None:
         return ["needed should be one number from 0 to 1"]
     if number > 1:
-        return [f"needed = {number:g}: give the share of a full step, from 0 to 1: neither percent nor a factor"]
+        return [f"needed = {number:g}: give the share of a full step, from 0 to 1, not percent and not a factor"]
     low, high = 0.0, 1.0
     for _ in range(50):
         middle = (low + high) / 2
@@ -70,13 +70,15 @@ def check_needed(needed: Any, cost: Cost, masks: Tensor) -> list[str]:
     x = cost.parts(_full(cost))[0, 2] / cost.step(_full(cost))[0]
     y = cost.parts(_full(cost))[0, 1] / cost.step(_full(cost))[0]
     likely = {
-        "backward saves something, too: 0.242 = closed x + skipped y": PAPER_SAVING / closed,
-        "y shrinks when x grows: what is not adapter keeps its proportions, and y = β (1 - x)": (
+        "the backward pass saves time too: 0.242 = closed x + skipped y": PAPER_SAVING / closed,
+        "y shrinks when x grows: the parts that are not adapters keep their proportions, and y = β (1 - x)": (
             (PAPER_SAVING - skipped * y.item()) / closed
         ),
-        "of what is not adapter, only β is backward: y = β (1 - x), not 1 - x": (PAPER_SAVING - skipped) / (closed - skipped),
-        "this is the share as it was measured": x.item(),
-        "this is what is saved: the question is the share x of the adapters": PAPER_SAVING,
+        "only the share β of the other parts is the backward pass: y = β (1 - x), not 1 - x": (
+            (PAPER_SAVING - skipped) / (closed - skipped)
+        ),
+        "this is the measured share of the adapters": x.item(),
+        "this is the share that is saved: the question is for the share x of the adapters": PAPER_SAVING,
     }
     complaints = mistake("needed", number, low, likely, decimals=2)
     if complaints and complaints[0].endswith("is not right") and 0 <= number < 1:
@@ -86,7 +88,7 @@ def check_needed(needed: Any, cost: Cost, masks: Tensor) -> list[str]:
 
 
 def _with_share(cost: Cost, x: float) -> Cost:
-    """The same cost, but with adapters that are a share x of a full step."""
+    """The same cost, except that adapters are a share x of a full step."""
     rest = cost.fixed + cost.n_blocks * cost.backward
     return replace(cost, adapter=x / (1 - x) * rest / cost.n_blocks)
 
@@ -97,11 +99,11 @@ def _full(cost: Cost) -> Tensor:
 
 @exercise("CoTo takes that many steps in the time of LoRA's 800.")
 def check_same_time(same_time: Any, cost: Cost, masks: Tensor) -> list[str]:
-    """What is wrong with the number of CoTo's steps that take as long as ``len(masks)`` steps of LoRA.
+    """Check the number of CoTo's steps that take as long as ``len(masks)`` steps of LoRA.
 
     Args:
         same_time: the answer.
-        cost: of a step, as measured.
+        cost: the measured cost of a step.
         masks: which blocks CoTo opens, ``BoolTensor [T, n_blocks]``.
     """
     number = as_number(same_time)
@@ -110,8 +112,8 @@ def check_same_time(same_time: Any, cost: Cost, masks: Tensor) -> list[str]:
     n, saving = len(masks), cost.saving(masks)
     likely = {
         "CoTo's steps are shorter, so that more of them fit into the time": n * (1 - saving),
-        "divide by 1 - saving: a step takes the share 1 - saving, and steps times that share has to be 800": n * (1 + saving),
-        "these are the steps that come on top of 800: add them": n / (1 - saving) - n,
+        "divide by 1 - saving: a step takes the share 1 - saving, and steps times this share must be 800": n * (1 + saving),
+        "these are the steps beyond 800: add 800": n / (1 - saving) - n,
         "this is the share of a step's time: divide 800 by it": 1 - saving,
     }
     return mistake("same_time", number, n / (1 - saving), likely, margin=1)

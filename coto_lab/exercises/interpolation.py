@@ -20,20 +20,20 @@ _PRECISE = 1e-6  # float32 is precise enough
 
 @exercise("This is the barrier.")
 def check_barrier(my_barrier: Callable[[Tensor, Tensor], Any], curves: Mapping[str, Curve]) -> list[str]:
-    """What is wrong with a barrier computed by hand.
+    """Check a barrier computed by hand.
 
     Args:
         my_barrier: called as ``my_barrier(alphas, loss)`` with tensors ``[n]``; returns one number, in nats.
-        curves: method name -> curve to try it on.
+        curves: method name -> a curve on which the function is tried.
     """
-    # Its ends differ, its points are not evenly spaced, its largest excess is neither in the middle nor where the loss is
-    # highest: each of the likely mistakes makes another number of it.
+    # A made-up curve for which each likely mistake gives a different number: its ends differ, its points are not evenly
+    # spaced, and its largest excess is neither in the middle nor at the highest loss.
     alphas, loss = torch.tensor([[0.0, 0.3, 0.6, 0.9, 1.0], [0.2, 1.0, 1.05, 0.15, 0.9]], dtype=torch.float64)
     made = Curve(alphas, torch.zeros(5, dtype=torch.float64), loss, "fuse")
     top, excess = loss.max(), loss - ((1 - alphas) * loss[0] + alphas * loss[-1])
     swapped = loss - (alphas * loss[0] + (1 - alphas) * loss[-1])
     likely = {
-        "this is the highest loss less the lowest: measure from the straight line between the two ends": top - loss.min(),
+        "this is the highest loss minus the lowest: measure from the straight line between the two ends": top - loss.min(),
         "this is the height above the first run: measure from the line, which goes to the second run": top - loss[0],
         "this is the height above the second run: the line starts at the first": top - loss[-1],
         "this is the height above the mean of the ends: the line has another height at every alpha": top - loss[[0, -1]].mean(),
@@ -41,7 +41,7 @@ def check_barrier(my_barrier: Callable[[Tensor, Tensor], Any], curves: Mapping[s
         "this is the sum of the excesses: take the largest": excess.sum(),
         "this is the mean of the excesses: take the largest": excess.mean(),
         "the ends of the line are swapped: at alpha = 0 it has the loss of the first run": swapped.max(),
-        "the sign is wrong: the loss less the line": (-excess).max(),
+        "the sign is wrong: take the loss minus the line": (-excess).max(),
     }
     for name, curve in {**curves, "": made}.items():
         answer = my_barrier(curve.alphas, curve.loss)
@@ -58,7 +58,7 @@ def check_barrier(my_barrier: Callable[[Tensor, Tensor], Any], curves: Mapping[s
 
 @exercise("These are the weights of the three parts.")
 def check_weights(my_weights: Any, pair: Sequence[Run]) -> list[str]:
-    """What is wrong with the weights that the parts of ΔW have where two runs are fused 1:2.
+    """Check the weights that the parts of ΔW have where two runs are fused 1:2.
 
     Args:
         my_weights: the answer: the weights of B₁A₁, of B₂A₂ and of B₁A₂ + B₂A₁.
@@ -73,21 +73,25 @@ def check_weights(my_weights: Any, pair: Sequence[Run]) -> list[str]:
         "these are the weights of the factors: multiply the two brackets out": [1 / 3, 2 / 3, 0.0],
         "these are the weights of a 1:1 fusion": _weights_of_parts(pair, [1 / 2, 1 / 2]),
         "the runs are swapped: the second one has two thirds": [second, first, cross],
-        "the last is twice too large: B₁A₂ + B₂A₁ stands in the bracket once": [first, second, 2 * cross],
-        "the last is the product of the two own weights: take that of the factors": [first, second, first * second],
-        "each is a product of two weights, B's and A's": [1 / 3, 2 / 3, cross],
+        "the last is twice as large as it should be: the bracket has B₁A₂ + B₂A₁ only once": [first, second, 2 * cross],
+        "the last is the product of the two own weights: take the product of the factors' weights": [
+            first,
+            second,
+            first * second,
+        ],
+        "each number is a product of two weights, B's and A's": [1 / 3, 2 / 3, cross],
     }
     return mistake("my_weights", answers, right, likely, decimals=2)
 
 
 @exercise("From these five means comes the standard error.")
 def check_left_out(my_left_out: Any, differences: Sequence[float], pairs: Sequence[tuple[int, int]]) -> list[str]:
-    """What is wrong with the mean differences that are left when each seed is left out once.
+    """Check the mean differences that are left when each seed is left out once.
 
     Args:
         my_left_out: the answer, one mean per seed, from seed 0 on.
-        differences: one per pair.
-        pairs: the two seeds of each.
+        differences: one difference per pair.
+        pairs: the two seeds of each pair.
     """
     seeds = sorted({seed for pair in pairs for seed in pair})
     if as_numbers(my_left_out, len(pairs)) is not None:
@@ -110,7 +114,7 @@ def check_left_out(my_left_out: Any, differences: Sequence[float], pairs: Sequen
 
 
 def _weights_of_parts(pair: Sequence[Run], weights: Sequence[float]) -> list[float]:
-    """By least squares, from the ΔW that `merge` makes: the parts point in different directions."""
+    """The weights of the parts in the ΔW that `merge` makes, by least squares; the parts point in different directions."""
     (name, (a1, b1)), *_ = pair[0].adapter.factors().items()
     a2, b2 = pair[1].adapter.factors()[name]
     a, b = merge(pair, weights=weights).factors()[name]

@@ -19,16 +19,16 @@ from coto_lab.gating.gates import Gates, gates_of
 from coto_lab.gating.schedules import Constant, Linear
 from coto_lab.training.recipe import Recipe
 
-LayerMaker = Callable[[nn.Linear, int, float], Any]  # Any: mypy takes the attributes of an nn.Module for tensors or modules
+LayerMaker = Callable[[nn.Linear, int, float], Any]  # Any, because mypy takes attributes of an nn.Module for tensors or modules
 
-_IN, _OUT, _R, _ALPHA = 64, 48, 4, 12.0  # all different, so that a transposed factor does not fit
+_IN, _OUT, _R, _ALPHA = 64, 48, 4, 12.0  # all numbers differ, so that a transposed factor does not fit
 
-_NO_TENSOR = "forward returns a {}, no tensor: is there a return?"
+_NO_TENSOR = "forward returns a {}, not a tensor: is there a return?"
 
 
 @exercise("This is LoRA.")
 def check_lora(make: LayerMaker) -> list[str]:
-    """What is wrong with a LoRA layer written by hand; an empty list if nothing is.
+    """Check a LoRA layer written by hand.
 
     Args:
         make: the layer's class, called as ``make(base_layer, r, alpha)``; the layer has ``lora_A`` ``[r, in]`` and ``lora_B``
@@ -46,7 +46,7 @@ def check_lora(make: LayerMaker) -> list[str]:
             "nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)"
         )
     if b.any():
-        complaints.append("lora_B does not start at 0, so the adapter does not start as nothing")
+        complaints.append("lora_B does not start at 0, so the adapter changes the output from the start")
     adapter = {"lora_A", "lora_B"}
     if unfrozen := [name for name, p in layer.named_parameters() if p.requires_grad and name not in adapter]:
         complaints.append(f"{', '.join(unfrozen)} would train too: freeze it with base_layer.requires_grad_(False)")
@@ -62,7 +62,7 @@ def check_lora(make: LayerMaker) -> list[str]:
 
 @exercise("This is a gate.")
 def check_gate(make: LayerMaker) -> list[str]:
-    """What is wrong with the gate of a LoRA layer written by hand; an empty list if nothing is.
+    """Check the gate of a LoRA layer written by hand.
 
     Args:
         make: as in `check_lora`; the layer has an attribute ``gate``, True (open) or False (shut).
@@ -81,7 +81,7 @@ def check_gate(make: LayerMaker) -> list[str]:
     if not isinstance(y, Tensor):
         return [f"shut, {_NO_TENSOR.format(type(y).__name__)}"]
     if not torch.equal(y, base(x)):
-        complaints.append("shut, the layer must return base_layer(x), to the last bit, and it does not")
+        complaints.append("shut, the layer must return exactly base_layer(x), and it does not")
     y.sum().backward()
     if any(factor.grad is not None for factor in (layer.lora_A, layer.lora_B)):
         complaints.append("shut, the factors still get a gradient: do not multiply by the gate, return before the product")
@@ -93,13 +93,13 @@ def check_gate(make: LayerMaker) -> list[str]:
 
 @exercise("One plain layer, with the outputs of both parts.")
 def check_merge(my_merge: Callable[[LoRALinear], Any]) -> list[str]:
-    """What is wrong with a function that adds the update of a LoRA layer into its weight.
+    """Check a function that adds the update of a LoRA layer into its weight.
 
     Args:
         my_merge: called as ``my_merge(layer)``; returns a new ``nn.Linear`` and leaves the layer as it is.
     """
     if "merge" in _names_in(my_merge):
-        return ["my_merge calls merge: do it without, with W, B and A"]
+        return ["my_merge calls merge: write it yourself, with W, B and A"]
     base, _ = _base_and_input()
     layer = LoRALinear(copy.deepcopy(base), _R, _ALPHA, generator=torch.Generator().manual_seed(0))
     _move_off_the_start(layer)
@@ -127,11 +127,11 @@ def check_merge(my_merge: Callable[[LoRALinear], Any]) -> list[str]:
 
 @exercise("These lines make it CoTo.")
 def check_coto_gates(my_gates: Callable[[Gates, Recipe, int], None], model: nn.Module) -> list[str]:
-    """What is wrong with a function that sets the gates of a training step as CoTo does.
+    """Check a function that sets the gates of a training step as CoTo does.
 
     Args:
         my_gates: called as ``my_gates(gates, recipe, t)``.
-        model: carries the gates; they are all open afterwards, and the model is in the mode in which it was.
+        model: the model that carries the gates. Afterwards all gates are open, and the model is in the mode of before.
     """
     gates, training = gates_of(model), model.training
     drawn: list[tuple[Recipe, int, Tensor]] = []
@@ -153,7 +153,7 @@ def check_coto_gates(my_gates: Callable[[Gates, Recipe, int], None], model: nn.M
 
 
 def _names_in(function: Any) -> tuple[str, ...]:
-    """What the function's code looks up: globals and attributes; empty for what is not written in Python."""
+    """The names of globals and attributes in the function's code; empty for a function that is not written in Python."""
     return function.__code__.co_names if hasattr(function, "__code__") else ()
 
 
@@ -180,13 +180,13 @@ def _check_factors(layer: Any) -> list[str]:
 
 def _move_off_the_start(layer: Any) -> None:
     generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():  # at B = 0 one could not tell what forward does with the factors
+    with torch.no_grad():  # with B = 0 the output would not depend on what forward does with the factors
         for factor in (layer.lora_A, layer.lora_B):
             factor.copy_(torch.randn(factor.shape, generator=generator) / 4)
 
 
 def _check_gates(drawn: Sequence[tuple[Recipe, int, Tensor]]) -> list[str]:
-    """How the masks set for recipes and steps differ from CoTo's: a likely mistake if it explains all of them."""
+    """How the masks set for recipes and steps differ from CoTo's; a likely mistake is named if it explains all masks."""
 
     def masks(p: Callable[[Recipe, int], float], seed: Callable[[Recipe], int], step: Callable[[int], int]) -> list[Tensor]:
         return [draw_mask(len(mask), p(recipe, t), seed(recipe), step(t)) for recipe, t, mask in drawn]
@@ -198,7 +198,7 @@ def _check_gates(drawn: Sequence[tuple[Recipe, int, Tensor]]) -> list[str]:
     right = masks(now, own, same)
     likely = {
         "all gates are open: are they set with gates.train_with(mask)?": [torch.ones_like(mask) for mask in right],
-        "the mask is upside down: True is open": [~mask for mask in right],
+        "the mask is inverted: True is open": [~mask for mask in right],
         "every step draws with p of the first step: p is recipe.schedule(t / recipe.steps)": masks(
             lambda recipe, t: now(recipe, 0), own, same
         ),
@@ -222,7 +222,7 @@ def _listed(mask: Tensor) -> str:
 
 
 def _check_output(y: Any, x: Tensor, base: nn.Linear, layer: Any) -> str:
-    """One sentence on how y differs from W x + b + s B A x; empty if it does not."""
+    """One sentence on how y differs from W x + b + s B A x; empty if both are equal."""
     if not isinstance(y, Tensor):
         return _NO_TENSOR.format(type(y).__name__)
     oracle = LoRALinear(copy.deepcopy(base), _R, _ALPHA, generator=torch.Generator().manual_seed(0))
@@ -235,7 +235,7 @@ def _check_output(y: Any, x: Tensor, base: nn.Linear, layer: Any) -> str:
             "forward returns s B A x alone: add what the base layer returns": update,
             "the scale s = alpha / r is missing": alone + update / oracle.scaling,
             "the scale is alpha: divide it by r": alone + update * _R,
-            "the scale is upside down: it is alpha / r": alone + update / oracle.scaling**2,
+            "the scale is inverted: it should be alpha / r": alone + update / oracle.scaling**2,
             "the bias of the base layer is missing: call base_layer, not its weight alone": right - base.bias,
         }
         if y.shape != right.shape:

@@ -19,7 +19,7 @@ from coto_lab.training.run import Run
 
 @exercise("Six adapters, and LoRA classifies more images correctly with them than with the middle third.")
 def check_pattern(my_mask: Any, run: Run, evaluator: Evaluator) -> list[str]:
-    """What is wrong with a mask that keeps six adapters and beats the middle third.
+    """Check a mask that should keep six adapters and beat the middle third.
 
     Args:
         my_mask: the answer, ``BoolTensor [n_modules]``, True = kept.
@@ -45,7 +45,7 @@ def check_pattern(my_mask: Any, run: Run, evaluator: Evaluator) -> list[str]:
 
 @exercise("These are the points that each block costs.")
 def check_lost(my_lost: Any, runs: Mapping[str, Run], evaluator: Evaluator) -> list[str]:
-    """What is wrong with the points of accuracy that are lost when one block is shut and all others are open.
+    """Check the points of accuracy that are lost when one block is shut and all others are open.
 
     Args:
         my_lost: the answer, method name -> a number for each block, in percentage points.
@@ -68,18 +68,17 @@ def _check_lost(what: str, answer: Any, run: Run, evaluator: Evaluator) -> list[
     without, alone = torch.stack(rest).split(n_blocks)
     likely = {
         "these are shares: points are 100 times as many": (whole - without) / 100,
-        "the sign is turned round: what is lost is the accuracy with all blocks minus the accuracy without one": without
-        - whole,
+        "the sign is wrong: the loss is the accuracy with all blocks minus the accuracy without one": without - whole,
         "these are accuracies: subtract them from the accuracy with all blocks open": without,
         "these are accuracies, as shares: subtract them from the accuracy with all blocks open": without / 100,
-        "here one block is kept and seven are shut: turn the mask round with ~": whole - alone,
+        "here one block is kept and seven are shut: invert the mask with ~": whole - alone,
     }
     return mistake(what, numbers, whole - without, likely, decimals=1)
 
 
 @exercise("These are the weights of theorem 3.1.")
 def check_weights(weights: Callable[[float, int], Any]) -> list[str]:
-    """What is wrong with the probabilities that j of L gates are open.
+    """Check the probabilities that j of L gates are open.
 
     Args:
         weights: called as ``weights(p, L)``; returns L + 1 numbers, for j = 0 ... L.

@@ -13,9 +13,9 @@ from coto_lab.exercises._numbers import as_number
 from coto_lab.gating.coto import expected_open, probabilities, training_masks
 from coto_lab.gating.schedules import Constant, Linear, check_schedule
 
-_BLOCKS, _STEPS = 8, 800  # of the gallery's runs
+_BLOCKS, _STEPS = 8, 800  # as in the gallery's runs
 _DRAWS, _P = 4000, 0.15
-_NEAR = 0.04  # between shares of 4,000 draws, some six standard deviations
+_NEAR = 0.04  # tolerance between shares of 4,000 draws, which is about six standard deviations
 
 _SETTINGS: tuple[dict[str, float], ...] = (
     {},
@@ -30,7 +30,7 @@ _PROGRESS = (0.0, 0.25, 0.3, 0.5, 0.75, 1.0)
 
 @exercise("This is the paper's schedule.")
 def check_linear(my_linear: Callable[..., float]) -> list[str]:
-    """What is wrong with a linear ramp written by hand.
+    """Check a linear ramp written by hand.
 
     Args:
         my_linear: called as ``my_linear(progress, start=0.0, end=1.0, ramp=0.75)``; returns p.
@@ -71,7 +71,7 @@ def check_linear(my_linear: Callable[..., float]) -> list[str]:
 
 @exercise("The distribution is that of draw_mask.")
 def check_draw(my_draw: Callable[[int, float, np.random.Generator], Any]) -> list[str]:
-    """What is wrong with a draw of gates of which at least one is open.
+    """Check a draw of gates of which at least one is open.
 
     Args:
         my_draw: called as ``my_draw(n, p, rng)``; returns a bool array ``[n]``, True = open.
@@ -90,11 +90,11 @@ def check_draw(my_draw: Callable[[int, float, np.random.Generator], Any]) -> lis
         return [f"in {shut:.0%} of the draws all gates are shut: draw again until one is open"]
     often = mine.mean(axis=0)
     if abs(often - expected_open(_BLOCKS, 1 - _P) / _BLOCKS).max() < _NEAR:
-        return [f"a gate opens in {often.mean():.0%} of the draws, where p is {_P:.0%}: turn the comparison with p round"]
+        return [f"a gate opens in {often.mean():.0%} of the draws, but p is {_P:.0%}: reverse the comparison with p"]
     if often.max() - often.min() > 2 * _NEAR:
         most, least = int(often.argmax()), int(often.argmin())
         return [
-            f"gate {most} opens in {often[most]:.0%} of the draws, gate {least} in {often[least]:.0%}: treat all "
+            f"gate {most} opens in {often[most]:.0%} of the draws, gate {least} in {often[least]:.0%}: treat all gates "
             "alike. If no gate opens, draw all of them again"
         ]
     masks = training_masks(_BLOCKS, Constant(_P), total_steps=_DRAWS, seed=0).numpy()
@@ -110,11 +110,11 @@ def check_draw(my_draw: Callable[[int, float, np.random.Generator], Any]) -> lis
 
 @exercise("Both are right.", answers=2)
 def check_steps(my_mean: Any, my_miss: Any) -> list[str]:
-    """What is wrong with how often a block trains under ``Linear()``, 800 steps, 8 blocks, and how far one seed is from that.
+    """Check the number of steps in which a block trains under ``Linear()``, with 800 steps and 8 blocks.
 
     Args:
-        my_mean: in how many steps it trains, on average over seeds.
-        my_miss: the standard deviation of that number from seed to seed.
+        my_mean: the number of steps in which a block trains, on average over seeds.
+        my_miss: the standard deviation of this number between seeds.
     """
     p = probabilities(Linear(), _STEPS)
     q = expected_open(_BLOCKS, p[:, None]) / _BLOCKS
@@ -131,7 +131,7 @@ def check_steps(my_mean: Any, my_miss: Any) -> list[str]:
         "the gates are open with q, not with p: use expected_open here too": np.sqrt((p * (1 - p)).sum()),
     }
     answers = {
-        "my_mean": (my_mean, mean, likely_mean, 2.5),  # 63.7% of 800, and a count, are right, too
+        "my_mean": (my_mean, mean, likely_mean, 2.5),  # 63.7% of 800 is right too, and so is a count
         "my_miss": (my_miss, np.sqrt(variance), likely_miss, 0.5),
     }
     complaints = []
@@ -143,7 +143,7 @@ def check_steps(my_mean: Any, my_miss: Any) -> list[str]:
 
 @exercise("A block trains in half of the steps, and at the end all do.")
 def check_half(my_schedule: Any) -> list[str]:
-    """What is wrong with a schedule that trains each of 8 blocks in half of 800 steps, give or take 1%, and ends with p = 1.
+    """Check a schedule that should train each of 8 blocks in half of 800 steps, ± 1%, and end with p = 1.
 
     Args:
         my_schedule: the answer, a schedule.

@@ -18,11 +18,11 @@ from coto_lab.probes.shapley_from_training import expected_marginals
 
 @exercise("Averaged over all orders, these are the Shapley values.")
 def check_by_orders(by_orders: Callable[[Tensor, int], Any], worths: Tensor) -> list[str]:
-    """What is wrong with Shapley values made from all orders of the players.
+    """Check Shapley values made from all orders of the players.
 
     Args:
         by_orders: called as ``by_orders(worths, n)``; returns n numbers.
-        worths: v of all coalitions of the notebook's game, ``[2^n]``; a game of four players is tried, too.
+        worths: v of all coalitions of the notebook's game, ``[2^n]``; a game of four players is tried too.
     """
     if complaints := _check_game(by_orders, worths.double()):
         return complaints
@@ -42,9 +42,9 @@ def _check_game(by_orders: Callable[[Tensor, int], Any], game: Tensor) -> list[s
     likely = {
         "these are sums over the orders: divide by their number, n!": right * math.factorial(n),
         "these sums are divided by n: divide by the number of orders, n!": right * math.factorial(n) / n,
-        "every player comes to the empty coalition: it has to join those who came before it": game[bits] - game[0],
+        "every player joins the empty coalition: a player has to join those who came before it": game[bits] - game[0],
         "this is what each player adds as the last one: go through the orders": game[-1] - game[2**n - 1 - bits],
-        "the sign is turned round: a contribution is v with the player minus v without it": -right,
+        "the sign is wrong: a contribution is v with the player minus v without it": -right,
     }
     complaints = mistake("by_orders", numbers, right, likely)
     if complaints and abs(numbers.sum() - game[-1] + game[0]) >= 1e-6:
@@ -55,7 +55,7 @@ def _check_game(by_orders: Callable[[Tensor, int], Any], game: Tensor) -> list[s
 
 @exercise("This is what each block adds alone, and what it adds as the last one.", answers=2)
 def check_alone_and_last(alone: Any, last: Any, worths: Tensor) -> list[str]:
-    """What is wrong with the marginal contributions to nobody and to all others, in percentage points.
+    """Check the marginal contributions to nobody and to all others, in percentage points.
 
     Args:
         alone, last: the answers, n numbers each.
@@ -67,15 +67,15 @@ def check_alone_and_last(alone: Any, last: Any, worths: Tensor) -> list[str]:
     to_nobody, to_others = with_one - v[0], v[-1] - without_one
     likely_alone = {
         "these are shares: points are 100 times as many": to_nobody / 100,
-        "this is the accuracy with the block alone: subtract that of nobody, worths[0]": with_one,
+        "this is the accuracy with the block alone: subtract the accuracy without any block, worths[0]": with_one,
         "this is what the block adds as the last one": to_others,
-        "the sign is turned round": -to_nobody,
+        "the sign is wrong": -to_nobody,
     }
     likely_last = {
         "these are shares: points are 100 times as many": to_others / 100,
-        "this is the accuracy without the block: subtract it from that of all blocks, worths[255]": without_one,
+        "this is the accuracy without the block: subtract it from the accuracy of all blocks, worths[255]": without_one,
         "this is what the block adds alone": to_nobody,
-        "the sign is turned round": -to_others,
+        "the sign is wrong": -to_others,
     }
     complaints = []
     for what, answer, right, likely in (
@@ -92,14 +92,14 @@ def check_alone_and_last(alone: Any, last: Any, worths: Tensor) -> list[str]:
 
 @exercise("This is c_i(p), and its mean over p, taken with 8 Gauss-Legendre nodes, is the Shapley value of every block.")
 def check_c(c: Callable[[int, float, Tensor], Any], worths: Tensor) -> list[str]:
-    """What is wrong with the c_i(p) of Owen's formula.
+    """Check the c_i(p) of Owen's formula.
 
     Args:
         c: called as ``c(i, p, worths)``; returns one number.
         worths: v of all coalitions of the run, ``[2^n]``.
     """
     n = len(worths).bit_length() - 1
-    game = torch.rand(2**n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)  # all differ, unlike accuracies
+    game = torch.rand(2**n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)  # no two worths are equal
     size, index = (torch.arange(2**n)[:, None] >> torch.arange(n) & 1).sum(1), torch.arange(2**n)
     for i, p in ((0, 0.3), (n - 1, 0.8)):
         found = as_numbers([c(i, p, game)], 1)

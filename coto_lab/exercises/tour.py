@@ -19,11 +19,11 @@ from coto_lab.training.run import Run
 
 @exercise("This is the share of the steps in which a block trains.")
 def check_share(my_share: Any, coto: CoTo) -> list[str]:
-    """What is wrong with the share of all steps in which a block trains, on average over the blocks.
+    """Check the share of all steps in which a block trains, on average over the blocks.
 
     Args:
         my_share: the answer, from 0 to 1.
-        coto: the draws that were to be counted.
+        coto: the CoTo whose draws were to be counted.
     """
     masks = coto.masks()
     share = masks.double().mean().item()
@@ -35,7 +35,7 @@ def check_share(my_share: Any, coto: CoTo) -> list[str]:
         "this is the share of the steps in which a block does not train: in the masks, True is open": 1 - share,
         "this is the number of open blocks in a step: divide it by the number of blocks": share * masks.shape[1],
         "this is the number of steps: divide it by the number of all steps": share * len(masks),
-        "this is the area under p(t), what one expects without a draw: count the draws": probabilities(
+        "this is the area under p(t), which is expected before any draw: count the draws": probabilities(
             coto.schedule, coto.total_steps
         ).mean(),
     }
@@ -44,7 +44,7 @@ def check_share(my_share: Any, coto: CoTo) -> list[str]:
 
 @exercise("This is the ensemble.")
 def check_ensemble(my_curve: Any, fused: Mapping[str, Curve]) -> list[str]:
-    """What is wrong with a curve that averages the updates of the two LoRA runs.
+    """Check a curve that averages the updates of the two LoRA runs.
 
     Args:
         my_curve: the answer.
@@ -68,7 +68,7 @@ def check_ensemble(my_curve: Any, fused: Mapping[str, Curve]) -> list[str]:
 
 @exercise("This is what the first block's adapter does alone.")
 def check_first_block(my_left: Any, runs: Mapping[str, Run], evaluator: Evaluator) -> list[str]:
-    """What is wrong with the accuracies that are left when only the first block keeps its adapter.
+    """Check the accuracies that are left when only the first block keeps its adapter.
 
     Args:
         my_left: the answer, method name -> accuracy from 0 to 1.

@@ -23,10 +23,10 @@ _AHEAD = 20  # steps
 
 
 def open_and_drawn_loss(training: Training, evaluator: Evaluator) -> tuple[float, float]:
-    """Loss on the training images, in nats: with all gates open; and with the gates of the next 20 steps, their mean.
+    """Loss on the training images in nats: with all gates open, and as the mean over the gates of the next 20 steps.
 
     Args:
-        training: where it stands now; it has 20 steps left.
+        training: the training at its current step; it has at least 20 steps left.
         evaluator: scores the adapter.
     """
     done = len(training.records)
@@ -38,11 +38,11 @@ def open_and_drawn_loss(training: Training, evaluator: Evaluator) -> tuple[float
 
 @exercise("Both losses are right.", answers=2)
 def check_losses(my_all_open: Any, my_as_drawn: Any, training: Training, evaluator: Evaluator) -> list[str]:
-    """What is wrong with the two losses of `open_and_drawn_loss`.
+    """Check the two losses of `open_and_drawn_loss`.
 
     Args:
         my_all_open, my_as_drawn: the answers, in nats.
-        training, evaluator: as there.
+        training, evaluator: as in `open_and_drawn_loss`.
     """
     answers = {"my_all_open": as_number(my_all_open), "my_as_drawn": as_number(my_as_drawn)}
     adapter, masks, done = Adapter.from_model(training.model), training.coto.masks(), len(training.records)
@@ -78,11 +78,11 @@ def check_losses(my_all_open: Any, my_as_drawn: Any, training: Training, evaluat
 
 @exercise("ΔW is multiplied by the factor in every map.")
 def check_turned_down(my_turned_down: Callable[[Adapter, float], Any], adapter: Adapter) -> list[str]:
-    """What is wrong with a function that multiplies every update s·B·A by a factor.
+    """Check a function that multiplies every update s·B·A by a factor.
 
     Args:
         my_turned_down: called as ``my_turned_down(adapter, factor)``; returns a new adapter.
-        adapter: one to try it on, plain LoRA.
+        adapter: a plain LoRA on which the function is tried.
     """
     factor, kept = 0.3, {name: tensor.clone() for name, tensor in adapter.tensors.items()}
     mine = my_turned_down(Adapter(adapter.config, adapter.tensors), factor)
@@ -90,7 +90,7 @@ def check_turned_down(my_turned_down: Callable[[Adapter, float], Any], adapter: 
         adapter.tensors.update(kept)
         return ["the adapter that was given is changed: make new tensors, and a new adapter by replace(adapter, tensors=...)"]
     if not isinstance(mine, Adapter):
-        return [f"my_turned_down returns a {type(mine).__name__}, no Adapter: is there a return replace(...)?"]
+        return [f"my_turned_down returns a {type(mine).__name__}, not an Adapter: is there a return replace(...)?"]
     if mine.tensors.keys() != adapter.tensors.keys():
         lost = sorted(adapter.tensors.keys() ^ mine.tensors.keys())
         return [f"the new adapter should have the same tensors; {lost[0]} is in one of the two only"]
@@ -102,20 +102,20 @@ def check_turned_down(my_turned_down: Callable[[Adapter, float], Any], adapter: 
         return [f"ΔW is right in {len(right) - len(wrong)} of {len(right)} maps; in {wrong[0]} it is not"]
     likely = {
         "A and B are both multiplied, so ΔW = s B A gets the factor twice: multiply one of them": factor**2,
-        "ΔW is as before: multiply the tensors whose name holds 'lora_B'": 1,
+        "ΔW is as before: multiply the tensors whose name contains 'lora_B'": 1,
         "ΔW is divided by the factor": 1 / factor,
         "ΔW is halved whatever the factor is: use the argument": 0.5,
-        "ΔW is a quarter whatever the factor is: multiply one of A and B, by the argument": 0.25,
+        "ΔW is a quarter whatever the factor is: multiply only one of A and B by the argument": 0.25,
     }
     for said, scale in likely.items():
         if all(_close(found[name], scale * before[name]) for name in right):
             return [said]
-    return ["ΔW is not the factor times the ΔW of before"]
+    return ["ΔW is not the factor times the earlier ΔW"]
 
 
 @exercise("These are the lowest block's shares in the last quarter.")
 def check_late_shares(my_late: Any, gallery: Mapping[str, Sequence[Run]]) -> list[str]:
-    """What is wrong with the shares of the gradient norm that the lowest block has in the last quarter of the steps.
+    """Check the shares of the gradient norm that the lowest block has in the last quarter of the steps.
 
     Args:
         my_late: the answer, method name -> one share per run, in percent.

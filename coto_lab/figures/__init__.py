@@ -1,4 +1,4 @@
-"""Plotly figures, pure functions of records: a probe's record goes in, a figure comes out."""
+"""Plotly figures as pure functions: each function takes records of probes and returns a figure."""
 
 from coto_lab.figures.cost import cost_figure, step_cost_figure
 from coto_lab.figures.game import game_figure

@@ -1,4 +1,4 @@
-"""Mean and spread of a method against something, as a line over a band."""
+"""Mean and spread of a method as a line over a band."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from coto_lab.figures.style import stroke, style
 
-SPREAD_FROM = 3  # values: of fewer, a standard deviation says nothing, and each value is drawn
+SPREAD_FROM = 3  # with fewer values a standard deviation means little, so each value is drawn instead
 
 
 def add_bands(
@@ -23,17 +23,17 @@ def add_bands(
     column: int = 1,
     label: str = "",
 ) -> None:
-    """Add a band of ±1 sample standard deviation and over it the line of the means; of two values a dot each, and no band.
+    """Add a band of ±1 sample standard deviation and over it the line of the means; two values are dots without a band.
 
     Args:
-        figure: made by ``make_subplots``.
-        name: of the method.
-        x: where the values lie, K of them.
+        figure: a figure of ``make_subplots``.
+        name: name of the method.
+        x: the K places of the values.
         values: ``[S, K]``.
-        position: of the method, for its style.
-        hover: what is shown of a point, with ``%{x}`` and ``%{y}``; the deviation follows.
+        position: position of the method, which chooses a style for unknown methods.
+        hover: the text for a point, with ``%{x}`` and ``%{y}``; the standard deviation is added to it.
         row, column: the panel; the first column has the legend.
-        label: of the method in the legend, if not its name.
+        label: the method's entry in the legend; by default its name.
     """
     mean = values.mean(0)
     shared = {"legendgroup": name, "showlegend": False}
@@ -70,7 +70,7 @@ def add_bands(
 def single_values(
     name: str, position: int, x: Sequence[float | str], values: Tensor, hover: str, **options: object
 ) -> go.Scatter:
-    """A dot for each of the values ``[S, K]`` at K places."""
+    """One dot for each of the values ``[S, K]``, which lie at K places."""
     look = style(name, position)
     return go.Scatter(
         name=f"{name}, single values",

@@ -1,4 +1,4 @@
-"""The confusion matrix as two heat maps: mistakes, and what is classified correctly."""
+"""The confusion matrix as two heat maps: one of mistakes, one of correct classifications."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-_FEW = 5  # mistakes of a kind that have the last colour, where there are no more of any
+_FEW = 5  # the last colour of the scale means at least this many mistakes
 
 
 def confusion_matrix(predicted: Tensor, labels: Tensor, n_classes: int) -> Tensor:
@@ -25,12 +25,12 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, n_classes: int) -> Tenso
 
 
 def confusion_traces(labels: Tensor, classes: Sequence[str], kind: str) -> list[go.Heatmap]:
-    """Empty heat maps of mistakes and of hits; a count of 0 has no colour.
+    """Empty heat maps of mistakes and of correct classifications; a count of 0 has no colour.
 
     Args:
-        labels: of all examples, int64 ``[N]``.
-        classes: their names.
-        kind: what an example is called.
+        labels: classes of all examples, int64 ``[N]``.
+        classes: names of the classes.
+        kind: the word for an example, such as ``"image"``.
     """
     cells = {
         "x": list(classes), "y": list(classes), "z": [[None] * len(classes)] * len(classes), "texttemplate": "%{z}",
@@ -47,7 +47,7 @@ def confusion_traces(labels: Tensor, classes: Sequence[str], kind: str) -> list[
 
 
 def count_mistakes(mistakes: go.Heatmap, hits: go.Heatmap, predicted: Tensor, labels: Tensor, n_classes: int) -> None:
-    """Fill the two heat maps in place; the colours of the mistakes reach as far as the most frequent one does."""
+    """Fill the two heat maps in place; the colour scale of the mistakes ends at the count of the most frequent mistake."""
     matrix = confusion_matrix(predicted, labels, n_classes)
     diagonal = torch.eye(n_classes, dtype=torch.bool)
     wrong = matrix.masked_fill(diagonal, 0)
@@ -56,5 +56,5 @@ def count_mistakes(mistakes: go.Heatmap, hits: go.Heatmap, predicted: Tensor, la
 
 
 def _counts(matrix: Tensor) -> list[list[int | None]]:
-    """Rows of a heat map, blank where the count is 0."""
+    """Rows of a heat map, with None for a count of 0."""
     return [[n or None for n in row] for row in matrix.tolist()]

@@ -1,4 +1,4 @@
-"""Time of a training step: predicted from the masks, and measured."""
+"""The time of a training step, predicted from the masks and measured."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from coto_lab.training.history import History
 def cost_figure(cost: Cost, coto: History, lora: History) -> go.Figure:
     """Time of CoTo's steps in percent of LoRA's: predicted on the left, measured on the right.
 
-    A measured step is divided by the LoRA step of the same turn, so that a machine that changes its pace changes nothing. Dots
-    are single steps, the line is their running median; the saving in the title is the `steady_saving`.
+    A measured step is divided by the LoRA step of the same turn, so that changes of the machine's speed have no effect. Dots
+    are single steps, and the line is their running median. The saving in the title is the `steady_saving`.
 
     Args:
         cost: `measure_cost` of the same task and recipe on the same machine.
         coto: history of a CoTo run.
-        lora: history of the LoRA run that took turns with it (`train_in_turns`); as many steps.
+        lora: history of the LoRA run that took turns with it (`train_in_turns`), with as many steps.
 
     Raises:
-        ValueError: histories of different lengths, or of another number of blocks than ``cost``; ``lora`` dropped blocks.
+        ValueError: the histories have different lengths, or another number of blocks than ``cost``; ``lora`` has dropped
+            blocks.
     """
     measured = steady_saving(coto, lora)
     titles = [f"predicted: CoTo saves {cost.saving(coto.mask):z.1%}", f"measured: CoTo saves {measured:z.1%}"]
@@ -56,22 +57,22 @@ def cost_figure(cost: Cost, coto: History, lora: History) -> go.Figure:
             trace.update(legendgroup=trace.name, showlegend=column == 1, hovertemplate="step %{x}: %{y:.0f}%")
             figure.add_trace(trace, row=1, col=column)
     figure.update_xaxes(title="optimiser step")
-    figure.update_yaxes(range=[0, 160])  # a step that was interrupted may lie above
+    figure.update_yaxes(range=[0, 160])  # an interrupted step may be above this range
     figure.update_yaxes(title="time of a step, % of LoRA's", row=1, col=1)
     return dress(figure, height=400)
 
 
-# Names, colours (of cividis, which no method has) and patterns of `Cost.parts`.
+# Names, colours and patterns of `Cost.parts`. The colours are from cividis, and no method has one of them.
 _PARTS = (("fixed", "#00224E", ""), ("backward through the base", "#7D7C78", "/"), ("adapters", "#FEE838", "x"))
 
 
 def step_cost_figure(cost: Cost, guesses: Mapping[str, float] | None = None) -> go.Figure:
-    """Milliseconds of one step by the blocks that are open: what the model predicts, part by part, and what was measured.
+    """Milliseconds of one step for different open blocks: the three predicted parts, and the measured time.
 
     Args:
-        cost: `measure_cost`.
-        guesses: what the reader expected, in percent of the step with all blocks open, by the name of the bar (``"only 0"``,
-            ``"5 to 7"``); drawn as crosses.
+        cost: the result of `measure_cost`.
+        guesses: the reader's guesses by the name of the bar (``"only 0"``, ``"5 to 7"``), in percent of the time of a step
+            with all blocks open; drawn as crosses.
     """
     order = cost.step(cost.masks).argsort(stable=True)
     names = [_open_blocks(mask.tolist()) for mask in cost.masks[order]]

@@ -1,4 +1,4 @@
-"""Examples of a task for people: small images with words below, or lines of text."""
+"""Examples of a task as small images with words below, or as lines of text."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from coto_lab.figures.lines import cells_of, line_of
 from coto_lab.figures.tiles import TILES, tile_strip
 from coto_lab.tasks.task import Example
 
-_PIXELS = 48  # of the longer side of an image; larger ones are made smaller, since a browser gets every pixel as a number
+_PIXELS = 48  # pixels of the longer side; larger images are reduced, because a browser gets every pixel as a number
 
 
 def are_images(examples: Sequence[Example]) -> bool:
-    """Whether all of a task's examples have an image; else they are shown as texts."""
+    """Whether all examples have an image; otherwise they are shown as texts."""
     return all(example.image is not None for example in examples)
 
 
 def kind_of(examples: Sequence[Example]) -> str:
-    """What a sentence calls one of them: ``"image"`` or ``"example"``."""
+    """The word for one of these examples: ``"image"`` or ``"example"``."""
     return "image" if are_images(examples) else "example"
 
 
 def class_word(classes: Sequence[str]) -> str:
-    """What a sentence calls a class: ``"digit"`` where all are, else ``"class"``."""
+    """The word for a class: ``"digit"`` if all classes are digits, otherwise ``"class"``."""
     return "digit" if classes and all(len(name) == 1 and name.isdecimal() for name in classes) else "class"
 
 
@@ -36,10 +36,10 @@ class Exhibit(NamedTuple):
     """Examples on a sheet.
 
     Attributes:
-        sheet: the images; of texts, cells that show the whole text under the pointer.
-        words: what stands below the images; of texts, the lines.
-        x, y: options of the axes; images need axes of one scale.
-        middles: of each column of images, the x of its middle.
+        sheet: the images; or, for texts, cells that show the whole text under the pointer.
+        words: the words below the images; or, for texts, the lines.
+        x, y: options of the axes; images need axes with the same scale.
+        middles: the x of the middle of each column of images.
     """
 
     sheet: go.Heatmap
@@ -56,14 +56,14 @@ def exhibit(
     shape: tuple[int, int],
     places: Sequence[tuple[int, int]] | None = None,
 ) -> Exhibit:
-    """Some examples on a sheet that is as large with few as with many.
+    """Some examples on a sheet whose size does not depend on the number of examples.
 
     Args:
-        examples: all that a figure may show.
-        shown: which of them are shown.
-        words: of each of these, what `words_of` makes of a mark.
-        shape: rows and columns of the sheet.
-        places: row and column of each image; by default they, and texts always, fill row after row.
+        examples: all examples that a figure may show.
+        shown: indices of the examples that are shown.
+        words: the words for each shown example, made by `words_of`.
+        shape: the numbers of rows and columns of the sheet.
+        places: row and column of each image; by default images fill row after row, and texts always do.
     """
     rows, columns = shape
     places = [divmod(i, columns) for i in range(len(shown))] if places is None else places
@@ -74,7 +74,7 @@ def exhibit(
         lines = go.Scatter(**at, textposition="middle right", **common)
         y = {"visible": False, "range": [rows, 0], "scaleanchor": None}
         return Exhibit(sheet, lines, {"visible": False, "range": [0, columns]}, y, [])
-    images = torch.stack([_small(examples[i]) for i in [*shown, 0]])[:-1]  # the first one tells the size where none is shown
+    images = torch.stack([_small(examples[i]) for i in [*shown, 0]])[:-1]  # example 0 gives the size if none is shown
     tiles, middles, below = tile_strip(images, shape, places)
     at = {"x": [middles[column] for _, column in places], "y": [below[row] for row, _ in places]}
     height, width = tiles.shape
@@ -94,13 +94,13 @@ def _small(example: Example) -> Tensor:
 
 
 def words_of(examples: Sequence[Example], shown: Sequence[int], marks: Sequence[str], answer: bool = True) -> list[str]:
-    """What stands with some examples: below images the marks; of texts the lines, with the right answers if they are asked for.
+    """The words for some examples: for images the marks; for texts lines of mark and text, and of the answer if asked for.
 
     Args:
-        examples: all that a figure may show.
-        shown: which of them are shown.
-        marks: of each of these.
-        answer: whether lines tell the right answer.
+        examples: all examples that a figure may show.
+        shown: indices of the examples that are shown.
+        marks: one mark for each shown example.
+        answer: whether the lines include the right answer.
     """
     if are_images(examples):
         return list(marks)

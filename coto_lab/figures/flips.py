@@ -1,4 +1,4 @@
-"""The strip below a figure of mixtures: examples that are answered differently here than by the first run alone."""
+"""The strip below a figure of mixtures: the examples that the chosen mixture and the first run answer differently."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SHOWN = 20
 
 
 def flips_title(examples: Sequence[Example], classes: Sequence[str]) -> str:
-    """What stands above the strip.
+    """The title above the strip.
 
     Args:
-        examples: of the task.
-        classes: their names; empty where there are none.
+        examples: examples of the task.
+        classes: names of the classes; empty for tasks without classes.
     """
     if not classes:
         return "right with the first run alone and wrong here (✓→✗), or the other way round (✗→✓)"
@@ -30,14 +30,14 @@ def flips_title(examples: Sequence[Example], classes: Sequence[str]) -> str:
 
 
 def add_flips(figure: go.Figure, row: int, flips: Flips | None, examples: Sequence[Example], classes: Sequence[str]) -> None:
-    """Draw the first flips into the subplot that fills ``row`` of ``figure``: a trace of a sheet and one of words.
+    """Draw the first flips into the subplot that fills ``row`` of ``figure``, as one trace of a sheet and one of words.
 
     Args:
-        figure: changed in place.
-        row: of `make_subplots`, from 1.
-        flips: None leaves the strip empty.
-        examples: of the whole split, N of them.
-        classes: their names; empty where there are none.
+        figure: the figure, which is changed in place.
+        row: row in `make_subplots`, from 1.
+        flips: the flips; None leaves the strip empty.
+        examples: all N examples of the split.
+        classes: names of the classes; empty for tasks without classes.
     """
     shown = [] if flips is None else flips.indices[:SHOWN].tolist()
     right = [] if flips is None else flips.right_now[:SHOWN].tolist()
@@ -51,7 +51,7 @@ def add_flips(figure: go.Figure, row: int, flips: Flips | None, examples: Sequen
     figure.update_xaxes(**strip.x | {"visible": False, "constrain": "domain"}, row=row)
     figure.update_yaxes(**strip.y, row=row)
     if are_images(examples):
-        top = {"range": [strip.y["range"][0], -2.5]}  # row 0 on top, a little below the title
+        top = {"range": [strip.y["range"][0], -2.5]}  # row 0 is on top, a little below the title
         figure.update_yaxes(**top, scaleanchor=x.plotly_name.replace("axis", ""), row=row)
 
 

@@ -1,4 +1,4 @@
-"""A coalition of a cooperative game: what it earns, and what each player adds to the others in it."""
+"""A coalition of a cooperative game: its value, and the marginal contribution of each player."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def game_figure(
     shapley: bool = False,
     figure: Any = None,
 ) -> Any:
-    """What a coalition earns on the left, what each player adds to the others in it on the right.
+    """The value of a coalition S on the left, and the marginal contribution of each player on the right.
 
-    A player who is out would add v(S with it) - v(S); one who is in adds v(S) - v(S without it).
+    A player outside of S would add v(S with the player) - v(S). A player in S adds v(S) - v(S without the player).
 
     Args:
-        games: name -> v of all coalitions, ``[2^n]``; bit i of an index says whether player i is in. All share the axes.
-        name: of the game that is shown.
-        mask: who is in, ``BoolTensor [n]``.
-        players: their names.
-        unit: of v, for the axes.
-        shapley: whether to mark the Shapley values, too.
-        figure: of an earlier call with the same games and players, updated in place (a ``FigureWidget`` redraws); None makes
-            one.
+        games: name -> v of all coalitions, ``[2^n]``; bit i of an index says whether player i is in. All games share the axes.
+        name: name of the game that is shown.
+        mask: the players in the coalition, ``BoolTensor [n]``.
+        players: names of the players.
+        unit: unit of v, for the axes.
+        shapley: whether to mark the Shapley values too.
+        figure: a figure of an earlier call with the same games and players, updated in place (a ``FigureWidget`` redraws);
+            None makes a new one.
     """
     worths = games[name]
     earned, adds = coalition(worths, mask)
@@ -78,11 +78,11 @@ def game_figure(
 
 
 def coalition(worths: Tensor, mask: Tensor) -> tuple[float, Tensor]:
-    """What a coalition earns, and the marginal contribution of every player to the others in it, float64 ``[n]``.
+    """The value of a coalition, and the marginal contribution of every player to it, float64 ``[n]``.
 
     Args:
         worths: v of all coalitions, ``[2^n]``; bit i of an index says whether player i is in.
-        mask: who is in, ``BoolTensor [n]``.
+        mask: the players in the coalition, ``BoolTensor [n]``.
     """
     bits = 2 ** torch.arange(len(mask))
     index = int((bits * mask).sum())

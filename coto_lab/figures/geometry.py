@@ -1,4 +1,4 @@
-"""Where adapters lie: angles between them, and a map."""
+"""The geometry of adapters: angles between adapters, and a map."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from coto_lab.figures.style import dress, style
 from coto_lab.figures.theme import GRID
 from coto_lab.probes.geometry import Geometry
 
-_ANNOTATED = 12  # up to so many adapters the numbers are written into the cells
+_ANNOTATED = 12  # with at most this many adapters, the numbers are written into the cells
 _VECTORS = {"update": "updates ΔW", "factors": "factors A, B"}
 _MAPS = {"pca": "PCA", "tsne": "t-SNE"}
 
 
 def cosine_figure(geometry: Geometry) -> go.Figure:
-    """Cosine similarity of every pair of adapters, a heat map; the diagonal, always 1, is left grey.
+    """Cosine similarity of every pair of adapters as a heat map; the diagonal, which is always 1, is grey.
 
-    The colours reach as far as the largest cosine of a pair does, on both sides of 0.
+    The colour scale is symmetric around 0 and ends at the largest absolute cosine of a pair.
     """
     n = len(geometry.names)
     cosine = geometry.cosine.tolist()
     off = [abs(cosine[i][j]) for i in range(n) for j in range(n) if i != j]
-    top = max([value for value in off if value == value], default=1.0) or 1.0  # NaN: an adapter that is 0
+    top = max([value for value in off if value == value], default=1.0) or 1.0  # the cosine of an adapter that is 0 is NaN
     cells = [[value if i != j and value == value else None for j, value in enumerate(row)] for i, row in enumerate(cosine)]
     heat = go.Heatmap(
         x=list(geometry.names),
@@ -60,14 +60,14 @@ def embedding_figure(
 
     Args:
         geometry: the adapters.
-        methods: adapter name -> method, for all of them.
-        texts: adapter name -> what is written beside its point (a seed, a learning rate); by default nothing, the name is
+        methods: adapter name -> method, for all adapters.
+        texts: adapter name -> text beside its point (a seed, a learning rate). By default there is no text, and the name is
             shown on hover.
         how: ``"pca"`` or ``"tsne"`` (`Geometry.embedding`).
-        seed: of t-SNE.
+        seed: seed of t-SNE.
 
     Raises:
-        ValueError: an adapter without a method; an unknown ``how``.
+        ValueError: an adapter has no method, or ``how`` is unknown.
     """
     if missing := [name for name in geometry.names if name not in methods]:
         raise ValueError(f"methods lacks {missing}: give a method for every adapter.")
@@ -92,7 +92,7 @@ def embedding_figure(
         figure.add_trace(trace)
     first, second = _axes(geometry, how)
     figure.update_xaxes(title=first, zeroline=False)
-    figure.update_yaxes(title=second, zeroline=False, scaleanchor="x")  # one scale: distances are what is shown
+    figure.update_yaxes(title=second, zeroline=False, scaleanchor="x")  # one scale for both axes, so that distances are right
     title = f"map of the {_VECTORS[geometry.space]}, {_MAPS[how]}"
     return dress(figure, 480).update_layout(title={"text": title, "x": 0.07, "y": 0.94})
 
@@ -100,6 +100,6 @@ def embedding_figure(
 def _axes(geometry: Geometry, how: str) -> list[str]:
     if how == "tsne":
         return ["first coordinate (no unit)", "second coordinate (no unit)"]
-    total = geometry.gram.trace() - geometry.gram.sum() / len(geometry.names)  # squared distances to the mean
+    total = geometry.gram.trace() - geometry.gram.sum() / len(geometry.names)  # the sum of squared distances to the mean
     shares = (geometry.embedding().square().sum(0) / total).tolist()
     return [f"principal axis {i}, {share:.0%} of the variance" for i, share in enumerate(shares, start=1)]

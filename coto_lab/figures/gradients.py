@@ -14,13 +14,13 @@ _COLUMNS = 3
 
 
 def gradient_balance_figure(balances: Mapping[str, GradientBalance]) -> go.Figure:
-    """Each method's share of the gradient norm, a heat map block × step; the entropy over the whole training is in its title.
+    """Each method's shares of the gradient norm as a heat map block × step, with the entropy over the training in the title.
 
-    One colour scale for all, from 0 to three times the even share; larger shares have the last colour. A blank column is a
-    bin whose shares are not known.
+    All heat maps have one colour scale, from 0 to three times the even share; larger shares have the last colour. A blank
+    column is a bin whose shares are not known.
 
     Args:
-        balances: method name -> balance; they have the same blocks and the same ``per``.
+        balances: method name -> balance; all have the same blocks and the same ``per``.
     """
     columns = min(_COLUMNS, len(balances))
     rows = -(-len(balances) // columns)
@@ -33,7 +33,7 @@ def gradient_balance_figure(balances: Mapping[str, GradientBalance]) -> go.Figur
     )
     for position, (name, balance) in enumerate(balances.items()):
         row, column = position // columns + 1, position % columns + 1
-        known = balance.share.isfinite().all(0)  # NaN is not JSON, and browsers get no reliable one
+        known = balance.share.isfinite().all(0)  # other bins become None, because NaN is not JSON
         centres = (balance.edges[:-1] + balance.edges[1:]) / 2
         heat = go.Heatmap(
             name=name,
@@ -45,7 +45,7 @@ def gradient_balance_figure(balances: Mapping[str, GradientBalance]) -> go.Figur
             hovertemplate="step %{x:.0f}, block %{y}: %{z:.3f}<extra>%{fullData.name}</extra>",
         )
         figure.add_trace(heat, row=row, col=column)
-        last = position + columns >= len(balances)  # nothing below it
+        last = position + columns >= len(balances)  # no panel is below this one
         figure.update_xaxes(range=balance.edges[[0, -1]].tolist(), row=row, col=column)
         figure.update_xaxes(title="optimiser step" if last else None, row=row, col=column)
     figure.update_yaxes(type="category")

@@ -1,4 +1,4 @@
-"""Loss, gradient and update of trainings, one under the other: which of them moves first?"""
+"""Loss, gradient and update of trainings, one below the other, to see which of the three changes first."""
 
 from __future__ import annotations
 

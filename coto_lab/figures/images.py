@@ -13,12 +13,12 @@ from coto_lab.figures.tiles import TILES
 
 
 def image_figure(images: Tensor, titles: Sequence[str], columns: int = 10) -> go.Figure:
-    """A table of grey images, ink dark on light paper.
+    """A table of grey images, with dark ink on light paper.
 
     Args:
-        images: ``[n, 1, height, width]`` in [-1, 1], ink 1.
-        titles: one per image.
-        columns: images in a row.
+        images: ``[n, 1, height, width]`` in [-1, 1], where ink is 1.
+        titles: one title per image.
+        columns: the number of images in a row.
     """
     rows = -(-len(images) // columns)
     figure = make_subplots(rows=rows, cols=columns, subplot_titles=list(titles), horizontal_spacing=0.01)
@@ -27,6 +27,6 @@ def image_figure(images: Tensor, titles: Sequence[str], columns: int = 10) -> go
         figure.add_trace(grey, row=i // columns + 1, col=i % columns + 1)
     figure.update_xaxes(visible=False, constrain="domain")
     figure.update_yaxes(visible=False, autorange="reversed", constrain="domain")
-    for x, y in zip(figure.select_xaxes(), figure.select_yaxes(), strict=True):  # each image by itself: all have square pixels
+    for x, y in zip(figure.select_xaxes(), figure.select_yaxes(), strict=True):  # every image gets square pixels
         y.scaleanchor = x.plotly_name.replace("axis", "")
     return dress(figure, height=60 + 110 * rows).update_layout(margin={"l": 10, "r": 10, "t": 40, "b": 10})

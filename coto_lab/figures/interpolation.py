@@ -1,4 +1,4 @@
-"""What lies on the line between two runs."""
+"""Scores on the line between two runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def interpolation_figure(curves: Mapping[str, Curve], guesses: Mapping[str, floa
 
     Args:
         curves: method name -> curve.
-        guesses: what the reader expected of the accuracy in the middle, in percent, per method; drawn as crosses.
+        guesses: the reader's guesses of the accuracy in the middle, in percent, per method; drawn as crosses.
     """
     figure = make_subplots(rows=1, cols=2, subplot_titles=_TITLES, horizontal_spacing=0.12)
     for position, (name, curve) in enumerate(curves.items()):
@@ -47,15 +47,16 @@ def line_explorer_figure(
 ) -> Any:
     """The curves of `interpolation_figure` with a mark on each at one alpha, and below them the examples that flip there.
 
-    Redrawn with other curves, the y axes grow where those need it and never shrink: heights stay comparable.
+    When the figure is redrawn with other curves, the y axes grow if necessary and never shrink, so that heights stay
+    comparable.
 
     Args:
-        curves: method name -> curve, all at the same alphas; None where nothing is scored yet.
-        at: which of the alphas is marked.
-        flips: of one method, at that alpha; None leaves the strip empty.
-        examples: of the whole test set.
-        classes: their names; empty for tasks without classes.
-        figure: of an earlier call with the same method names, updated in place; None makes one.
+        curves: method name -> curve, all at the same alphas; None if the method is not scored yet.
+        at: index of the marked alpha.
+        flips: flips of one method at the marked alpha; None leaves the strip empty.
+        examples: examples of the whole test set.
+        classes: names of the classes; empty for tasks without classes.
+        figure: a figure of an earlier call with the same method names, updated in place; None makes a new one.
     """
     fresh = make_subplots(
         rows=2,
@@ -87,7 +88,7 @@ def line_explorer_figure(
 
 
 def _add_curve(figure: go.Figure, name: str, position: int, curve: Curve | None, at: int | None = None) -> None:
-    """Accuracy and loss of one method in row 1; with ``at``, lines with a mark at that alpha."""
+    """Add accuracy and loss of one method to row 1; with ``at``, as lines with a mark at that alpha."""
     look = stroke(name, position)
     nothing = torch.empty(0)
     alphas, accuracy, loss = (nothing,) * 3 if curve is None else (curve.alphas, curve.accuracy * 100, curve.loss)

@@ -1,4 +1,4 @@
-"""Examples that are texts, as lines in half the width of a figure: cut to the room there is, whole under the pointer."""
+"""Text examples as lines that are cut to half the width of a figure; the whole text appears under the pointer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 from coto_lab.tasks.task import Example
 
-_ROOM = 38  # letters in half of a figure of 640 pixels, the narrowest one
+_ROOM = 38  # letters in half of a figure of 640 pixels, which is the narrowest figure
 _BOX = 80  # letters in a line of the box that appears under the pointer
 _CLEAR = "rgba(0, 0, 0, 0)"
-CELLS = {  # of a heat map that nobody sees; the pointer is on its cells
+CELLS = {  # options of an invisible heat map whose cells react to the pointer
     "showscale": False,
     "colorscale": [[0, _CLEAR], [1, _CLEAR]],
     "hovertemplate": "%{text}<extra></extra>",
@@ -23,7 +23,7 @@ CELLS = {  # of a heat map that nobody sees; the pointer is on its cells
 
 
 def line_of(mark: str, example: Example, answer: bool = True) -> str:
-    """A mark, the text, and with ``answer`` what is right, cut to the room."""
+    """A line of a mark, the text and, with ``answer``, the right answer; it is cut to the room."""
     mark = f"{mark}  " if mark else ""
     room = _ROOM - len(mark)
     right = f" → {cut(example.answer, room // 3)}" if answer else ""
@@ -31,19 +31,19 @@ def line_of(mark: str, example: Example, answer: bool = True) -> str:
 
 
 def whole(example: Example) -> str:
-    """The text and the right answer, nothing cut."""
+    """The whole text and the right answer."""
     lines = [line for text in example.text.splitlines() for line in textwrap.wrap(text, _BOX) or [""]]
     lines += textwrap.wrap(f"right answer: {example.answer}", _BOX)
     return "<br>".join(html.escape(line, quote=False) for line in lines)
 
 
 def cut(text: str, room: int) -> str:
-    """``text`` on one line, in the room of so many letters; wide ones (Chinese, Japanese, Korean) take that of two."""
+    """``text`` on one line of at most ``room`` letters; a wide letter (Chinese, Japanese, Korean) counts as two."""
     text = " ".join(text.split())
     widths = [2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text]
     if sum(widths) <= room:
         return text
-    kept, used = 0, 1  # the ellipsis
+    kept, used = 0, 1  # the ellipsis uses the room of one letter
     while used + widths[kept] <= room:
         used += widths[kept]
         kept += 1
@@ -51,11 +51,11 @@ def cut(text: str, room: int) -> str:
 
 
 def cells_of(examples: Sequence[Example], shape: tuple[int, int]) -> dict[str, Any]:
-    """A heat map of cells of size 1, one for each example, row after row, with its whole text.
+    """Options of a heat map with one cell of size 1 for each example, row after row; a cell has the whole text.
 
     Args:
-        examples: as many as there are cells, or fewer.
-        shape: rows and columns.
+        examples: at most as many as there are cells.
+        shape: the numbers of rows and columns.
     """
     rows, columns = shape
     texts = [[""] * columns for _ in range(rows)]

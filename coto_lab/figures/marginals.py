@@ -1,4 +1,4 @@
-"""What a player adds, by how many others are there: the curves whose mean is the Shapley value."""
+"""The mean contribution of each player at every p; the mean of such a curve is the player's Shapley value."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from coto_lab.figures.style import dress
 from coto_lab.probes.shapley import exact_shapley
 from coto_lab.probes.shapley_from_training import expected_marginals
 
-_DASHES = ("solid", "dash", "dot", "dashdot")  # neighbours have other colours, and other dashes
+_DASHES = ("solid", "dash", "dot", "dashdot")  # neighbouring curves differ in colour and in dash
 
 
 def owen_figure(games: Mapping[str, Tensor], players: Sequence[str]) -> go.Figure:
-    """c_i(p) of every player, one panel per game; a dot at the right end of each panel is the Shapley value, its mean.
+    """c_i(p) of every player, one panel per game; the dots at the right end of a panel are the means, the Shapley values.
 
     Args:
         games: name -> v of all coalitions as shares of right answers, ``[2^n]``; bit i of an index says whether player i is in.
-        players: their names, n of them.
+        players: names of the n players.
     """
     figure = make_subplots(rows=1, cols=len(games), subplot_titles=list(games), shared_yaxes=True, horizontal_spacing=0.03)
     ps = torch.linspace(0, 1, 51, dtype=torch.float64)

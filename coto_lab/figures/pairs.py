@@ -1,4 +1,4 @@
-"""What lies on the lines between many pairs of runs."""
+"""Scores on the lines between many pairs of runs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def pairs_figure(curves: Mapping[str, Sequence[Curve]]) -> go.Figure:
         curves: method name -> curves of several pairs, at the same alphas.
 
     Raises:
-        ValueError: a method's curves are at different alphas, or there are none.
+        ValueError: a method has no curves, or curves at different alphas.
     """
     figure = make_subplots(rows=1, cols=2, subplot_titles=["test accuracy", "test loss"], horizontal_spacing=0.12)
     for position, (name, pairs) in enumerate(curves.items()):
         if len({tuple(curve.alphas.tolist()) for curve in pairs}) != 1:
-            raise ValueError(f"curves[{name!r}] has {len(pairs)} curves: give at least one, all at the same alphas.")
+            raise ValueError(f"curves[{name!r}] has {len(pairs)} curves: give at least one curve, all at the same alphas.")
         alphas = pairs[0].alphas.tolist()
         accuracy = torch.stack([curve.accuracy for curve in pairs]) * 100
         loss = torch.stack([curve.loss for curve in pairs])

@@ -1,4 +1,4 @@
-"""What is left of a run when only some of its adapters are kept."""
+"""Accuracy of runs of which only some adapters are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def pruning_figure(
 
     Args:
         tables: method name -> table.
-        guesses: what the reader expected of the pattern ``guessed``, in percent, per method; drawn as crosses.
+        guesses: the reader's guesses for the pattern ``guessed``, in percent, per method; drawn as crosses.
         guessed: the pattern that the guesses are about.
     """
     figure = go.Figure()
@@ -40,7 +40,7 @@ def pruning_figure(
         base = table.accuracy[table.patterns.index("none")].item() * 100
         line = {"dash": "dot", "color": INK, "width": 2}
         words = {f"annotation_{key}": value for key, value in LABEL.items()}
-        name = "base model, no adapter"  # beside the line: an entry of the legend would need a trace as wide as the figure
+        name = "base model, no adapter"  # written beside the line; a legend entry would need a trace as wide as the figure
         figure.add_hline(y=base, line=line, name=name, annotation_text=name, annotation_position="top left", **words)
     figure.update_xaxes(title="which adapters are kept")
     figure.update_yaxes(title="test accuracy, %", range=[0, 100])

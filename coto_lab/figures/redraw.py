@@ -1,4 +1,4 @@
-"""Redrawing: a figure that is already on the screen, made to look like a new one."""
+"""Redrawing: a figure that is already on the screen is changed in place."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from coto_lab.figures.style import size_titles
 
 
 def redrawn(figure: Any, fresh: go.Figure) -> Any:
-    """``figure`` with the traces, annotations, shapes, colours and ranges of y of ``fresh``, in place.
+    """Give ``figure`` the traces, annotations, shapes, colours and y ranges of ``fresh``, in place; return ``figure``.
 
-    What is equal already is not sent to the browser again.
+    Properties that are already equal are not sent to the browser again.
 
     Args:
-        figure: made by the function that made ``fresh``, with the same traces; a ``FigureWidget`` redraws once.
-        fresh: what it should look like.
+        figure: a figure of the function that made ``fresh``, with the same traces; a ``FigureWidget`` redraws once.
+        fresh: the figure that ``figure`` should look like.
     """
     size_titles(fresh)
     with figure.batch_update():

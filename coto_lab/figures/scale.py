@@ -1,4 +1,4 @@
-"""A finished adapter turned up and down: ΔW times a factor."""
+"""Finished adapters whose updates ΔW are multiplied by a factor."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ def scale_figure(
     """Accuracy against the factor on ΔW, one curve per method, and the scaled update of one layer as heat maps.
 
     Args:
-        factors: of the curves, ``[F]``, rising.
+        factors: factors of the curves, ``[F]``, in rising order.
         accuracy: method name -> share of right answers ``[F]``.
-        at: the factor that is marked, anywhere between the first and the last.
-        marked: method name -> accuracy there.
-        updates: method name -> ΔW of the layer as it was trained, ``[out, in]``. The colours reach as far as its entries do
-            and stay at every factor, so that a map grows darker with the factor; above 1 the largest entries saturate.
-        figure: of an earlier call with the same methods, updated in place (a ``FigureWidget`` redraws); None makes one.
+        at: the marked factor, anywhere between the first and the last.
+        marked: method name -> accuracy at the marked factor.
+        updates: method name -> ΔW of the layer as it was trained, ``[out, in]``. The colour scale ends at the largest absolute
+            entry and is the same at every factor, so that a map grows darker with the factor; above 1 the largest entries all
+            have the last colour.
+        figure: a figure of an earlier call with the same methods, updated in place (a ``FigureWidget`` redraws); None makes a
+            new one.
     """
     maps = len(updates)
     fresh = make_subplots(
@@ -60,7 +62,7 @@ def scale_figure(
             y=[100 * marked[name]],
             mode="markers",
             marker=look["marker"] | {"size": max(18 - 6 * position, 6), "line": {"color": "white", "width": 1}},
-            zorder=3 + position,  # where two coincide, the first shows around the second
+            zorder=3 + position,  # if two marks coincide, the first is larger and visible around the second
             hovertemplate="%{x:.3g} · ΔW: %{y:.1f}%<extra>%{fullData.name}</extra>",
         )
         fresh.add_traces([curve, mark], rows=1, cols=1)

@@ -1,4 +1,4 @@
-"""What a schedule will do, known before training."""
+"""Figures of what a schedule does to a training, drawn before the training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRAINED, AVERAGE, SPARED = "trained", "expected share", "spared"
 
 
 def ramp_figure(schedules: Mapping[str, Schedule]) -> go.Figure:
-    """p of several schedules over progress: name -> schedule, with the names of methods in their colours."""
+    """p of several schedules over progress: name -> schedule; a name that is a method has the method's colour."""
     progress = np.linspace(0, 1, 201)
     figure = go.Figure()
     for position, (name, schedule) in enumerate(schedules.items()):
@@ -35,7 +35,7 @@ def ramp_figure(schedules: Mapping[str, Schedule]) -> go.Figure:
 
 
 def schedule_figure(coto: CoTo) -> go.Figure:
-    """What CoTo will do, known before training: p(t) and how many blocks are open above, every gate's draws below."""
+    """The plan of a CoTo training: above p(t) and the number of open blocks, below the draws of every gate."""
     n = len(coto.gates)
     figure = make_subplots(
         rows=2, cols=1, specs=[[{"secondary_y": True}], [{}]], vertical_spacing=0.08, row_heights=[0.45, 0.55]
@@ -48,13 +48,13 @@ def schedule_figure(coto: CoTo) -> go.Figure:
 
 
 def plan_figure(schedule: Schedule, masks: Tensor, time_saved: float | None = None, figure: Any = None) -> Any:
-    """As `schedule_figure`, for a schedule without a model; on the right what it spares, and how often each block trains.
+    """As `schedule_figure`, for a schedule without a model; on the right the saved work, and how often each block trains.
 
     Args:
         schedule: p over progress.
-        masks: what it draws, ``BoolTensor [T, n_blocks]`` (`coto.training_masks`).
-        time_saved: predicted share of the time (`Cost.saving`), 0.1 = 10%; None leaves it out.
-        figure: a figure from an earlier call, updated in place (a ``FigureWidget`` redraws); None makes one.
+        masks: the masks that the schedule draws, ``BoolTensor [T, n_blocks]`` (`coto.training_masks`).
+        time_saved: predicted share of the time that is saved (`Cost.saving`), 0.1 = 10%; with None it is left out.
+        figure: a figure of an earlier call, updated in place (a ``FigureWidget`` redraws); None makes a new one.
     """
     if figure is None:
         figure = _empty_plan_figure()
@@ -96,7 +96,7 @@ def _empty_plan_figure() -> go.Figure:
 
 
 def _add_training(figure: go.Figure) -> None:
-    """The first column, empty: curves above, gates below, over the optimiser steps."""
+    """Add the empty first column: curves above and gates below, over the optimiser steps."""
     looks = {
         DRAWN: {"color": "#BBBBBB", "width": 1.5},
         EXPECTED: {"color": INK, "width": 2, "dash": "dot"},
@@ -125,4 +125,4 @@ def _fill_training(figure: Any, p: np.ndarray, expected: np.ndarray, masks: Tens
         elif trace.name == GATES:
             trace.update(x=x, y=names, z=masks.T.contiguous().to(torch.uint8).numpy())
     figure.update_xaxes(range=[-0.5, n_steps - 0.5], col=1)
-    figure.update_yaxes(range=[0, 1.05 * n], row=1, col=1, secondary_y=True)  # so that n·p and p are one curve
+    figure.update_yaxes(range=[0, 1.05 * n], row=1, col=1, secondary_y=True)  # so that the curves of n·p and p coincide

@@ -1,4 +1,4 @@
-"""Shapley values: who contributes how much, block by block and module by module."""
+"""Shapley values of blocks as bars, and of modules as heat maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from coto_lab.figures.theme import INK
 from coto_lab.probes.shapley import ShapleyValues
 
 _KINDS = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "o_proj": "output"}
-# Of a value in the unit that is drawn: factor, axis title, unit, digits after the point.
+# For each kind of value: the factor to the unit that is drawn, the axis title, the unit, and the digits after the point.
 _UNITS = {
     "accuracy": (100, "accuracy, percentage points", "points", 1),
     "loss": (1, "loss reduction, nats", "nats", 2),
@@ -25,14 +25,14 @@ _UNITS = {
 def shapley_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyValues]]) -> go.Figure:
     """Shapley values of every block, one bar per method side by side.
 
-    Error bars are the standard deviation over the seeds where there are three or more, and the standard error of the estimate
-    of a single seed where there is one; the title of the axis says which. Of two seeds, each value has a dot.
+    With three or more seeds, error bars are the standard deviation over the seeds; with one seed, they are the standard error
+    of the estimate, if there is one. The title of the axis says which. With two seeds, each value is a dot.
 
     Args:
-        records: method name -> record, or the records of several seeds; all in the same game.
+        records: method name -> record, or the records of several seeds; all records are of the same game.
 
     Raises:
-        ValueError: the records have other players or another kind of value.
+        ValueError: the records differ in their players or in their kind of value.
     """
     several = {name: _as_list(record) for name, record in records.items()}
     players, value, owners = _same_game(several)
@@ -66,13 +66,13 @@ def shapley_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyValues]
 
 
 def shapley_map_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyValues]]) -> go.Figure:
-    """Shapley values of every module, a heat map block × query/key/value; one panel per method, one colour scale for all.
+    """Shapley values of every module as a heat map block × query/key/value; one panel per method, one colour scale for all.
 
     Args:
         records: method name -> record with ``players="module"``, or the records of several seeds, whose mean is drawn.
 
     Raises:
-        ValueError: the records have other players or another kind of value; the players are blocks.
+        ValueError: the records differ in their players or in their kind of value, or the players are blocks.
 
     Source: arXiv:2506.05713, Shapley values as a heat map (figure r5 of the authors' rebuttal).
     """
@@ -81,7 +81,7 @@ def shapley_map_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyVal
     if owners is None:
         raise ValueError(f"players are {players[0]!r}, ...: blocks have no query, key and value. Use players='module'.")
     factor, title, unit, digits = _UNITS[value]
-    # A player is named block.rest; one column per rest, as the same layer comes in every block.
+    # A player's name is "block.rest". There is one column per rest, because every block has the same layers.
     cells = [(block, player.removeprefix(f"{block}.")) for player, block in zip(players, owners, strict=True)]
     blocks, layers = (tuple(dict.fromkeys(part)) for part in zip(*cells, strict=True))
     means = {
@@ -95,7 +95,7 @@ def shapley_map_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyVal
             name=name,
             x=_short(layers),
             y=_short(blocks),
-            z=[[mean.get((block, layer)) for layer in layers] for block in blocks],  # None: that block has no such module
+            z=[[mean.get((block, layer)) for layer in layers] for block in blocks],  # None if the block has no such module
             zmin=-top,
             zmax=top,
             colorscale="PuOr_r",
@@ -127,7 +127,7 @@ def _same_game(several: Mapping[str, Sequence[ShapleyValues]]) -> tuple[tuple[st
 
 
 def _mean_and_error(seeds: Sequence[ShapleyValues]) -> tuple[Tensor, Tensor | None, str]:
-    """Mean over the seeds ``[n]``, what the error bars show ``[n]``, and what that is called."""
+    """The mean over the seeds ``[n]``, the size of the error bars ``[n]``, and the name of what the error bars show."""
     values = torch.stack([record.values for record in seeds])
     if len(seeds) >= SPREAD_FROM:
         return values.mean(0), values.std(0), "standard deviation over seeds"
@@ -138,7 +138,7 @@ def _mean_and_error(seeds: Sequence[ShapleyValues]) -> tuple[Tensor, Tensor | No
 
 
 def _short(names: Sequence[str]) -> list[str]:
-    """The parts of the dotted names in which they differ, ``"0 query"`` for ``"vit.layers.0.attention.q_proj"``."""
+    """The parts in which the dotted names differ, such as ``"0 query"`` for ``"vit.layers.0.attention.q_proj"``."""
     parts = [name.split(".") for name in names]
     if len({len(own) for own in parts}) != 1:
         return list(names)

@@ -1,4 +1,4 @@
-"""What lies on the triangle between three runs."""
+"""Scores on the triangle between three runs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from coto_lab.probes.flips import Flips
 from coto_lab.probes.simplex import Simplex
 from coto_lab.tasks.task import Example
 
-_CORNERS = np.array([[0, 0], [1, 0], [0.5, np.sqrt(0.75)]])  # of a triangle with sides of 1
-_PIXELS = 101  # on a side of the rectangle around it
+_CORNERS = np.array([[0, 0], [1, 0], [0.5, np.sqrt(0.75)]])  # corners of a triangle with sides of length 1
+_PIXELS = 101  # pixels on each side of the rectangle around the triangle
 
 
 def simplex_figure(simplexes: Mapping[str, Simplex]) -> go.Figure:
-    """Test accuracy of all mixtures of three runs: one triangle per method, the runs at its corners, one colour scale.
+    """Test accuracy of all mixtures of three runs: one triangle per method, with the runs at its corners, and one colour scale.
 
-    The dots are what was scored, and the colour between them is interpolated linearly. Accuracies are written on the corners,
-    on the 1:1:1 mixture in the centre, where it was scored, and on the highest ▲ and the lowest ▼ mixture of each triangle.
+    The dots are the scored mixtures, and the colour between the dots is interpolated linearly. Accuracies are written on the
+    corners, on the 1:1:1 mixture in the centre if it was scored, and on the highest ▲ and the lowest ▼ mixture of each
+    triangle.
 
     Args:
         simplexes: method name -> record.
@@ -49,18 +50,18 @@ def simplex_explorer_figure(
     classes: Sequence[str],
     figure: Any = None,
 ) -> Any:
-    """The triangles of `simplex_figure`, side by side, with a mark in each at one mixture; below, the examples that flip
-    there.
+    """The triangles of `simplex_figure` side by side, with a mark at one mixture, and below the examples that flip there.
 
-    Redrawn with other records, the colour scale grows where those need it and never shrinks: colours stay comparable.
+    When the figure is redrawn with other records, the colour scale grows if necessary and never shrinks, so that colours stay
+    comparable.
 
     Args:
-        simplexes: method name -> record, all of the same mixtures; None where nothing is scored yet.
-        at: which of the mixtures is marked.
-        flips: of one method, at that mixture; None leaves the strip empty.
-        examples: of the whole test set.
-        classes: their names; empty for tasks without classes.
-        figure: of an earlier call with the same method names, updated in place; None makes one.
+        simplexes: method name -> record, all of the same mixtures; None if the method is not scored yet.
+        at: index of the marked mixture.
+        flips: flips of one method at the marked mixture; None leaves the strip empty.
+        examples: examples of the whole test set.
+        classes: names of the classes; empty for tasks without classes.
+        figure: a figure of an earlier call with the same method names, updated in place; None makes a new one.
     """
     n = len(simplexes)
     fresh = make_subplots(
@@ -94,14 +95,14 @@ def _here(name: str, record: Simplex | None, at: int) -> str:
 
 
 def _mark(record: Simplex | None, at: int) -> go.Scatter:
-    """A white dot in a black ring: it shows on every colour of the surface."""
+    """A white dot in a black ring, which is visible on every colour of the surface."""
     x, y = ([], []) if record is None else (record.weights[at : at + 1].numpy() @ _CORNERS).T
     ring = {"size": 15, "color": "white", "line": {"color": "black", "width": 3}}
     return go.Scatter(name="here", x=x, y=y, mode="markers", marker=ring, hoverinfo="skip", showlegend=False)
 
 
 def _add_triangle(figure: go.Figure, record: Simplex | None, row: int, column: int) -> None:
-    """Surface, outline, dots and labels of one method; without a record, the outline alone is to be seen."""
+    """Add surface, outline, dots and labels of one method; without a record, only the outline is visible."""
     if record is None:
         nothing = [go.Heatmap(coloraxis="coloraxis"), _outline(), go.Scatter(mode="markers"), go.Scatter(mode="text")]
         figure.add_traces(nothing, rows=row, cols=column)
@@ -126,7 +127,7 @@ def _add_triangle(figure: go.Figure, record: Simplex | None, row: int, column: i
 
 
 def _named(record: Simplex) -> dict[int, str]:
-    """Mixtures whose accuracy is written on the surface, and the sign before it."""
+    """The mixtures whose accuracy is written on the surface, and the sign before each number."""
     named = {} if record.centre is None else {record.centre: ""}
     return named | {int(record.accuracy.argmin()): "▼ ", int(record.accuracy.argmax()): "▲ "}
 
@@ -144,11 +145,11 @@ def _dress(figure: go.Figure, height: int) -> go.Figure:
 
 
 def _surface(places: np.ndarray, values: np.ndarray) -> go.Heatmap:
-    from scipy.interpolate import griddata  # takes a second to load
+    from scipy.interpolate import griddata  # imported here because it takes a second to load
 
     x = np.linspace(0, 1, _PIXELS)
     y = np.linspace(0, _CORNERS[2, 1], _PIXELS)
-    z = griddata(places, values, tuple(np.meshgrid(x, y)))  # NaN outside the triangle, which is not JSON
+    z = griddata(places, values, tuple(np.meshgrid(x, y)))  # NaN outside the triangle; replaced below, as NaN is not JSON
     return go.Heatmap(x=x, y=y, z=np.where(np.isnan(z), None, z.round(2)), coloraxis="coloraxis", hoverinfo="skip")
 
 

@@ -1,4 +1,4 @@
-"""What is left of a run when its small entries are set to 0."""
+"""Accuracy of runs whose small entries are set to 0."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from coto_lab.probes.sparsity import SparsityCurve
 def sparsity_figure(curves: Mapping[str, SparsityCurve | Sequence[SparsityCurve]]) -> go.Figure:
     """Test accuracy against sparsity: mean over the seeds, and from three seeds on a band of ±1 sample standard deviation.
 
-    Where the curves reach sparsity 1, a line marks the accuracy there: that of the base model, for LoRA and HiRA.
+    If the curves reach sparsity 1, a line marks the accuracy there. For LoRA and HiRA it is the accuracy of the base model.
 
     Args:
-        curves: method name -> curve, or the curves of several seeds, all of the same sparsities.
+        curves: method name -> curve, or the curves of several seeds at the same sparsities.
 
     Raises:
-        ValueError: a method's curves have different sparsities, or there are none.
+        ValueError: a method has no curves, or curves with different sparsities.
     """
     figure = make_subplots(rows=1, cols=1)
     ends = []
     for position, (name, value) in enumerate(curves.items()):
         seeds = [value] if isinstance(value, SparsityCurve) else list(value)
         if len({tuple(curve.sparsity.tolist()) for curve in seeds}) != 1:
-            raise ValueError(f"curves[{name!r}] has {len(seeds)} curves: give at least one, all of the same sparsities.")
+            raise ValueError(f"curves[{name!r}] has {len(seeds)} curves: give at least one, all at the same sparsities.")
         sparsity = (seeds[0].sparsity * 100).tolist()
         accuracy = torch.stack([curve.accuracy for curve in seeds]) * 100
         label = name if len(seeds) == 1 else f"{name}, {len(seeds)} seeds"

@@ -1,4 +1,4 @@
-"""Values that differ from seed to seed, or from block to block: every one of them, and their mean."""
+"""Values that differ between seeds or between blocks: each single value, and the mean."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 
 from coto_lab.figures.style import dress, guess_marker, style
 
-_WIDTH = 0.8  # of a group, whose neighbour is 1 away
+_WIDTH = 0.8  # width of a group; neighbouring groups are 1 apart
 
 
 def spread_figure(
     groups: Mapping[str, Mapping[str, Tensor]], title: str, guesses: Mapping[str, float] | None = None, guessed: str = ""
 ) -> go.Figure:
-    """One mark per value and a bar at their mean, methods side by side in every group.
+    """One mark per value and a line at the mean; in every group the methods are side by side.
 
     Args:
-        groups: what is shown -> method name -> values ``[S]``; the same methods in every group.
-        title: of the value axis, with its unit.
-        guesses: what the reader expected of the means in the group ``guessed``, per method; drawn as crosses.
+        groups: name of a group -> method name -> values ``[S]``; every group has the same methods.
+        title: title of the value axis, with the unit.
+        guesses: the reader's guesses of the means in the group ``guessed``, per method; drawn as crosses.
         guessed: the group that the guesses are about.
     """
     figure = go.Figure()

@@ -1,4 +1,4 @@
-"""What dropped blocks cost: dropout stability, Jensen's inequality, and barriers against loss changes."""
+"""The effect of dropped blocks: dropout stability, Jensen's inequality, and barriers against loss changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coto_lab.figures.style import GUESS_COLOR, dress, stroke, style
 from coto_lab.probes.stability import Stability, pool
 from coto_lab.probes.theory import BarrierBound, JensenTable
 
-_OPEN = {"fuse": "", "ensemble": "-open"}  # marker symbols: filled, hollow
+_OPEN = {"fuse": "", "ensemble": "-open"}  # endings of marker symbols: filled for fuse, hollow for ensemble
 _MIXTURE = {"fuse": "fused factors", "ensemble": "ensemble"}
 
 
@@ -95,14 +95,14 @@ def jensen_figure(tables: Mapping[str, JensenTable]) -> go.Figure:
         )
         figure.add_trace(whole, row=1, col=column)
     figure.update_xaxes(title="activation probability p", range=[0, 1])
-    # At p near 1 both sides are small, and there the ensembles may pass below the whole adapter: a linear axis hides it.
+    # At p near 1 both sides are small, and the ensembles can be below the whole adapter; a linear axis would hide this.
     figure.update_yaxes(type="log", tickvals=[digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)])
     figure.update_yaxes(title="cross-entropy, nats", row=1, col=1)
     return dress(figure, height=420)
 
 
 def barrier_figure(bounds: Mapping[str, BarrierBound]) -> go.Figure:
-    """Measured barrier against the loss change under dropped blocks, one marker per pair of runs; on the line they are equal.
+    """Measured barrier against the loss change under dropped blocks, one marker per pair of runs; both are equal on the line.
 
     Args:
         bounds: method name -> bound.
@@ -146,5 +146,5 @@ def barrier_figure(bounds: Mapping[str, BarrierBound]) -> go.Figure:
 
 
 def _pale(color: str) -> str:
-    """A colour of `STYLES` (``"#RRGGBB"``), nearly transparent."""
+    """A nearly transparent version of a colour of `STYLES` (``"#RRGGBB"``)."""
     return "rgba({}, {}, {}, 0.15)".format(*bytes.fromhex(color[1:]))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coto_lab.figures.theme import INK, magnification, themed
 
-# Okabe-Ito colours, told apart by the colour-blind too; dash, symbol and bar pattern are the second cue.
+# Okabe-Ito colours, which colour-blind people can tell apart too. Dash, symbol and bar pattern are a second cue.
 STYLES = {
     "LoRA": {"color": "#0072B2", "dash": "dash", "symbol": "circle", "pattern": "/"},
     "dropout": {"color": "#CC79A7", "dash": "dashdot", "symbol": "cross", "pattern": "."},
@@ -26,7 +26,7 @@ _SPARE = (
 )
 GUESS_COLOR = "#808080"
 
-# The default toolbar holds a button that uploads the chart to a cloud, and so many others that it covers the legend.
+# Plotly's default toolbar has a button that uploads the chart to a cloud, and so many other buttons that it covers the legend.
 CONFIG = {
     "displaylogo": False,
     "showSendToCloud": False,
@@ -36,12 +36,12 @@ CONFIG = {
 
 
 def style(name: str, position: int = 0) -> dict[str, str]:
-    """Colour, dash, marker symbol and bar pattern of a method; unknown names take spare ones by ``position``."""
+    """Colour, dash, marker symbol and bar pattern of a method; for unknown names ``position`` chooses a spare style."""
     return STYLES.get(name) or _SPARE[position % len(_SPARE)]
 
 
 def stroke(name: str, position: int = 0) -> dict[str, Any]:
-    """Line and marker of a method's curve. Dashes lie over a wider solid line, so that curves on one another are both seen."""
+    """Line and marker of a method's curve. Dashed lines lie over wider solid lines, so that both are seen if they coincide."""
     look = style(name, position)
     solid = look["dash"] == "solid"
     return {
@@ -52,7 +52,7 @@ def stroke(name: str, position: int = 0) -> dict[str, Any]:
 
 
 def smooth(values: Tensor, window: int = 20) -> Tensor:
-    """Running mean over the last ``window`` values, fewer at the start: float32 ``[T]`` from ``[T]``."""
+    """Running mean over the last ``window`` values (over fewer at the start): float32 ``[T]`` from ``[T]``."""
     sums = torch.cat([torch.zeros(1, dtype=torch.float64), values.double().cumsum(0)])
     ends = torch.arange(1, len(values) + 1)
     starts = (ends - window).clamp(min=0)
@@ -60,27 +60,27 @@ def smooth(values: Tensor, window: int = 20) -> Tensor:
 
 
 def guess_marker(name: str, x: float | str, value: float, color: str = "white") -> go.Scatter:
-    """A cross where the reader put a method: with its black edge it shows on a bar or a curve of any colour.
+    """A cross at the reader's guess for a method. Its black edge is visible on a bar or a curve of any colour.
 
-    Where one place may hold the crosses of several methods, give each the ``color`` of its method.
+    If the crosses of several methods can be at one place, give each the ``color`` of its method.
     """
     cross = {"symbol": "x", "size": 14, "color": color, "line": {"width": 2, "color": "black"}}
     return go.Scatter(name=f"your guess, {name}", x=[x], y=[value], mode="markers", marker=cross, zorder=3)
 
 
 def size_titles(figure: go.Figure) -> go.Figure:
-    """``figure`` with titles of panels in the size of its other words; `make_subplots` gives them 16 pixels."""
+    """``figure`` with panel titles in the size of its other text; `make_subplots` always gives them 16 pixels."""
     return figure.update_annotations(font_size=round(13 * magnification()))
 
 
 def dress(figure: go.Figure, height: int) -> go.Figure:
-    """The lab's template, height in pixels, margins and a legend above the plot; returns ``figure``.
+    """Set the lab's template, the height in pixels, the margins, and a legend above the plot; return ``figure``.
 
-    The legend is on the left, away from the toolbar. With large letters the height grows, by half as much.
+    The legend is on the left, because the toolbar is on the right. With large letters the height grows half as much as they do.
     """
     factor = magnification()
     height = round(height * (1 + factor) / 2)
-    legend_gap = 24 * factor  # above the plot: room for a title of a panel
+    legend_gap = 24 * factor  # room for a panel title between plot and legend
     size_titles(themed(figure)).update_layout(
         height=height,
         margin={"l": 70, "r": 30, "t": round(64 * factor), "b": 60},

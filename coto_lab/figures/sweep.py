@@ -1,4 +1,4 @@
-"""What methods score at several learning rates."""
+"""Scores of methods at several learning rates."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch import Tensor
 
 from coto_lab.figures.style import dress, stroke, style
 
-_COLLAPSED = 12  # percentage points below the best single value of the figure
-_MANY = 6  # rates whose numbers do not fit side by side
+_COLLAPSED = 12  # a run has collapsed if it is more percentage points than this below the best single value of the figure
+_MANY = 6  # the numbers of more learning rates than this do not fit side by side
 
 
 def sweep_figure(panels: Mapping[str, Mapping[str, Mapping[float, Tensor]]]) -> go.Figure:
     """Test accuracy against the learning rate, on a log axis: a dot for each run, and a line through the means.
 
-    Where some runs collapse (more than 12 points below the best of all), two rows share the learning rates: the upper one
-    enlarges the accuracies of the other runs, the lower one shows all.
+    If some runs collapse (more than 12 points below the best of all), there are two rows with the same learning rates: the
+    upper row enlarges the accuracies of the other runs, and the lower row shows all runs.
 
     Args:
-        panels: title of a panel -> method name -> learning rate -> shares of right answers of the seeds (or of what is made
-            of them), ``[S]``, as many at each rate.
+        panels: title of a panel -> method name -> learning rate -> shares of right answers, ``[S]``: one value for each seed
+            (or each mixture of seeds), and as many values at each rate.
 
     Raises:
-        ValueError: a method without a learning rate, or with other numbers of seeds at some.
+        ValueError: a method has no learning rate, or different numbers of seeds at different rates.
     """
     for title, methods in panels.items():
         for name, scores in methods.items():
             if len({tuple(values.shape) for values in scores.values()}) != 1:
-                raise ValueError(f"panels[{title!r}][{name!r}] must have a learning rate, and as many seeds at every one.")
+                raise ValueError(f"panels[{title!r}][{name!r}] must have a learning rate, and equally many seeds at each rate.")
     everything = [scores for methods in panels.values() for scores in methods.values()]
     values = 100 * torch.cat([own.flatten() for scores in everything for own in scores.values()])
     alive = values[values >= values.max() - _COLLAPSED]
@@ -66,7 +66,7 @@ def sweep_figure(panels: Mapping[str, Mapping[str, Mapping[float, Tensor]]]) -> 
 def _add_method(
     figure: go.Figure, name: str, position: int, scores: Mapping[float, Tensor], row: int, column: int, in_legend: bool
 ) -> None:
-    """Dots and the line of the means of one method in one panel."""
+    """Add the dots and the line of the means of one method to one panel."""
     rates = sorted(scores)
     percent = [100 * scores[lr] for lr in rates]
     look = style(name, position)

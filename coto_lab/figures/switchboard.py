@@ -1,4 +1,4 @@
-"""What an adapter answers with some of its gates closed: how much correctly, which class for which, and samples."""
+"""Answers of an adapter with some of its gates closed: accuracy, confusion matrix, and samples."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from coto_lab.figures.tiles import WRONG
 from coto_lab.scoring.scores import Scores
 from coto_lab.tasks.task import Example
 
-_SAMPLES = 5  # images of each class, or rows of images where there are no classes
-_COLUMNS = 10  # of images where there are no classes
-_LINES = 15  # rows of texts
+_SAMPLES = 5  # images of each class, or rows of images for tasks without classes
+_COLUMNS = 10  # columns of images for tasks without classes
+_LINES = 15  # lines of text samples
 
 
 def switchboard_figure(
@@ -33,21 +33,22 @@ def switchboard_figure(
     whole: float | None = None,
     figure: Any = None,
 ) -> Any:
-    """Accuracy as a bar, samples with what they are classified as, and the confusion matrix (true × predicted class).
+    """Accuracy as a bar, samples with their predicted classes, and the confusion matrix (true × predicted class).
 
-    The colours of the mistakes reach as far as the most frequent one does; the diagonal has another colour, and counts that are
-    0 have none. Samples that are images are the first five of each class, one column per class; texts are a list, which takes
-    turns among the classes. A task without classes has samples alone, marked as right (✓) or wrong (✗).
+    The colour scale of the mistakes ends at the count of the most frequent mistake. The diagonal has another colour, and counts
+    of 0 have none. If the samples are images, they are the first five of each class, one column per class; if they are texts,
+    they are a list in which the classes alternate. For a task without classes only samples are shown, marked as right (✓) or
+    wrong (✗).
 
     Args:
-        scores: of one variant; with class logits, where there are classes. None before there is anything to show.
-        examples: all N.
+        scores: the scores of one variant, with class logits if the task has classes; None before there is anything to show.
+        examples: all N examples.
         labels: the true classes, int64 ``[N]``; None for tasks without classes.
-        classes: their names.
-        name: the method, for the bar's colour.
-        position: of the method among those shown elsewhere: decides the colour of one that has none of its own.
-        whole: accuracy with all adapters on, a share, drawn as a mark beside the bar.
-        figure: a figure of an earlier call with the same examples, updated in place; None makes one.
+        classes: names of the classes.
+        name: name of the method, for the bar's colour.
+        position: position of the method among those shown elsewhere; it chooses the colour of an unknown method.
+        whole: accuracy with all adapters open, as a share; drawn as a mark beside the bar.
+        figure: a figure of an earlier call with the same examples, updated in place; None makes a new one.
     """
     if figure is None:
         figure = _empty_figure(examples, labels, classes)
@@ -79,7 +80,10 @@ def switchboard_figure(
 def _samples(
     examples: Sequence[Example], labels: Tensor | None, n_classes: int
 ) -> tuple[list[int], list[tuple[int, int]] | None]:
-    """Indices of the samples; and of images by class the row and the column (the class). A class of fewer has fewer."""
+    """Indices of the samples and, for images with classes, the row and the column (the class) of each.
+
+    A class with fewer examples than rows has fewer samples.
+    """
     if labels is None:
         return list(range(min(len(examples), _SAMPLES * _COLUMNS if are_images(examples) else 2 * _LINES))), None
     firsts = [(labels == column).nonzero().flatten()[:_SAMPLES].tolist() for column in range(n_classes)]
@@ -121,7 +125,7 @@ def _empty_figure(examples: Sequence[Example], labels: Tensor | None, classes: S
 
 
 def _accuracy_bar() -> list[go.Bar | go.Scatter]:
-    """The bar of these gates, and the mark of all of them."""
+    """The accuracy bar for the present gates, and the mark for all gates open."""
     bar = go.Bar(
         name="these gates",
         x=[],
@@ -141,7 +145,7 @@ def _accuracy_bar() -> list[go.Bar | go.Scatter]:
 def _add_samples(
     figure: go.Figure, column: int, examples: Sequence[Example], labels: Tensor | None, classes: Sequence[str]
 ) -> None:
-    """The samples, with no marks yet, into the second row."""
+    """Add the samples, still without marks, to the second row."""
     samples, places = _samples(examples, labels, len(classes))
     shape = (_LINES, 2 if labels is None else 1)
     if are_images(examples):

@@ -1,4 +1,4 @@
-"""Figures on light and on dark pages: transparent paper, ink that both show, and style sheets that follow the page's theme."""
+"""Colours for light and dark pages: transparent paper, readable ink, and style sheets that follow the page's theme."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io as pio
 
-INK = "#767677"  # a grey that is read on white and on black; a page that has `page_css` shows its own font colour instead
+INK = "#767677"  # a grey that is readable on white and on black; a page with `page_css` shows its own font colour instead
 GRID = "rgba(128, 128, 128, 0.25)"
-CLOSED = "rgba(128, 128, 128, 0.15)"  # of a gate, beside the colour of an open one
-LABEL = {"font_color": "#222222", "bgcolor": "rgba(255, 255, 255, 0.85)"}  # of words on a coloured surface
+CLOSED = "rgba(128, 128, 128, 0.15)"  # the colour of a closed gate
+LABEL = {"font_color": "#222222", "bgcolor": "rgba(255, 255, 255, 0.85)"}  # the look of words on a coloured surface
 
-SIZES = {"normal": 12, "large": 17}  # of the letters, in pixels
+SIZES = {"normal": 12, "large": 17}  # font sizes in pixels
 _NAME = "coto_lab"
 _NARROW = """
 .jp-RenderedPlotly { min-width: 560px; }
@@ -43,10 +43,10 @@ pio.templates[_NAME] = _template()
 
 
 def set_text_size(size: str) -> None:
-    """Letters of all figures that are drawn from now on: ``"normal"``, or ``"large"`` for a lecture.
+    """Set the font size of all figures that are drawn from now on: ``"normal"``, or ``"large"`` for a lecture.
 
     Raises:
-        ValueError: another size.
+        ValueError: ``size`` is unknown.
     """
     if size not in SIZES:
         raise ValueError(f"size={size!r}: use one of {', '.join(map(repr, SIZES))}.")
@@ -54,7 +54,7 @@ def set_text_size(size: str) -> None:
 
 
 def magnification() -> float:
-    """How large letters are, 1 = normal."""
+    """The font size relative to the normal size."""
     return float(pio.templates[_NAME].layout.font.size / SIZES["normal"])
 
 
@@ -64,15 +64,16 @@ def themed(figure: go.Figure) -> go.Figure:
 
 
 def on_white(figure: go.Figure) -> go.Figure:
-    """A copy on white paper with dark letters, for a file that is shown anywhere."""
+    """A copy on white paper with dark letters, for a file that can be shown anywhere."""
     paper: dict[str, Any] = {"paper_bgcolor": "white", "plot_bgcolor": "white", "font_color": "#2A3F5F"}
     return go.Figure(figure).update_layout(paper)
 
 
 def page_css() -> str:
-    """A style sheet: `INK` becomes the font colour of JupyterLab's theme, letters have the size that is set, controls fit in.
+    """A style sheet for a page: `INK` becomes the font colour of JupyterLab's theme, and letters get the size that is set.
 
-    A figure or a row of controls that gets too narrow is scrolled or wrapped, as titles and names of buttons would overlap.
+    A figure that would be too narrow gets a scroll bar, and a row of controls is wrapped, so that titles and buttons do not
+    overlap.
     """
     red, green, blue = bytes.fromhex(INK[1:])
     ink, shown = f"rgb({red}, {green}, {blue})", "var(--jp-ui-font-color1, var(--vscode-editor-foreground))"

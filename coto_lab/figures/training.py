@@ -1,4 +1,4 @@
-"""A training as it goes: loss, accuracy, p(t), gates and gradient balance."""
+"""A running training: loss, accuracy, p(t), gates and gradient balance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coto_lab.probes.gradients import gradient_share
 from coto_lab.training.history import History
 
 LOSS, ACCURACY, P, OPEN, GATES, BALANCE = "loss", "accuracy", "p", "open blocks", "gates", "gradient balance"
-_POINTS = 400  # of a curve at most
+_POINTS = 400  # the largest number of points of a curve
 
 Accuracy = Mapping[str, Mapping[int, float]]
 
@@ -24,16 +24,16 @@ Accuracy = Mapping[str, Mapping[int, float]]
 def training_figure(
     histories: Mapping[str, History], total_steps: int, accuracy: Accuracy | None = None, figure: Any = None
 ) -> Any:
-    """Above: training loss, test accuracy, p(t) with the share of open blocks. Below: the gates of the last step; each
-    method's gradient balance, a heat map block × step.
+    """Training loss, test accuracy and p(t) with the share of open blocks above; gates and gradient balance below.
 
-    What a trace shows is in its ``meta``, whose it is in its ``name``.
+    The gates are those of the last step. Each method's gradient balance is a heat map block × step. The ``meta`` of a trace
+    says what it shows, and its ``name`` is the method.
 
     Args:
-        histories: method name -> history; they have the same gates.
-        total_steps: steps of the whole training, the fixed width of the axes.
+        histories: method name -> history; all have the same gates.
+        total_steps: steps of the whole training, which are the fixed width of the axes.
         accuracy: method name -> {number of steps done: share of test examples classified correctly}.
-        figure: a figure from an earlier call, updated in place (a ``FigureWidget`` redraws); None makes one.
+        figure: a figure of an earlier call, updated in place (a ``FigureWidget`` redraws); None makes a new one.
     """
     if figure is None:
         figure = _empty_figure(histories, total_steps)
@@ -52,7 +52,7 @@ def training_figure(
 
 def _curves(history: History, accuracy: Mapping[int, float]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     n = len(history)
-    shown = np.unique(np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int))  # the first and the last among them
+    shown = np.unique(np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int))  # with the first and the last step
     return {
         LOSS: (shown, smooth(history.loss).numpy()[shown]),
         P: (shown, history.p.numpy()[shown]),
@@ -62,7 +62,7 @@ def _curves(history: History, accuracy: Mapping[int, float]) -> dict[str, tuple[
 
 
 def _show_gates(trace: Any, histories: Mapping[str, History]) -> None:
-    """One row per method that took a step: 0 where shut, the method's place among the colours where open."""
+    """One row per method that took a step: 0 for a shut gate, the method's place on the colour scale for an open one."""
     masks = {name: history.mask[-1].numpy() for name, history in histories.items() if len(history)}
     places = np.array([1 + list(histories).index(name) for name in masks], dtype=np.float32)[:, None]
     trace.update(
@@ -74,7 +74,7 @@ def _show_gates(trace: Any, histories: Mapping[str, History]) -> None:
 
 def _show_balance(trace: Any, history: History, total_steps: int) -> None:
     share = gradient_share(history.grad_norm, total_steps)
-    recorded = share.isfinite().all(0)  # the map grows; NaN is not JSON, and browsers get no reliable one
+    recorded = share.isfinite().all(0)  # bins without steps are left out, because NaN is not JSON
     centres = (torch.arange(len(recorded)) + 0.5) * total_steps / len(recorded)
     trace.update(x=centres[recorded].numpy(), z=share[:, recorded].numpy())
 
@@ -82,7 +82,7 @@ def _show_balance(trace: Any, history: History, total_steps: int) -> None:
 def _empty_figure(histories: Mapping[str, History], total_steps: int) -> go.Figure:
     names = list(histories)
     blocks = [gate.rsplit(".", 1)[-1] for gate in next(iter(histories.values())).gates]
-    below = len(names) + 1  # panels in the lower row; three above
+    below = len(names) + 1  # panels in the lower row; the upper row has three
     figure = make_subplots(
         rows=2,
         cols=3 * below,
@@ -160,5 +160,5 @@ def _label(figure: go.Figure, below: int, total_steps: int) -> None:
     for panel, (unit, axis) in enumerate(units.items()):
         figure.update_yaxes(axis, title={"text": unit, "standoff": 4}, row=1, col=1 + panel * below)
     figure.update_yaxes(type="category", row=2)
-    figure.update_yaxes(autorange="reversed", row=2, col=1)  # the first method on top
+    figure.update_yaxes(autorange="reversed", row=2, col=1)  # so that the first method is on top
     figure.update_yaxes(title={"text": "block", "standoff": 4}, row=2, col=4)

@@ -13,14 +13,14 @@ from coto_lab.figures.style import dress, stroke
 
 
 def update_figure(updates: Mapping[str, Tensor], values: int = 12) -> go.Figure:
-    """Updates ΔW of one layer as heat maps on one colour scale, centred at 0, and beside them their singular values.
+    """Updates ΔW of one layer as heat maps with one colour scale centred at 0, and beside the maps their singular values.
 
     Args:
-        updates: name -> ΔW, ``[out, in]``, all of one shape; also other matrices of that layer, such as its weight.
-        values: how many singular values to show, from the largest.
+        updates: name -> ΔW, ``[out, in]``, all of one shape; other matrices of the layer, such as its weight, can be given too.
+        values: the number of singular values to show, from the largest.
 
     Raises:
-        ValueError: no updates, or of different shapes.
+        ValueError: there are no updates, or they have different shapes.
     """
     shapes = {tuple(update.shape) for update in updates.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:
@@ -44,7 +44,7 @@ def update_figure(updates: Mapping[str, Tensor], values: int = 12) -> go.Figure:
         figure.add_trace(heat, row=1, col=position + 1)
         figure.update_xaxes(title="input", constrain="domain", row=1, col=position + 1)
         axis = f"x{position + 1 if position else ''}"
-        shape = {"scaleanchor": axis, "constrain": "domain", "constraintoward": "top"}  # square, right under its title
+        shape = {"scaleanchor": axis, "constrain": "domain", "constraintoward": "top"}  # square cells, directly below the title
         figure.update_yaxes(autorange="reversed", **shape, row=1, col=position + 1)
         singular = torch.linalg.svdvals(update.detach().double())[:values]
         marks = go.Scatter(

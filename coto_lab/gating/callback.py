@@ -24,34 +24,36 @@ class CoToCallback(TrainerCallback):
 
         Trainer(model=peft_model, args=args, train_dataset=data, callbacks=[CoToCallback()])
 
-    Gates are drawn once per optimiser step, so the micro-batches of an accumulation group share them. They are a pure
-    function of (seed, global step): a resumed training needs nothing from the checkpoint, and one saved without CoTo
-    resumes too. Gates hold only in training mode with gradients, so every evaluation and every generation sees the whole
-    adapter; between two steps all are open.
+    Gates are drawn once per optimiser step, so the micro-batches of an accumulation group share them. Gates are a pure
+    function of (seed, global step). So a resumed training needs nothing from the checkpoint, and a training that was saved
+    without CoTo can be resumed with it. Dropped gates are shut only in training mode with gradients, so every evaluation and
+    every generation uses the whole adapter. Between two steps all gates are open.
 
-    A trainer with a loop of its own is followed as well: if it fires no step begin, the end of a step sets the gates of the
-    next one (they are not open between steps then).
+    A trainer with a training loop of its own works too: if it does not fire ``on_step_begin``, the end of each step sets the
+    gates of the next step. In that case the gates are not open between steps.
 
-    At the start, one line says the schedule. Every log of the training (``logging_steps`` apart) gets ``coto_p``, the
-    probability p of the last step, ``coto_open``, how many gates it opened, and ``coto_open_share``, the share of open gates
-    over all steps so far: in the history, in the console, and in whatever else the Trainer reports to (TensorBoard, W&B, ...).
+    At the start, one line says the schedule. Every log of the training (one per ``logging_steps``) gets three more values:
+    ``coto_p``, the probability p of the last step, ``coto_open``, the number of gates that it opened, and
+    ``coto_open_share``, the share of open gates over all steps so far. The values appear in the history, in the console, and
+    in everything else that the Trainer reports to (TensorBoard, W&B, ...).
 
-    The gates come off when training ends. Gates that are on the model before, from a look at them or from a training that ended
-    in an exception, are replaced.
+    The gates are detached when training ends. Gates that are already on the model, because somebody inspected them or because
+    an earlier training ended in an exception, are replaced.
 
     Args:
         schedule: activation probability over progress; by default the paper's linear ramp over 75% of training.
-        seed: seed of the gates; None takes ``args.seed``.
-        by: ``"block"`` (the paper), or whatever else `attach_gates` takes.
+        seed: seed of the gates; with None it is ``args.seed``.
+        by: ``"block"`` (the paper), or another value that `attach_gates` takes.
 
     Attributes:
-        coto: what draws the gates; None before training begins. ``coto.masks()`` gives the whole plan, also afterwards.
+        coto: the object that draws the gates; None before training begins. ``coto.masks()`` gives the masks of all steps,
+            also after training.
 
     Raises:
-        ValueError: at once, ``schedule`` is not a schedule or ``seed`` not a seed; when training begins, what `attach_gates`
-            raises, or the trainer does not say how many steps it will take, or DistributedDataParallel does not look for
-            unused parameters, or meets reentrant checkpointing.
-        RuntimeError: the trainer has taken steps without an event that says so, so the gates did not follow the plan.
+        ValueError: at once, if ``schedule`` is not a schedule or ``seed`` is not a seed. When training begins, if
+            `attach_gates` raises, if the trainer does not say how many steps it will take, or if DistributedDataParallel does
+            not look for unused parameters or is used with reentrant checkpointing.
+        RuntimeError: the trainer has taken steps without firing an event, so the gates did not follow the schedule.
     """
 
     def __init__(self, schedule: Schedule | None = None, seed: int | None = None, by: By = "block"):
@@ -78,13 +80,13 @@ class CoToCallback(TrainerCallback):
                 f"max_steps={total_steps}: the trainer does not say how many steps it will take, so p(t) is not defined. Set "
                 "TrainingArguments(max_steps=...)."
             )
-        with suppress(ValueError):  # there are none: the usual case
+        with suppress(ValueError):  # usually the model carries no gates
             gates_of(model).detach()
         self._gates = attach_gates(model, by=self.by)
         seed = args.seed if self.seed is None else self.seed
         self.coto = CoTo(self._gates, self.schedule, total_steps=total_steps, seed=seed)
         self._step_begins = False  # does this trainer fire on_step_begin?
-        # Steps so far, and gates opened in all of them, also those before a resumed training goes on.
+        # The number of steps so far and of the gates opened in them; a resumed training counts its earlier steps too.
         self._steps = state.global_step
         self._opened = int(self.coto.masks()[: self._steps].sum()) if self._steps else 0
         self._last_step = -1
@@ -135,7 +137,7 @@ class CoToCallback(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         missed = self._missed(state)
         self._detach()
-        if missed:  # no error: the model is trained, and the user may want to keep it
+        if missed:  # a warning and not an error: the model is trained, and the user may want to keep it
             warnings.warn(missed, UserWarning, stacklevel=2)
 
     def _go_to(self, step: int) -> None:
@@ -166,16 +168,16 @@ class CoToCallback(TrainerCallback):
 
 
 def _speak_first(callback: CoToCallback) -> None:
-    """Move a callback to the front of those that hear an event, so that what it adds to the logs reaches all of them.
+    """Move a callback to the front of the handler's list, so that all other callbacks get the values that it adds to the logs.
 
-    A Trainer puts its reporters (TensorBoard, W&B, ...) before the user's callbacks, hands all of them the same logs one after
-    the other, and a callback gets no reference to the others: the handler that is calling it is found only in the call stack.
+    A Trainer puts its reporters (TensorBoard, W&B, ...) before the user's callbacks and gives all of them the same logs, one
+    after the other. A callback gets no reference to the handler that calls it, so the handler is taken from the call stack.
     """
     frame = sys._getframe(1)
     while frame and not isinstance(handler := frame.f_locals.get("self"), CallbackHandler):
         frame = frame.f_back  # type: ignore[assignment]
     if frame and callback in handler.callbacks:
-        # A new list: the handler is going through the old one.
+        # The list is replaced and not changed, because the handler is iterating over it.
         handler.callbacks = [callback, *(other for other in handler.callbacks if other is not callback)]
 
 
@@ -196,7 +198,7 @@ def _check_ddp(args: TrainingArguments, model: nn.Module) -> None:
 def _finds_unused_parameters(args: TrainingArguments, model: nn.Module) -> bool:
     if args.ddp_find_unused_parameters is not None:
         return bool(args.ddp_find_unused_parameters)
-    # Trainer's own choice: yes, except for a transformers model (`model.add_adapter`) with checkpointing.
+    # With None, Trainer looks for them, except for a transformers model (`model.add_adapter`) with checkpointing.
     checkpoints = args.gradient_checkpointing or any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
     return not (isinstance(model, PreTrainedModel) and checkpoints)
 

@@ -1,6 +1,6 @@
-"""Which models cannot be gated, and where "dropped" does not mean the pre-trained function.
+"""Models that cannot be gated, and models in which a dropped block does not compute the pre-trained function.
 
-Every limit stated here was found by running the case; nothing is touched before all checks have passed.
+Every limit stated here was found by running the case. Nothing is changed before all checks have passed.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import nn
 from coto_lab.adapters.layers import adapter_parameters
 from coto_lab.adapters.names import PREFIX
 
-# Initialisations that move part of the base weight into the adapter: with the adapter left out, the base is no longer
-# the pre-trained function. The value of `init_lora_weights` starts with one of these.
+# Initialisations that move a part of the base weight into the adapter: without the adapter, the base no longer computes the
+# pre-trained function. The value of `init_lora_weights` starts with one of these words.
 _REWRITES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "kasa")
 
-# Variants of LoRA with a loss that the caller adds, and that reaches every layer whether it ran or not.
+# Variants of LoRA with a loss of their own, which the caller adds. It reaches every layer, also those that did not run.
 _OWN_LOSS = {"monteclora_config": "MonteCLoRA", "kasa_config": "KaSA"}
 
-# Methods whose layers cannot be left out one by one, and why.
+# Methods whose layers cannot be left out one by one, and the reasons.
 _REFUSED = {
     "AdaLoRA": "its rank allocator and its orthogonality loss need the gradient of every layer at every step",
     "Shadow": "its layers pass a second stream of hidden states from one to the next, and every layer must take part",
@@ -28,7 +28,7 @@ _REFUSED = {
 
 
 def check_model(model: nn.Module, layers: dict[str, nn.Module]) -> None:
-    """Raise ValueError where gates cannot be right; `coto_lab.gating.gates.attach_gates` has the list."""
+    """Raise ValueError if the model cannot be gated correctly; `coto_lab.gating.gates.attach_gates` has the list of cases."""
     configs = _peft_configs(model)
     if not layers and configs:
         name, config = configs[0]
@@ -59,8 +59,8 @@ def check_model(model: nn.Module, layers: dict[str, nn.Module]) -> None:
 
 
 def check_forward(layers: dict[str, nn.Module]) -> None:
-    """Raise ValueError where ``forward`` was replaced on the instance, so that a change of class would go unnoticed."""
-    # Removed accelerate hooks leave the class's own bound method on the instance, which replaces nothing.
+    """Raise ValueError if ``forward`` was replaced on the instance, because a change of class would then have no effect."""
+    # Removed accelerate hooks leave the class's own bound method on the instance; this method replaces nothing.
     own = {name: vars(layer).get("forward") for name, layer in layers.items() if "forward" in vars(layer)}
     hooked = [name for name, method in own.items() if getattr(method, "__func__", None) is not type(layers[name]).forward]
     if hooked:
@@ -84,12 +84,12 @@ def left_open(outside: list[str]) -> Iterator[str]:
 
 
 def limits(model: nn.Module, groups: Mapping[str, Sequence[str]], adapters: dict[str, frozenset[str]]) -> Iterator[str]:
-    """Messages that say where a dropped gate leaves out something else than all that trains on its layers.
+    """One message for each reason why a dropped gate does not leave out exactly what trains on its layers.
 
     Args:
         model: the model.
         groups: gate -> names of its layers.
-        adapters: layer -> names of the adapters that its gate rules.
+        adapters: layer -> names of the adapters that its gate controls.
     """
     ruled = frozenset().union(*adapters.values())
     for name, config in _peft_configs(model):
@@ -99,18 +99,18 @@ def limits(model: nn.Module, groups: Mapping[str, Sequence[str]], adapters: dict
         if initialisation.startswith(_REWRITES_BASE):
             yield (
                 f"adapter {name!r} was initialised with init_lora_weights={initialisation!r}, which rewrites the base weights: "
-                "a dropped block does not compute the pre-trained function. CoTo as published assumes that it does."
+                "a dropped block does not compute the pre-trained function. The published CoTo assumes that it does."
             )
         for field, method in _OWN_LOSS.items():
             if getattr(config, field, None):
                 yield (
-                    f"adapter {name!r} is {method}, whose own loss is a sum over all layers: added to the loss of a step, it "
-                    "trains dropped adapters, too. Leave it out, or expect that dropped blocks move."
+                    f"adapter {name!r} is {method}, whose own loss is a sum over all layers: if it is added to the loss of a "
+                    "step, it trains dropped adapters too. Do not add it, or expect that dropped blocks change."
                 )
     if skipping := [name for name, module in model.named_modules() if _layerdrop(module) > 0]:
         yield (
             f"{skipping[0].removeprefix(PREFIX) or 'the model'!r} skips blocks at random in training (layerdrop "
-            f"{_layerdrop(model.get_submodule(skipping[0]))}), also those whose gates are open, so a step may find nothing to "
+            f"{_layerdrop(model.get_submodule(skipping[0]))}), also blocks with open gates, so that a step may have nothing to "
             "train. Set layerdrop in the model's configuration to 0."
         )
     yield from _shared(model, groups, adapters)
@@ -128,14 +128,14 @@ def _shared(model: nn.Module, groups: Mapping[str, Sequence[str]], adapters: dic
                     path = next(path for path, other in model.get_submodule(name).named_modules() if other is module)
                     yield (
                         f"the gates {first.removeprefix(PREFIX)!r} and {gate.removeprefix(PREFIX)!r} share the trainable "
-                        f"parameter {f'{path}.{key}'.removeprefix('.')!r} (as VBLoRA, Lily, TinyLoRA and UniLoRA do): it keeps "
-                        "training through whichever is open."
+                        f"parameter {f'{path}.{key}'.removeprefix('.')!r} (as in VBLoRA, Lily, TinyLoRA and UniLoRA): it "
+                        "trains whenever one of its gates is open."
                     )
                     return
 
 
 def _trained_base(model: nn.Module, groups: Mapping[str, Sequence[str]], adapters: dict[str, frozenset[str]]) -> Iterator[str]:
-    """Trained biases, unfrozen normalisation layers and the like, inside what a gate drops."""
+    """A message about trained biases, unfrozen normalisation layers and similar parameters inside gated blocks."""
     modules = dict(model.named_modules())
     names = {name for name, _ in _peft_configs(model)}
     ours = {id(module._parameters[key]) for name in adapters for module, key in adapter_parameters(modules[name], names)}
@@ -149,8 +149,8 @@ def _trained_base(model: nn.Module, groups: Mapping[str, Sequence[str]], adapter
     if loose:
         yield (
             f"{len(loose)} parameters train inside the gated blocks and belong to no gated adapter (first "
-            f"{loose[0].removeprefix(PREFIX)!r}; bias='lora_only' and bias='all' do this): they stay in a dropped block and "
-            "keep training, so it does not compute the pre-trained function. CoTo as published trains adapters only."
+            f"{loose[0].removeprefix(PREFIX)!r}; bias='lora_only' and bias='all' do this): a dropped block keeps them and "
+            "trains them, so it does not compute the pre-trained function. The published CoTo trains adapters only."
         )
 
 
@@ -174,11 +174,11 @@ def _peft_configs(model: nn.Module) -> list[tuple[str, Any]]:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names as an error message shows them."""
+    """Names in the form in which an error message shows them."""
     return ", ".join(map(repr, sorted(names)))
 
 
 def storage(parameter: nn.Parameter) -> int:
     """A key that is equal for two names of one parameter, and different for two parameters."""
-    # PEFT ties two adapters by making one's parameter a transposed view of the other's: two objects, one memory.
-    return parameter.data_ptr() or id(parameter)  # without memory of its own (meta device, sharded): the object
+    # PEFT ties two adapters by making the parameter of one a transposed view of the other's: two objects with one memory.
+    return parameter.data_ptr() or id(parameter)  # without memory (meta device, sharded), the object identifies it

@@ -1,4 +1,4 @@
-"""CoTo: which adapters train at each optimiser step, as a pure function of (seed, step).
+"""CoTo decides which adapters train at each optimiser step, as a pure function of (seed, step).
 
 Source: "Come Together, But Not Right Now" (Zhuang et al., ICML 2025, arXiv:2506.05713): at optimisation step t
 every block's gate is drawn from Bernoulli(p(t)), with p rising during training.
@@ -23,28 +23,32 @@ Towers = Sequence[int] | np.ndarray  # the tower of each gate
 
 
 def draw_mask(gates: int | Towers, p: float | Float[np.ndarray, " n_gates"], seed: int, step: int) -> Bool[Tensor, " n_gates"]:
-    """Draw which gates are open at ``step``: ``BoolTensor [n_gates]``, never all of a tower shut.
+    """Draw the gates that are open at ``step``: ``BoolTensor [n_gates]``; in each tower at least one gate is open.
 
     In each tower the distribution is that of independent Bernoulli(p) gates, redrawn until one is open: with one p for all,
-    P(a gate is open) = p / (1 - (1-p)^n); at p = 0, exactly one opens, uniformly. No redrawing is needed: going through
-    the gates, the *first* open one is at i with probability q_i = p_i / (1 - Π_{j≥i} (1-p_j)); after it each opens with p_j.
+    P(a gate is open) = p / (1 - (1-p)^n); at p = 0, exactly one gate opens, chosen uniformly. The code needs no redrawing.
+    It goes through the gates in order: if none before gate i is open, gate i opens with probability
+    q_i = p_i / (1 - Π_{j≥i} (1-p_j)); after the first open gate, each gate j opens with p_j.
 
-    Pure: it depends on the arguments alone (Philox, a counter-based generator: the seed is its key, the step its
-    counter), so resumed training and every rank of a distributed one see the same gates, and the global RNG is untouched.
+    The function is pure: it depends on the arguments alone (Philox, a counter-based generator: the seed is its key, the step
+    its counter). So a resumed training and every rank of a distributed training draw the same gates, and the global random
+    number generator is not used.
 
     Args:
-        gates: how many there are, all in one tower; or the tower of each (`Gates.towers`), -1 for a gate outside of them.
-        p: one probability for all, or ``[n_gates]``.
-        seed, step: which draw.
+        gates: how many gates there are, all in one tower; or the tower of each (`Gates.towers`), -1 for a gate outside of
+            all towers.
+        p: one probability for all gates, or ``[n_gates]``.
+        seed, step: the seed of the training, and its optimiser step.
 
-    Source: arXiv:2506.05713; one gate at least in each *tower* is ours: a batch may reach only one of two towers.
+    Source: arXiv:2506.05713. That each *tower* has at least one open gate is our addition: a batch may reach only one of two
+    towers.
     """
     n_gates, towers = _towers(gates)
     return torch.from_numpy(_open(_uniform(n_gates, seed, step), np.broadcast_to(p, n_gates), towers))
 
 
 def _towers(gates: int | Towers) -> tuple[int, np.ndarray | None]:
-    """How many gates there are, and the tower of each; None if all are in one."""
+    """How many gates there are, and the tower of each; the latter is None if all gates are in one tower."""
     if isinstance(gates, int):
         return gates, None
     towers = np.asarray(gates)
@@ -56,7 +60,7 @@ def _uniform(n_gates: int, seed: int, step: int) -> np.ndarray:
 
 
 def _open(uniform: np.ndarray, p: np.ndarray, towers: np.ndarray | None) -> np.ndarray:
-    """Which gates these uniform numbers open: bool ``[..., n_gates]``, from two of that shape and the tower of each gate."""
+    """Which gates these uniform numbers open, bool ``[..., n_gates]``; ``uniform`` and ``p`` have the same shape."""
     if towers is None:
         return _open_one_at_least(uniform, p)
     mask = uniform < p
@@ -70,23 +74,23 @@ def _open_one_at_least(uniform: np.ndarray, p: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):  # log 0 at p = 1; 0 / 0 where p = 0 from i on
         none_from_here = np.cumsum(np.log1p(-p)[..., ::-1], axis=-1)[..., ::-1]  # log of Π_{j≥i} (1-p_j)
         first_opens = p / -np.expm1(none_from_here)
-    left = np.arange(p.shape[-1], 0, -1)  # gates from i to the last one
+    left = np.arange(p.shape[-1], 0, -1)  # the number of gates from i to the last one
     first_opens = np.where(p.any(-1, keepdims=True), first_opens, 1 / left)  # in the limit p -> 0, one gate opens, uniformly
-    first_opens[..., -1] = 1.0  # exactly, not up to rounding
+    first_opens[..., -1] = 1.0  # exactly 1; the formula gives 1 only up to rounding
     mask = uniform < p
     np.put_along_axis(mask, (uniform < first_opens).argmax(-1)[..., None], True, axis=-1)
     return mask
 
 
 def expected_open(n_gates: int, p: float | Float[np.ndarray, "*T _"]) -> Float64[np.ndarray, "*T"]:
-    """How many gates are open on average, exactly: Σp_i / (1 - Π(1-p_i)), which is n·p / (1 - (1-p)^n) with one p for all.
+    """The exact mean of the number of open gates: Σp_i / (1 - Π(1-p_i)), or n·p / (1 - (1-p)^n) with one p for all.
 
-    It is n·p, the mean of independent gates, divided by the probability that one of them is open, since `draw_mask` never
-    shuts all. In the limit p -> 0 it is 1.
+    This is the mean for independent gates, n·p, divided by the probability that at least one of them is open, because
+    `draw_mask` never shuts all gates. In the limit p -> 0 the mean is 1.
 
     Args:
-        n_gates: how many there are.
-        p: one probability for all, or ``[..., n_gates]``; ``[T, 1]`` is one for all at each of T steps.
+        n_gates: how many gates there are.
+        p: one probability for all gates, or ``[..., n_gates]``; ``[T, 1]`` is one probability for each of T steps.
 
     Returns:
         float64 ``[...]``, without the last dimension of ``p``.
@@ -100,10 +104,10 @@ def expected_open(n_gates: int, p: float | Float[np.ndarray, "*T _"]) -> Float64
 def tilted(p: float | Float[np.ndarray, "T 1"], n_gates: int, tilt: float) -> Float64[np.ndarray, "... {n_gates}"]:
     """One probability per gate, float64 ``[n_gates]``: p_i = p^(2^(tilt·z_i)), with z from -1 (lowest) to 1 (highest).
 
-    At ``tilt=1`` (CoTo-H) the highest gate opens with p² and the lowest with √p; at -1 (CoTo-L) the other way round; at 0 all
-    open with p. At p = 0 and p = 1 a tilt changes nothing. A ``p`` of shape ``[T, 1]`` gives ``[T, n_gates]``.
+    At ``tilt=1`` (CoTo-H) the highest gate opens with p² and the lowest with √p; at ``tilt=-1`` (CoTo-L) the other way round;
+    at 0 all gates open with p. At p = 0 and p = 1 a tilt changes nothing. A ``p`` of shape ``[T, 1]`` gives ``[T, n_gates]``.
 
-    Source: arXiv:2506.05713, ablation of which blocks drop more; it gives no formula, this one is ours.
+    Source: arXiv:2506.05713, ablation of which blocks drop more. The paper gives no formula; this formula is ours.
     """
     return p**2.0 ** (tilt * np.linspace(-1, 1, n_gates))
 
@@ -116,9 +120,9 @@ def probabilities(schedule: Schedule, total_steps: int) -> Float64[np.ndarray, "
 def training_masks(
     gates: int | Towers, schedule: Schedule, *, total_steps: int, seed: int, tilt: float = 0.0
 ) -> Bool[Tensor, "{total_steps} n_gates"]:
-    """What a whole training will do, known beforehand: ``BoolTensor [total_steps, n_gates]``, True = open.
+    """The masks of all steps of a training, before it starts: ``BoolTensor [total_steps, n_gates]``, True = open.
 
-    ``gates`` is their number, or the tower of each, as in `draw_mask`.
+    ``gates`` is the number of gates, or the tower of each, as in `draw_mask`.
     """
     n_gates, towers = _towers(gates)
     p = probabilities(schedule, total_steps)
@@ -127,9 +131,10 @@ def training_masks(
 
 
 class CoTo:
-    """Drops adapters while a model trains: gates, a schedule, and a seed.
+    """Drops adapters while a model trains, by a schedule and a seed.
 
-    It steps as a learning-rate scheduler does: the gates of step 0 are set when it is made, and `step` moves on::
+    A CoTo is stepped like a learning-rate scheduler: creating it sets the gates of step 0, and each `step` sets those of the
+    next step::
 
         gates = attach_gates(model)
         coto = CoTo(gates, Linear(), total_steps=800, seed=0)
@@ -143,14 +148,14 @@ class CoTo:
         gates: the model's gates (`attach_gates`).
         schedule: activation probability over progress.
         total_steps: optimiser steps in the whole training, at least 1; progress at step t is t / total_steps.
-        seed: non-negative; another seed, other gates.
-        tilt: which gates drop more: above 0 the high ones, below 0 the low ones (`tilted`).
+        seed: a non-negative number; runs with different seeds draw different gates.
+        tilt: which gates drop more: the high ones if it is above 0, the low ones if it is below 0 (`tilted`).
 
     Raises:
-        ValueError: total_steps, seed or tilt out of range; ``schedule`` is none.
+        ValueError: total_steps, seed or tilt is out of range, or ``schedule`` is not a schedule.
 
     Warns:
-        UserWarning: a gate is the only one of the model, or of its tower: it is then always open.
+        UserWarning: a gate is the only one of the model, or of its tower; such a gate is always open.
     """
 
     def __init__(self, gates: Gates, schedule: Schedule, *, total_steps: int, seed: int = 0, tilt: float = 0.0):
@@ -172,7 +177,7 @@ class CoTo:
         self.go_to(0)
 
     def probability(self, step: int) -> float:
-        """p at the 0-based ``step``; beyond the last step, what the schedule ends with."""
+        """p at the 0-based ``step``; beyond the last step, the final value of the schedule."""
         return self.schedule(min(step / self.total_steps, 1.0))
 
     def mask(self, step: int) -> Bool[Tensor, " n_gates"]:
@@ -181,11 +186,11 @@ class CoTo:
         return draw_mask(self._towers, p, self.seed, step)
 
     def masks(self) -> Bool[Tensor, "{self.total_steps} n_gates"]:
-        """What the whole training will do, known beforehand: ``BoolTensor [total_steps, n_gates]``."""
+        """The masks of all steps of the training, also of those to come: ``BoolTensor [total_steps, n_gates]``."""
         return training_masks(self._towers, self.schedule, total_steps=self.total_steps, seed=self.seed, tilt=self.tilt)
 
     def step(self) -> Bool[Tensor, " n_gates"]:
-        """Move on to the next optimiser step: draw its gates, drop the others, return the mask."""
+        """Move on to the next optimiser step: draw its open gates, drop the others, return the mask."""
         return self.go_to(self.current_step + 1)
 
     def go_to(self, step: int) -> Bool[Tensor, " n_gates"]:
@@ -197,14 +202,14 @@ class CoTo:
         return mask
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold: the seed, the length and the position."""
+        """The values that a checkpoint must hold: the seed, the number of steps and the current step."""
         return {"seed": self.seed, "total_steps": self.total_steps, "step": self.current_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken.
+        """Continue at the step at which ``state`` was taken.
 
         Raises:
-            ValueError: a value is missing or out of range; nothing was changed.
+            ValueError: a value of ``state`` is missing or out of range; nothing was changed.
         """
         if missing := {"seed", "total_steps", "step"} - state.keys():
             raise ValueError(f"state lacks {sorted(missing)}; give what state_dict() returned.")

@@ -1,13 +1,12 @@
-"""An adapter layer that asks a gate first: its class is swapped for a cached subclass with another ``forward``.
+"""An adapter layer that asks a gate before it adds its adapter.
 
-This is the technique of ``torch.nn.utils.parametrize`` and FSDP2: unlike a replaced method it survives ``deepcopy`` and
-pickling, unlike a forward hook it saves the arithmetic, and unlike a wrapper module it renames no parameter.
+The layer's class is replaced by a cached subclass with another ``forward``. ``torch.nn.utils.parametrize`` and FSDP2 use the
+same technique. Unlike a replaced method, the subclass survives ``deepcopy`` and pickling. Unlike a forward hook, it saves the
+arithmetic. Unlike a wrapper module, it renames no parameter.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,37 +21,41 @@ class Gate:
     """The switch that the layers of one block share.
 
     Attributes:
-        name: its name.
-        block: the block that it is on.
+        name: the gate's name.
+        block: the block that the gate is on.
         tower: number of the tower that the block is in (`coto_lab.adapters.towers.towers_of`).
-        adapters: names of the adapters that it leaves out when it is shut; any other adapter of its layers stays.
-        beside: names of the others that were active when it was made.
-        closed: shut by hand, in training and evaluation.
-        dropped: shut by a training mask, while the layer trains.
+        adapters: names of the adapters that the gate leaves out when it is shut; any other adapter of its layers stays.
+        beside: names of the other adapters that were active when the gate was made.
+        closed: whether the gate is shut by hand, in training and evaluation.
+        dropped: whether the gate is shut by a training mask, while the layer trains.
     """
 
     def __init__(self, name: str, block: str, tower: int, adapters: frozenset[str], beside: frozenset[str]):
         self.name, self.block, self.tower = name, block, tower
         self.adapters, self.beside = adapters, beside
         self.closed = self.dropped = False
-        self._forwards: set[bool] = set()  # what training forward passes since the last recomputation found: shut or not
+        self._forwards: set[bool] = set()  # whether the gate was shut, in the training passes since the last recomputation
         self._recomputed = False
 
     def is_shut(self, training: bool) -> bool:
-        """Whether the adapters of a layer in that mode are left out, in a pass that begins now.
+        """Whether a forward pass that begins now leaves out the adapters of a layer.
 
-        Training is a forward pass in training mode with gradients. In one without (`generate` in a callback, rollouts) a
-        dropped gate is open, as in evaluation.
+        ``training`` is the layer's mode. A dropped gate is shut only in training mode with gradients. In training mode without
+        gradients (`generate` in a callback, rollouts) it is open, as in evaluation.
         """
         return self.closed or (self.dropped and training and torch.is_grad_enabled())
 
     def is_shut_in_this_pass(self, training: bool) -> bool:
-        """The same for the pass under way. Gradient checkpointing runs part of it without gradients, and again in backward."""
-        recomputing = torch._C._current_graph_task_id() != -1  # a graph task is under way only inside backward
-        if not recomputing and (not training or torch.is_grad_enabled()):
+        """Whether the forward pass that is running leaves out the adapters of a layer.
+
+        Gradient checkpointing runs a part of the pass without gradients, and runs that part again in the backward pass.
+        """
+        recomputing = torch._C._current_graph_task_id() != -1  # a graph task is running only inside backward
+        if not recomputing and torch.is_grad_enabled():
             return self._noted(self.is_shut(training), training)
         shut = self.closed or (self.dropped and training)
-        # The reentrant kind: what its forward pass found holds in the recomputation, whatever was switched since then.
+        # Reentrant checkpointing: the recomputation uses the state that its forward pass found, even if the gate was switched
+        # since.
         checkpoints = (vars(context).setdefault("coto_gates", {}) for context in _function_contexts() if context.next_functions)
         inner = next(checkpoints, None)
         if recomputing:
@@ -84,11 +87,11 @@ class Gate:
 
 
 def _function_contexts() -> Iterator[Any]:
-    """Contexts of the autograd functions that the code under way was called from, from the innermost outwards.
+    """Contexts of the autograd functions in the current call stack, the innermost first.
 
     Reentrant checkpointing is an autograd function, in PyTorch as in DeepSpeed: its forward pass runs a part of the model
-    without gradients, and its backward pass runs it again. By convention the first argument of both is ``ctx``, the same
-    object. It has ``next_functions`` only where there will be a backward pass.
+    without gradients, and its backward pass runs that part again. By convention the first argument of both is the same object,
+    ``ctx``. This object has ``next_functions`` only if there will be a backward pass.
     """
     frame = sys._getframe(1)
     while frame := frame.f_back:  # type: ignore[assignment]
@@ -117,14 +120,14 @@ def gated(layer_class: Any) -> type[nn.Module]:
                 shut = gate.is_shut_in_this_pass(self.training)
             elif torch.is_grad_enabled() or not self.training:
                 shut = gate.is_shut(self.training)
-            else:  # sampling, or a reentrant checkpoint: only the callers tell, and a graph cannot ask them
+            else:  # sampling or a reentrant checkpoint: only the call stack tells which, and a compiled graph cannot read it
                 shut = outside_graphs(gate, self.training)
             if not shut:
                 return super().forward(*args, **kwargs)
             check_unmerged(self, gate)
             return _forward_without(self, gate.adapters, super().forward, args, kwargs)
 
-        def __reduce_ex__(self, protocol: Any) -> Any:  # the class is made at run time: pickle and deepcopy rebuild it
+        def __reduce_ex__(self, protocol: Any) -> Any:  # pickle and deepcopy must make the class again at run time
             return _rebuild, (layer_class,), self.__dict__
 
     Gated.__name__, Gated.__qualname__ = layer_class.__name__, layer_class.__qualname__
@@ -140,7 +143,7 @@ def _rebuild(layer_class: type[nn.Module]) -> nn.Module:
 
 def set_class(layer: nn.Module, layer_class: type[nn.Module]) -> None:
     """Make ``layer`` an instance of ``layer_class``; parameters, buffers and hooks stay."""
-    vars(layer).pop("forward", None)  # what removed accelerate hooks leave behind: the old class's own method
+    vars(layer).pop("forward", None)  # removed accelerate hooks leave the old class's own method here
     layer.__class__ = layer_class
 
 
@@ -154,8 +157,8 @@ def check_unmerged(layer: nn.Module, gate: Gate) -> None:
 
 
 def _forward_without(layer: Any, adapters: frozenset[str], forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """The layer's output without ``adapters``: other adapters on it stay, and without any other it is the base layer's."""
-    if (names := kwargs.get("adapter_names")) is not None:  # a batch of mixed adapters; "__base__" is PEFT's word for none
+    """The layer's output without ``adapters``. Its other adapters still run; if there are none, the base layer runs alone."""
+    if (names := kwargs.get("adapter_names")) is not None:  # a batch of mixed adapters; in PEFT "__base__" means no adapter
         kept = ["__base__" if name in adapters else name for name in names]
         if set(kept) != {"__base__"}:
             return forward(*args, **kwargs | {"adapter_names": kept})
@@ -166,29 +169,16 @@ def _forward_without(layer: Any, adapters: frozenset[str], forward: Callable[...
                 return forward(*args, **kwargs)
     if not kwargs:
         return layer.base_layer(*args)
-    base = layer.base_layer.forward
-    known = _keywords(getattr(base, "__func__", base))
-    if known is None:  # it takes any keyword: PEFT's own switch takes off what only its layer knows
-        with _attribute(layer, "_disable_adapters", True):
-            return forward(*args, **kwargs)
-    return layer.base_layer(*args, **{key: value for key, value in kwargs.items() if key in known})
+    with _attribute(layer, "_disable_adapters", True):  # PEFT's own switch removes the arguments that only its layer knows
+        return forward(*args, **kwargs)
 
 
 @contextmanager
 def _attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Within the block, the attribute of ``owner`` has another value."""
+    """Give an attribute of ``owner`` another value inside the ``with`` block."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
         yield
     finally:
         setattr(owner, name, before)
-
-
-@functools.cache
-def _keywords(forward: Callable[..., Any]) -> frozenset[str] | None:
-    """Names of the keyword arguments that a method takes; None if it takes any."""
-    parameters = inspect.signature(forward).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return frozenset(parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY)

@@ -1,11 +1,12 @@
 """One gate per transformer block, over any PEFT model or any model made of our own ``LoRALinear``.
 
-A shut gate makes its layers compute what they compute without the adapters that train, mostly ``base_layer(x)`` and nothing
-else: the adapter costs no arithmetic, gets no gradient (``grad`` stays None), and so no optimiser update, no weight decay and
-no change of momentum. A *dropped* gate is shut only while its layers train, as ``nn.Dropout`` is active only then; a *closed*
-gate is shut by hand and holds in evaluation too.
+A shut gate leaves out the adapters that train on its layers, so that a layer mostly computes ``base_layer(x)`` alone.
+The adapter then costs no arithmetic and gets no gradient (``grad`` stays None). So the optimiser makes no update, no weight
+decay and no change of momentum. A *dropped* gate is shut only while its layers train, as ``nn.Dropout`` is active only in
+training. A *closed* gate is shut by hand, and it is shut in evaluation too.
 
-How: `coto_lab.gating.gated_layer`. Keys of the state dict, ``isinstance``, copying, saving and merging are as before.
+`coto_lab.gating.gated_layer` has the technique. Gates change neither the keys of the state dict nor ``isinstance``, copying,
+saving and merging.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from coto_lab.gating.tree import as_tree
 
 
 def attach_gates(model: nn.Module, by: By = "block") -> Gates:
-    """Put a gate on every adapter layer of ``model`` that trains, one for all layers of a block.
+    """Put a gate on every adapter layer of ``model`` that trains; all layers of a block share one gate.
 
-    Blocks are found by structure, whatever they are called: ``print(gates)`` shows them, and a table, ``pages/blocks.md``,
-    lists the blocks found in some eighty architectures. All gates are open at first and nothing else about the model changes.
+    Blocks are found by their structure, not by their names: ``print(gates)`` shows them, and the table ``pages/blocks.md``
+    lists the blocks found in some eighty architectures. All gates are open at first, and nothing else in the model changes.
 
-    Gates rule the adapters that are active and train now. A frozen adapter below them, or a second one that is switched to
-    (the reference policy of preference training), is never left out. Where no adapter trains (for
-    example, when you inspect a trained one), they rule the active ones.
+    Gates control the adapters that are active and train now. They never leave out a frozen adapter on the same layers, nor a
+    second adapter that becomes active later (the reference policy of preference training). If no adapter trains (for example,
+    when you inspect a trained one), the gates control the active adapters.
 
     Args:
         model: a PEFT model, a transformers model with ``add_adapter``, or a model that contains ``LoRALinear``.
@@ -50,24 +51,24 @@ def attach_gates(model: nn.Module, by: By = "block") -> Gates:
             returns the name of its gate, or None for a layer that stays open.
 
     Raises:
-        ValueError: no adapter layers (prompt and prefix tuning have none); gates already attached; no layer gets a gate;
-            AdaLoRA and Shadow; a layer whose ``forward`` was replaced on the instance (accelerate hooks); an unknown ``by``.
-            The model is as before.
+        ValueError: the model has no adapter layers (prompt and prefix tuning have none); gates are already attached; no layer
+            gets a gate; the method is AdaLoRA or Shadow; a layer's ``forward`` was replaced on the instance (accelerate
+            hooks); ``by`` is unknown. The model is as before.
 
     Warns:
-        UserWarning: adapter layers on no block (a pooler, a projection, a head), which stay open; the initialisation rewrote
-            the base weights (PiSSA and its kin); layers on different gates share trainable parameters (VBLoRA and its kin);
-            other parameters train inside a gated block (biases); a method with a loss that trains dropped adapters, too
-            (MonteCLoRA, KaSA).
+        UserWarning: adapter layers are outside of all blocks (a pooler, a projection, a head) and stay open; the
+            initialisation rewrote the base weights (PiSSA and similar methods); layers with different gates share trainable
+            parameters (VBLoRA and similar methods); other parameters train inside a gated block (biases); the method has a
+            loss that trains dropped adapters too (MonteCLoRA, KaSA).
 
-    Source: arXiv:2506.05713, progressive activation; no rescaling by 1/p.
+    Source: arXiv:2506.05713, progressive activation; the output is not rescaled by 1/p.
     """
     layers = find_adapter_layers(model)
     check_model(model, layers)
     adapters = adapters_to_gate(layers)
     groups = group_layers(model, {name: layers[name] for name in adapters}, by)
     gated_layers = {name for group in groups for name in group.layers}
-    decided = callable(by) and not isinstance(by, type)  # a function has said which layers stay open
+    decided = callable(by) and not isinstance(by, type)  # the user's function chose the layers that stay open
     outside = [] if decided else [name.removeprefix(PREFIX) for name in adapters if name not in gated_layers]
     ruled = {name: adapters[name] for name in gated_layers}
     for message in [*left_open(outside), *limits(model, {group.gate: group.layers for group in groups}, ruled)]:
@@ -83,7 +84,7 @@ def attach_gates(model: nn.Module, by: By = "block") -> Gates:
 
 
 def gates_of(model: nn.Module) -> Gates:
-    """The gates that ``model`` already carries: after ``copy.deepcopy``, unpickling, or where the handle was lost.
+    """The gates that ``model`` already carries, for example after ``copy.deepcopy`` or unpickling.
 
     Raises:
         ValueError: the model carries no gates.
@@ -97,19 +98,21 @@ def gates_of(model: nn.Module) -> Gates:
 class Gates:
     """Handles to the gates of one model; made by `attach_gates`.
 
-    Every mask is a ``BoolTensor [n_gates]``, True = open. ``which`` is such a mask, an index, a name, or several of those.
+    Every mask is a ``BoolTensor [n_gates]`` in which True means open. ``which`` is such a mask, an index, a name, or several
+    indices or names.
 
-    A handle does not outlive its gates: once they are detached, their layers merged and unloaded, or their adapters deleted or
-    no longer active, whatever would switch or read them raises RuntimeError. So it does when an adapter that trains without a
-    gate has been added since.
+    The methods that read or switch gates raise RuntimeError once the gates no longer control what trains: after the gates
+    were detached, after their layers were merged and unloaded, after their adapters were deleted or switched off, and after
+    an adapter that trains without a gate was added.
 
     Attributes:
         names: one name per gate, in the model's order, e.g. ``("vit.layers.0", "vit.layers.1", ...)``.
         blocks: the block that each gate is on; the same as ``names`` where gates were attached by block.
-        towers: number of the tower that each gate is in, int64 ``[n_gates]``: parts of the model that a batch may reach alone,
-            as text reaches one half of CLIP. `CoTo` keeps a gate open in each. -1: outside of all towers.
+        towers: number of the tower that each gate is in, int64 ``[n_gates]``, or -1 for a gate outside of all towers. A tower
+            is a part of the model that a batch may reach alone, as text reaches only one half of CLIP. `CoTo` keeps at least
+            one gate open in each tower.
         modules: names of all gated layers, gate by gate, e.g. ``"vit.layers.0.attention.q_proj"``.
-        layers: those layers, in the same order.
+        layers: the layers of those names, in the same order.
         gate_of_module: index of each layer's gate, int64 ``[n_modules]``.
     """
 
@@ -147,7 +150,7 @@ class Gates:
 
     @property
     def mask(self) -> Tensor:
-        """What is open now: ``BoolTensor [n_gates]``. A dropped gate is open in evaluation and where gradients are off."""
+        """The gates that are open now, ``BoolTensor [n_gates]``. A dropped gate is open in evaluation and without gradients."""
         self._check()
         pairs = zip(self._gates, self._groups, strict=True)
         return torch.tensor([not gate.is_shut(layers[0].training) for gate, layers in pairs])
@@ -155,12 +158,12 @@ class Gates:
     def train_with(self, mask: Tensor) -> None:
         """Drop every gate where ``mask`` (``BoolTensor [n_gates]``) is False, while the layers train.
 
-        They train in training mode with gradients: evaluation, and sampling under ``torch.no_grad()``, see every adapter.
-        Gradients that the dropped adapters still hold are set to None: an optimiser then leaves them alone even after
-        ``zero_grad(set_to_none=False)``, whose zeros would be decayed and moved by old momentum.
+        Layers train when they run in training mode with gradients. Evaluation, and sampling under ``torch.no_grad()``, use
+        every adapter. Gradients that the dropped adapters still hold are set to None, so that the optimiser skips these
+        adapters. With the zeros of ``zero_grad(set_to_none=False)``, weight decay and old momentum would still change them.
 
         Raises:
-            ValueError: ``mask`` is no such tensor.
+            ValueError: ``mask`` is not a ``BoolTensor [n_gates]``.
             RuntimeError: the gates are no longer in use, or an adapter to be dropped is merged.
         """
         self._check()
@@ -171,11 +174,10 @@ class Gates:
             if gate.dropped:
                 for layer in layers:
                     for module, key in adapter_parameters(layer, gate.adapters):
-                        if (parameter := module._parameters[key]) is not None and parameter.requires_grad:
-                            parameter.grad = None
+                        module._parameters[key].grad = None  # type: ignore[union-attr]
 
     def close(self, which: Which) -> None:
-        """Shut the gates ``which`` (a mask closes where it is True) by hand, in training and evaluation."""
+        """Shut the gates ``which`` by hand, in training and evaluation; a mask names the gates where it is True."""
         self._check()
         chosen = indices(which, self.names)
         self._check_unmerged(chosen)
@@ -183,14 +185,14 @@ class Gates:
             self._gates[index].closed = True
 
     def open(self, which: Which | None = None) -> None:
-        """Open the gates ``which`` (default: all): no longer closed by hand, nor dropped by a training mask."""
+        """Open the gates ``which`` (by default all), whether they were closed by hand or dropped by a training mask."""
         self._check()
         for index in range(len(self)) if which is None else indices(which, self.names):
             self._gates[index].closed = self._gates[index].dropped = False
 
     @contextmanager
     def only(self, which: Which) -> Iterator[None]:
-        """Within the block, the gates ``which`` are open and the rest closed; afterwards, all is as it was."""
+        """Open the gates ``which`` and close all others inside the ``with`` block; afterwards all gates are as before."""
         self._check()
         chosen = set(indices(which, self.names))
         self._check_unmerged(set(range(len(self))) - chosen)
@@ -207,11 +209,11 @@ class Gates:
         """Take the gates off: the layers' classes, the state dict and the outputs are as before `attach_gates`.
 
         Raises:
-            ValueError: a layer's ``forward`` was replaced on the instance since (accelerate hooks).
+            ValueError: a layer's ``forward`` was replaced on the instance after the gates were attached (accelerate hooks).
         """
         check_forward(dict(zip(self.modules, self.layers, strict=True)))
         for layer in self.layers:
-            if vars(layer).get("_coto_gate") in self._gates:  # else others were attached since
+            if vars(layer).get("_coto_gate") in self._gates:  # otherwise other gates were attached later
                 set_class(layer, type(layer)._ungated_class)  # type: ignore[attr-defined]
                 del layer._coto_gate
 
@@ -220,7 +222,7 @@ class Gates:
             raise RuntimeError(f"these gates are no longer in use: {ended}")
 
     def _ended(self) -> str:
-        """Why these gates no longer rule what trains, and what to do; empty while they do."""
+        """Why these gates no longer control what trains, and what to do; empty while they still do."""
         for gate, layers, place in zip(self._gates, self._groups, self._places, strict=True):
             layer = layers[0]
             if vars(layer).get("_coto_gate") is not gate:
@@ -236,7 +238,7 @@ class Gates:
                     f"they rule the adapter {listed(gate.adapters)}, but the active one is {listed(active) or 'none'}. Switch "
                     "back with model.set_adapter(...), or call gates.detach() and attach_gates(model) to gate what is active."
                 )
-        # Whatever trains without a gate by now has been switched on, unfrozen or added since.
+        # An adapter that trains without a gate was switched on, unfrozen or added after the gates were attached.
         unfrozen = any(module._parameters[key].requires_grad for module, key in self._frozen)  # type: ignore[union-attr]
         if (unfrozen or active - gate.adapters - gate.beside or peft_configs(self._model) != self._configs) and (
             new := sorted(self._ungated() - self._open)
@@ -249,7 +251,7 @@ class Gates:
         return ""
 
     def _ungated(self) -> set[tuple[str, str]]:
-        """What trains without a gate: pairs (adapter, layer)."""
+        """The adapters that train without a gate, as pairs (adapter, layer)."""
         layers = find_adapter_layers(self._model)
         gates = {name: vars(layer).get("_coto_gate") for name, layer in layers.items()}
         return {

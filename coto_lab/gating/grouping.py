@@ -23,8 +23,8 @@ class Group:
     Attributes:
         gate: the gate's name.
         layers: names of its layers.
-        block: the block that it is on; its own name, where it is on none or where ``by`` decided.
-        tower: number of the tower that it is in, -1 if it is outside of several towers.
+        block: the block that the gate is on. A gate on no block, and a gate that ``by`` decided, has its own name here.
+        tower: number of the tower that the gate is in; -1 if the model has several towers and the gate is in none of them.
     """
 
     gate: str
@@ -34,7 +34,7 @@ class Group:
 
 
 def group_layers(model: nn.Module, layers: dict[str, nn.Module], by: By = "block") -> list[Group]:
-    """The groups, in the model's order; a layer that is in none stays without a gate.
+    """The groups, in the model's order; a layer that is in no group stays without a gate.
 
     Args:
         model: the model.
@@ -42,7 +42,7 @@ def group_layers(model: nn.Module, layers: dict[str, nn.Module], by: By = "block
         by: see `coto_lab.gating.gates.attach_gates`.
 
     Raises:
-        ValueError: an unknown ``by``; no layer is in a group.
+        ValueError: ``by`` is unknown, or no layer is in a group.
     """
     blocks = blocks_of(model, layers)
     if by == "block":
@@ -91,8 +91,8 @@ def _named(by: Callable[[str], str | None], layer: str) -> str | None:
 
 
 def _join_tied(layers: dict[str, nn.Module]) -> dict[str, str]:
-    # An embedding and a head with tied base weights and tied adapters are one adapter: closing one would not stop its
-    # parameters from moving through the other. They get one gate, named after the first.
+    # An embedding and a head with tied base weights and tied adapters are one adapter: if only one of the two were closed, its
+    # parameters would still be trained through the other. So both share one gate, named after the first.
     gates: dict[str, str] = {}
     owner: dict[int, str] = {}
     for name, layer in layers.items():

@@ -1,8 +1,8 @@
-"""Activation probability p(t): with which probability a block's adapter is switched on, as training goes by.
+"""Activation probability p(t): the probability that a block's adapter is switched on, over the course of training.
 
-A schedule is a pure function of ``progress``, the share of training that is over (0 at the first step, 1 after the last).
-All ramps rise from ``start`` to ``end`` during the first ``ramp`` share of training and then stay at ``end``; they differ in
-shape. Source: arXiv:2506.05713, progressive activation (linear) and its ablation of shapes (sine, exponential).
+A schedule is a pure function of ``progress``, the share of training that is done (0 at the first step, 1 after the last).
+All ramps rise from ``start`` to ``end`` during the first ``ramp`` share of training and then stay at ``end``; only their shapes
+differ. Source: arXiv:2506.05713, progressive activation (linear) and its ablation of shapes (sine, exponential).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Schedule(ABC):
 
     @abstractmethod
     def __call__(self, progress: float) -> float:
-        """The activation probability at ``progress`` in [0, 1]; raises ValueError outside."""
+        """The activation probability at ``progress``, which must be in [0, 1]; otherwise ValueError."""
 
 
 def check_schedule(schedule: Schedule) -> Schedule:
-    """``schedule``, if it gives probabilities: a `Schedule`, or any function from progress to p.
+    """Return ``schedule`` if it gives probabilities; it is a `Schedule` or any function from progress to p.
 
     Raises:
-        ValueError: it is no such function.
+        ValueError: ``schedule`` is not such a function.
     """
     try:
         found: object = [float(schedule(progress)) for progress in (0.0, 0.5, 1.0)]
@@ -80,7 +80,7 @@ class _Ramp(Schedule):
 
     def __call__(self, progress: float) -> float:
         progress = _probability("progress", progress)
-        if progress >= self.ramp:  # also ramp 0: at the end from the first step on
+        if progress >= self.ramp:  # with ramp = 0, p is at the end value from the first step on
             return self.end
         return self.start + (self.end - self.start) * self._shape(progress / self.ramp)
 
@@ -93,7 +93,7 @@ class _Ramp(Schedule):
 class Linear(_Ramp):
     """The paper's schedule: p rises evenly over the first 75% of training, p(t) = 4t / 3T, then 1.
 
-    At a quarter of the training with the default ramp, a third of the ramp is over:
+    With the default ramp, a third of the ramp is done at a quarter of the training:
 
     >>> round(Linear()(0.25), 4), Linear()(0.75), Linear(start=0.1)(0.0)
     (0.3333, 1.0, 0.1)
@@ -107,7 +107,7 @@ class Linear(_Ramp):
 class Sine(_Ramp):
     """Fast start: p follows the first quarter of a sine wave.
 
-    A third into the ramp, sin(30°) = 0.5 of the way is done:
+    At a third of the ramp, p has risen by sin(30°) = 0.5 of the whole way:
 
     >>> round(Sine()(0.25), 4), Sine()(1.0)
     (0.5, 1.0)
@@ -119,9 +119,9 @@ class Sine(_Ramp):
 
 @dataclass(frozen=True)
 class Exponential(_Ramp):
-    """Slow start: p follows (e^{kx} - 1) / (e^k - 1), with k = 4. (The paper names the shape, not the constant.)
+    """Slow start: p follows (e^{kx} - 1) / (e^k - 1), with k = 4. (The paper names the shape but not the constant.)
 
-    Halfway up the ramp, 1 / (e^2 + 1) = 12% of the way is done:
+    At half of the ramp, p has risen by 1 / (e^2 + 1) = 12% of the whole way:
 
     >>> round(Exponential(ramp=1.0)(0.5), 4), Exponential()(0.75)
     (0.1192, 1.0)

@@ -1,4 +1,4 @@
-"""Masks over gates, and what names, indices and masks say which of them."""
+"""The ways to choose gates: masks, names and indices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Which = Tensor | int | str | Iterable[int] | Iterable[str]
 
 
 def check_mask(mask: Bool[Tensor, " {n_gates}"], n_gates: int) -> Bool[Tensor, " {n_gates}"]:
-    """``mask``, if it is a ``BoolTensor [n_gates]``; else ValueError."""
+    """Return ``mask`` if it is a ``BoolTensor [n_gates]``; raise ValueError otherwise."""
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (n_gates,):
         found = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
         raise ValueError(f"mask must be a BoolTensor [{n_gates}], one entry per gate, True = open; got {found}.")
@@ -22,7 +22,7 @@ def check_mask(mask: Bool[Tensor, " {n_gates}"], n_gates: int) -> Bool[Tensor, "
 
 
 def indices(which: Which, names: Sequence[str]) -> list[int]:
-    """The gates that ``which`` means: a mask, an index, a name, or several of those; ValueError for anything else."""
+    """Indices of the gates in ``which``: a mask, an index, a name, or several of those; ValueError for anything else."""
     if isinstance(which, Tensor) and which.dtype == torch.bool:
         return check_mask(which, len(names)).nonzero().flatten().tolist()
     items: Any = which.tolist() if isinstance(which, Tensor) else which

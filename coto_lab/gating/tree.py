@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_MOST = 12  # layers that a line names; experts make hundreds
+_MOST = 12  # a line names at most this many layers; a block with many experts has hundreds
 
 
 def as_tree(gates: Sequence[str], layers: Sequence[Sequence[str]]) -> str:
-    """One line per gate under the module that holds them, with its layers; equal neighbours share a line.
+    """One line per gate with its layers, under the module that holds the gates; neighbours with equal layers share a line.
 
     Args:
         gates: names, e.g. ``"vit.layers.0"``.
@@ -16,7 +16,7 @@ def as_tree(gates: Sequence[str], layers: Sequence[Sequence[str]]) -> str:
     """
     lines: list[str] = []
     holder: str | None = None
-    run: list[str] = []  # keys of neighbours with the same layers
+    run: list[str] = []  # last parts of the names of neighbouring gates with the same layers
     shown = ""
 
     def finish() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -84,6 +85,16 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
             (work / target.name).replace(target)
 
 
+def check_place(path: Path) -> None:
+    """Look whether `write_file` can write at ``path``, before hours of work end there. Only the folder of ``path`` is made.
+
+    Raises:
+        OSError: the folder is not writable.
+    """
+    with _disk_errors(path), _workplace(Path(os.path.realpath(path)).parent) as work:
+        (work / path.name).touch()
+
+
 @contextmanager
 def _workplace(parent: Path) -> Iterator[Path]:
     """A hidden folder in ``parent``, and so on the same file system, where each move is one step; it is deleted at the end."""
@@ -150,6 +161,11 @@ def _disk_errors(path: Path) -> Iterator[None]:
             f"could not write {str(path)!r}: {error}. {free / 1e6:.0f} MB are free there; make room or choose another place. "
             "Nothing was changed."
         ) from error
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:

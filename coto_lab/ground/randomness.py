@@ -27,7 +27,7 @@ def batch_indices(n: int, batch_size: int, seed: int, step: int) -> Tensor:
     return torch.from_numpy(np.array([orders[e][i] for e, i in zip(epochs, positions % n, strict=True)]))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)  # as many seeds as train side by side
 def _permutation(n: int, seed: int, epoch: int) -> np.ndarray:
     # The last word of the counter keeps these numbers apart from the gates' (coto.draw_mask), which have 0 there.
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, epoch, 0, 1])).permutation(n)

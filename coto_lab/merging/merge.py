@@ -13,7 +13,8 @@ from torch import Tensor
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.adapters.configuration import function_of
 from coto_lab.adapters.names import lora_keys
-from coto_lab.scoring.sources import Source, open_source
+from coto_lab.ground.lists import list_of
+from coto_lab.scoring.sources import SOURCES, Source, open_source
 from coto_lab.training.run import Run
 
 
@@ -32,19 +33,22 @@ def merge(adapters: Sequence[Source], how: str = "fuse", weights: Sequence[float
         weights: one finite number per adapter; by default 1/n each.
 
     Raises:
+        TypeError: ``adapters`` is no list of runs, adapters or folders.
         ValueError: no adapters; an unknown ``how``; weights that do not fit; runs of different bases; adapters of different
             methods, modules or (for fusion) configurations; an ensemble of adapters whose update is not s·BA.
 
     Source: arXiv:2506.05713, which calls the first linear fusion; PEFT's ``add_weighted_adapter`` (``"linear"``, ``"cat"``).
     """
-    if not adapters:
-        raise ValueError("adapters is empty: give at least one.")
-    weights = [1 / len(adapters)] * len(adapters) if weights is None else list(weights)
-    if len(weights) != len(adapters) or not all(math.isfinite(w) for w in weights):
-        raise ValueError(f"weights={weights}: give one finite number for each of the {len(adapters)} adapters.")
-    if how not in _RULES:
-        raise ValueError(f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates).")
-    sources = [open_source(item, f"adapters[{i}]") for i, item in enumerate(adapters)]
+    if not isinstance(how, str) or how not in _RULES:
+        raise ValueError(
+            f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates). Give weights by their "
+            "name, weights=[...]."
+        )
+    items = list_of("adapters", adapters, SOURCES, "give a list of runs, adapters or their folders.")
+    shares = [1 / len(items)] * len(items) if weights is None else _numbers(weights)
+    if len(shares) != len(items) or not all(math.isfinite(share) for share in shares):
+        raise ValueError(f"weights={weights!r}: give one finite number for each of the {len(items)} adapters.")
+    sources = [open_source(item, f"adapters[{i}]") for i, item in enumerate(items)]
     bases = {item.base: i for i, item in enumerate(sources) if item.base is not None}
     if len(bases) > 1:
         found = ", ".join(f"{base!r} (number {i})" for base, i in bases.items())
@@ -54,7 +58,15 @@ def merge(adapters: Sequence[Source], how: str = "fuse", weights: Sequence[float
     if any(other != names[0] for other in names):
         differing = sorted(set().union(*names) - names[0].intersection(*names))
         raise ValueError(f"the adapters are of different methods or modules: not all have {differing[:2]}.")
-    return replace(_RULES[how](parts, weights), base=next(iter(bases), None))
+    return replace(_RULES[how](parts, shares), base=next(iter(bases), None))
+
+
+def _numbers(weights: Sequence[float]) -> list[float]:
+    """The weights as Python's numbers; none where one is no number."""
+    try:
+        return [] if isinstance(weights, str) else [float(weight) for weight in weights]
+    except (TypeError, ValueError):
+        return []
 
 
 def _fuse(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:

@@ -1,4 +1,4 @@
-"""What does not fit together where a notebook runs."""
+"""The check of the environment in which a notebook runs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from coto_lab.notebook.server import is_ours, server_python, versions_in
 
 
 def doctor() -> list[str]:
-    """What does not fit together here, each with its fix; empty where all is well.
+    """Problems of this environment, each with its fix; empty if there are none.
 
-    It compares what is installed with what the package asks for in this place, and names what PEFT refuses to work beside.
-    Widgets and static figures have a second half in the browser, which comes from the notebook server's environment: that may
-    be another one than the kernel's, so doctor() asks it, and compares as far as the two halves have to agree.
+    The function compares the installed packages with the package's requirements in this place, and names packages with which
+    PEFT refuses to work. Widgets and static figures have a second half in the browser, which comes from the notebook server's
+    environment. This may not be the kernel's environment, so doctor() asks the server's environment too, and checks that the
+    two halves fit together.
     """
     place, server = find_place(), server_python()
     ours = server is not None and is_ours(server)
-    in_jupyter = place in (JUPYTER, SCRIPT)  # a script may be what somebody runs before starting JupyterLab
+    in_jupyter = place in (JUPYTER, SCRIPT)  # a script counts too, as somebody may call doctor() before starting JupyterLab
     pip = _pip(sys.executable)
 
     unmet = unmet_requirements("lab" if ours and in_jupyter else "colab")
@@ -36,9 +37,9 @@ def doctor() -> list[str]:
             f"ipywidgets {ipywidgets} does not go with widgetsnbextension {extension}. "
             f"Fix: {pip} install --force-reinstall ipywidgets, then restart the kernel"
         )
-    # VS Code draws figures itself; but the notebook of a server whose kernel it uses may be opened in the server's page, too.
+    # VS Code draws figures itself. But if it uses a server's kernel, the notebook may also be opened in the server's page.
     if server is None or not (in_jupyter or (place == VS_CODE and not ours)):
-        return complaints  # the page takes nothing from a server that could be asked
+        return complaints  # there is no server to ask, or the page takes nothing from it
     needs = _needed_in_the_page()
     found_there = {name: installed(name) for name in needs} if ours else versions_in(server, list(needs))
     for name, found in found_there.items():
@@ -53,7 +54,7 @@ def doctor() -> list[str]:
 
 
 def _pip(python: str | Path | None) -> str:
-    """The command of an environment's pip, as one types it in a shell."""
+    """The command of an environment's pip, as it is typed in a shell."""
     return f'"{python}" -m pip' if " " in str(python) else f"{python} -m pip"
 
 
@@ -76,11 +77,15 @@ def _fits(number: str, wanted: str) -> bool:
 
 
 def unmet_requirements(extra: str) -> dict[str, str]:
-    """Requirements of the package and one of its extras that are not met: requirement -> what was found."""
+    """Unmet requirements of the package and of one of its extras: requirement -> a sentence on what was found."""
     from packaging.requirements import Requirement
 
+    try:
+        lines = requires("coto_lab") or []
+    except PackageNotFoundError:  # a checkout that is not installed has no list of requirements
+        return {}
     unmet = {}
-    for line in requires("coto_lab") or []:
+    for line in lines:
         requirement = Requirement(line)
         if requirement.marker and not any(requirement.marker.evaluate({"extra": name}) for name in ("", extra)):
             continue
@@ -91,7 +96,7 @@ def unmet_requirements(extra: str) -> dict[str, str]:
 
 
 def refused_by_peft() -> dict[str, str]:
-    """Installed packages beside which PEFT makes no adapter: name -> PEFT's own words."""
+    """Installed packages with which PEFT refuses to add adapters: name -> PEFT's own message."""
     refused = {}
     for name in ("torchao", "gptqmodel"):
         if find_spec(name) and find_spec("peft"):
@@ -105,14 +110,14 @@ def refused_by_peft() -> dict[str, str]:
 
 
 def _needed_in_the_page() -> dict[str, tuple[str, str]]:
-    """What the server's environment must hold to show what this kernel sends: name -> (versions, what happens otherwise)."""
+    """Packages that the server's environment needs to show this kernel's output: name -> (versions, what happens otherwise)."""
     needs = {}
     if ipywidgets := installed("ipywidgets"):
         half = {7: 1}.get(_major(ipywidgets), _major(ipywidgets) - 5)  # 8 goes with 3
         needs["jupyterlab_widgets"] = (f"=={half}.*", "widgets stay empty")
-    if anywidget := installed("anywidget"):  # its widgets ask the page for ~major.minor
+    if anywidget := installed("anywidget"):  # its widgets need the same major.minor version in the page
         needs["anywidget"] = (f"=={'.'.join(anywidget.split('.')[:2])}.*", "widgets stay empty")
-    if plotly := installed("plotly"):  # it ships JupyterLab's extension for its figures
-        least = ">=6.1," if _major(plotly) == 6 else ""  # 6.0 came without it
+    if plotly := installed("plotly"):  # plotly ships the JupyterLab extension that shows its figures
+        least = ">=6.1," if _major(plotly) == 6 else ""  # plotly 6.0 came without the extension
         needs["plotly"] = (f"{least}=={_major(plotly)}.*", "static figures stay blank")
     return needs

@@ -1,4 +1,4 @@
-"""Which of plotly's renderers shows figures, and one for pages that know only HTML: nbconvert's, and the classic Notebook."""
+"""The choice of plotly's renderer, and a renderer for pages that know only HTML (nbconvert's pages, the classic Notebook)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from coto_lab.figures import CONFIG
 
 
 def use_renderer(name: str) -> None:
-    """Make a renderer plotly's default, with the lab's toolbar.
+    """Make a renderer plotly's default, and give its figures the lab's toolbar.
 
     ``"notebook"`` puts plotly's JavaScript, 5 MB, into the output of the cell that is running.
 
     Args:
-        name: plotly's, or several joined by ``+``.
+        name: plotly's name of the renderer, or several names joined by ``+``.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: plotly has no renderer of this name.
     """
     pio.renderers.default = name
     names = name.split("+")
@@ -27,15 +27,15 @@ def use_renderer(name: str) -> None:
         from IPython.display import publish_display_data
 
         pio.renderers["notebook"] = _Html()
-        pio.renderers.default = name  # plotly had taken its own
+        pio.renderers.default = name  # set again, because plotly had taken its own renderer of this name
         publish_display_data({"text/html": f"<script>{get_plotlyjs()}</script>", "text/plain": ""})
     for part in names:
-        # JupyterLab resizes figures itself, and forgets the height of those that plotly resizes, too: they would vanish.
+        # JupyterLab resizes figures itself. If plotly resizes a figure too, JupyterLab loses its height, and it vanishes.
         pio.renderers[part].config = CONFIG | {"responsive": part != "plotly_mimetype"}
 
 
 class _Html(pio.base_renderers.MimetypeRenderer):
-    """As plotly's own, which lets every figure load MathJax from another machine."""
+    """As plotly's own renderer, but figures do not load MathJax from the internet."""
 
     config: dict[str, Any]
 

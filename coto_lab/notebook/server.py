@@ -1,4 +1,4 @@
-"""The Python of the Jupyter server that started this kernel: often another environment than the kernel's."""
+"""The Python of the Jupyter server that started this kernel; it is often of another environment than the kernel's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ print(json.dumps({name: version(name) for name in sys.argv[1:]}))
 
 
 def server_python() -> Path | None:
-    """The server's Python, or ours if no server started this process; None where it is unknown."""
+    """The server's Python, or ours if no server started this process; None if the server's Python is unknown."""
     import psutil
 
     if not (parent := os.environ.get("JPY_PARENT_PID")):
@@ -31,7 +31,7 @@ def server_python() -> Path | None:
     try:
         server = psutil.Process(_process_id(int(parent)))
         program = server.cmdline()[0]
-        if Path(program).name == program:  # found on the server's PATH, which need not be ours
+        if Path(program).name == program:  # the program is on the server's PATH, which may differ from ours
             program = shutil.which(program, path=server.environ().get("PATH")) or program
         return _python_of(Path(program) if Path(program).is_absolute() else Path(server.cwd(), program))
     except (psutil.Error, OSError, ValueError, IndexError):
@@ -39,7 +39,7 @@ def server_python() -> Path | None:
 
 
 def is_nbclassic() -> bool:
-    """Whether the server that started this process is nbclassic, whose page knows no output of plotly's own type."""
+    """Whether the server that started this process is nbclassic, whose page cannot show plotly's own type of output."""
     import psutil
 
     try:
@@ -52,15 +52,16 @@ def is_nbclassic() -> bool:
 
 
 def is_ours(python: Path) -> bool:
-    """Whether a Python is of this process's environment."""
+    """Whether a Python belongs to this process's environment."""
     try:
-        return python.parent.samefile(Path(sys.executable).parent)  # not python itself: environments link to the same one
+        # The folders are compared, because the Pythons of several environments may be links to the same file.
+        return python.parent.samefile(Path(sys.executable).parent)
     except OSError:
         return False
 
 
 def versions_in(python: Path, names: list[str]) -> dict[str, str | None]:
-    """Versions of packages in another Python's environment, None for what is missing; empty where it cannot be asked."""
+    """Versions of packages in another Python's environment, None for a missing one; empty if that Python does not answer."""
     try:
         done = subprocess.run([str(python), "-c", _ASK, *names], capture_output=True, check=True, timeout=20)
         return dict(json.loads(done.stdout))
@@ -69,7 +70,7 @@ def versions_in(python: Path, names: list[str]) -> dict[str, str | None]:
 
 
 def _process_id(parent: int) -> int:
-    if sys.platform == "win32":  # jupyter_client hands its kernels a handle of the parent there
+    if sys.platform == "win32":  # on Windows, jupyter_client gives its kernels a handle of the parent process
         import ctypes
 
         return int(ctypes.windll.kernel32.GetProcessId(ctypes.c_void_p(parent)))
@@ -77,7 +78,7 @@ def _process_id(parent: int) -> int:
 
 
 def _python_of(program: Path) -> Path | None:
-    """The Python that runs a program: itself, or for ``Scripts/jupyter-lab.exe`` that beside it or (conda) one folder above."""
+    """The Python that runs a program: the program itself, or the Python beside ``jupyter-lab`` or (conda) one folder above."""
     name = program.name.lower()
     if name.startswith("python"):
         return program

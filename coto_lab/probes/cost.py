@@ -1,4 +1,4 @@
-"""Cost: what a training step costs with some adapters dropped, predicted from the masks and measured."""
+"""The time of a training step in which some adapters are dropped, measured, and predicted from the masks."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 class Cost:
     """A model of one optimiser step, in seconds: fixed + backward · (n_blocks - lowest open block) + adapter · (open blocks).
 
-    A dropped block skips its adapter, forward and backward. The backward pass through the frozen base stops at the lowest
-    open block, since nothing below it needs a gradient. All blocks are taken to cost alike.
+    A dropped block skips its adapter in the forward and the backward pass. The backward pass through the frozen base stops at
+    the lowest open block, because nothing below that block needs a gradient. The model assumes that all blocks cost the same.
 
     Attributes:
-        fixed: what every step costs: forward through the base, loss, data, optimiser.
-        backward: backward through one block of the frozen base.
-        adapter: one block's adapters, forward, backward and update.
-        masks: what was measured, ``BoolTensor [M, n_blocks]``, True = open.
-        seconds: of a step with these masks, float64 ``[M]``.
+        fixed: the time that every step takes: forward pass through the base, loss, data, optimiser.
+        backward: the time of the backward pass through one block of the frozen base.
+        adapter: the time of one block's adapters: forward pass, backward pass and update.
+        masks: the masks that were measured, ``BoolTensor [M, n_blocks]``, True = open.
+        seconds: the measured time of a step with each mask, float64 ``[M]``.
 
-    Source: the saving that arXiv:2506.05713 reports as training time; the model is ours.
+    Source: arXiv:2506.05713 reports the saving as training time; the model is ours.
     """
 
     fixed: float
@@ -57,15 +57,15 @@ class Cost:
         """Predicted seconds of each step: float64 ``[T]`` from ``BoolTensor [T, n_blocks]`` (`CoTo.masks`, `History.mask`).
 
         Raises:
-            ValueError: masks of another type or shape.
+            ValueError: ``masks`` has another type or shape.
         """
         return self.parts(masks).sum(1)
 
     def parts(self, masks: Bool[Tensor, "T {self.n_blocks}"]) -> Float[Tensor, "T 3"]:
-        """What the seconds of each step are spent on: float64 ``[T, 3]``, columns fixed, backward, adapters.
+        """The three parts of each step's predicted seconds: float64 ``[T, 3]`` with the columns fixed, backward and adapters.
 
         Raises:
-            ValueError: masks of another type or shape.
+            ValueError: ``masks`` has another type or shape.
         """
         constants = torch.tensor([self.fixed, self.backward, self.adapter], dtype=torch.float64)
         return _work(_check_masks(masks, self.n_blocks)) * constants
@@ -74,13 +74,13 @@ class Cost:
         """Predicted share of the time that these steps save, compared with as many steps with every block open; 0.1 = 10%.
 
         Raises:
-            ValueError: masks of another type or shape.
+            ValueError: ``masks`` has another type or shape.
         """
         return 1 - (self.step(masks).mean() / self.step(torch.ones(1, self.n_blocks, dtype=torch.bool))[0]).item()
 
     def frame(self) -> pd.DataFrame:
-        """How well the model fits: one row per measured mask, with the open blocks, those that backward passes, and
-        measured and predicted seconds."""
+        """One row per measured mask, to see how well the model fits: the number of open blocks, the number of blocks that the
+        backward pass goes through, and the measured and the predicted seconds."""
         import pandas as pd
 
         work = _work(self.masks).long().numpy()
@@ -89,8 +89,8 @@ class Cost:
 
 
 def _work(masks: Bool[Tensor, "T n_blocks"]) -> Float[Tensor, "T 3"]:
-    """What the three constants are multiplied by: float64 ``[T, 3]``."""
-    reached = masks.int().cummax(1).values.sum(1)  # the lowest open block and all above it
+    """The amounts by which the three constants of `Cost` are multiplied: float64 ``[T, 3]``."""
+    reached = masks.int().cummax(1).values.sum(1)  # the lowest open block and all blocks above it
     return torch.stack([torch.ones(len(masks)), reached, masks.sum(1)], dim=1).double()
 
 
@@ -101,10 +101,11 @@ def spared(masks: Bool[Tensor, "T n_blocks"]) -> tuple[float, float]:
         masks: ``BoolTensor [T, n_blocks]``, True = open.
 
     Returns:
-        Of the adapters' work, and of the backward passes through blocks of the base: those below the lowest open one.
+        The share of the adapters' work that is saved, and the share of the backward passes through blocks of the base: the
+        blocks below the lowest open block are saved.
 
     Raises:
-        ValueError: masks of another type or shape.
+        ValueError: ``masks`` has another type or shape.
     """
     _, backward, adapter = (_work(_check_masks(masks)).mean(0) / masks.shape[1]).tolist()
     return 1 - adapter, 1 - backward
@@ -123,11 +124,11 @@ def fit_cost(masks: Bool[Tensor, "M n_blocks"], seconds: Float[Tensor, " M"]) ->
 
     Args:
         masks: which blocks were open, ``BoolTensor [M, n_blocks]``.
-        seconds: of a step with these masks, ``[M]``.
+        seconds: the measured time of a step with each mask, ``[M]``.
 
     Raises:
-        ValueError: masks of another type or shape; not one number of seconds per mask; masks that do not determine the
-            three constants.
+        ValueError: ``masks`` has another type or shape, ``seconds`` does not have one number per mask, or the masks do not
+            determine the three constants.
     """
     from sklearn.linear_model import LinearRegression
 
@@ -136,8 +137,9 @@ def fit_cost(masks: Bool[Tensor, "M n_blocks"], seconds: Float[Tensor, " M"]) ->
         raise ValueError(f"seconds has shape {list(seconds.shape)}: give one number for each of the {len(masks)} masks.")
     if torch.linalg.matrix_rank(work) < 3:
         raise ValueError(
-            "masks do not determine the three constants: open different numbers of blocks, and for one number different "
-            "lowest ones, as designed_masks(n_blocks) does. A model with one block has nothing to save."
+            "masks do not determine the three constants: use masks with different numbers of open blocks and, for the same "
+            "number, with different lowest open blocks, as designed_masks(n_blocks) does. A model with one block has nothing "
+            "to save."
         )
     fitted = LinearRegression(positive=True, fit_intercept=False).fit(work.numpy(), seconds.double().numpy())
     fixed, backward, adapter = fitted.coef_.tolist()
@@ -147,16 +149,17 @@ def fit_cost(masks: Bool[Tensor, "M n_blocks"], seconds: Float[Tensor, " M"]) ->
 def designed_masks(n_blocks: int, levels: int = 6) -> Bool[Tensor, "M {n_blocks}"]:
     """A few masks that determine the constants of `Cost`: ``BoolTensor [M, n_blocks]``.
 
-    For each of up to ``levels`` blocks, evenly spread from the lowest to the highest: this one alone, and it with all above.
+    There are two masks for each of up to ``levels`` blocks, which are evenly spread from the lowest to the highest: one mask
+    opens this block alone, the other opens this block and all blocks above it.
     """
     lowest = torch.linspace(0, n_blocks - 1, min(n_blocks, levels)).round().long()
     block = torch.arange(n_blocks)
     both = torch.cat([block == lowest[:, None], block >= lowest[:, None]])
-    return torch.unique(both, dim=0)  # the highest block is all that is above itself
+    return torch.unique(both, dim=0)  # for the highest block the two masks are the same
 
 
 class _Given(CoTo):
-    """Opens given masks, step by step, instead of drawing them."""
+    """Uses given masks, step by step, instead of drawing them."""
 
     def __init__(self, gates: Gates, masks: Tensor):
         self._given = masks
@@ -169,17 +172,18 @@ class _Given(CoTo):
 def measure_cost(task: Task, recipe: Recipe, steps: int = 300, seed: int = 0, *, progress: bool = False) -> Cost:
     """Time real training steps with designed masks, and fit the model to the medians.
 
-    The masks take turns, in a new order every round, so that noise of the machine affects all alike; the first round warms up.
+    The masks take turns, in a new order every round, so that noise of the machine affects all masks alike. The first round is
+    a warm-up.
 
     Args:
-        task: what to train on.
-        recipe: how; its schedule, steps and seed do not matter.
-        steps: optimiser steps to take; as many whole rounds as fit.
+        task: the task to train on.
+        recipe: how to train; the recipe's schedule, steps and seed do not matter.
+        steps: optimiser steps to take; as many whole rounds are run as fit.
         seed: decides the order and the training.
-        progress: show a bar.
+        progress: whether to show a progress bar.
 
     Raises:
-        ValueError: fewer ``steps`` than two rounds need; a model with one block only.
+        ValueError: ``steps`` is less than two rounds need, or the model has only one block.
         FloatingPointError: the loss is no longer finite; try a lower learning rate.
     """
     from tqdm.auto import trange
@@ -202,7 +206,7 @@ def _timed_step(training: Training) -> float:
     started = time.perf_counter()
     training.step()
     if training.accelerator.device.type != "cpu":
-        torch.accelerator.synchronize()  # the update is still under way
+        torch.accelerator.synchronize()  # otherwise the update would still be running
     return time.perf_counter() - started
 
 
@@ -210,12 +214,12 @@ def train_in_turns(task: Task, recipes: Mapping[str, Recipe], *, progress: bool 
     """Train by several recipes, one step each in turn, so that the same noise affects the `History.seconds` of all.
 
     Args:
-        task: what to train on.
-        recipes: name -> recipe, all of the same number of steps. Who goes first rotates.
-        progress: show a bar.
+        task: the task to train on.
+        recipes: name -> recipe, all with the same number of steps. Every turn begins with another recipe.
+        progress: whether to show a progress bar.
 
     Raises:
-        ValueError: no recipes, or different numbers of steps.
+        ValueError: there are no recipes, or they have different numbers of steps.
     """
     from tqdm.auto import trange
 
@@ -234,32 +238,34 @@ def train_in_turns(task: Task, recipes: Mapping[str, Recipe], *, progress: bool 
 def saving_from_history(coto_history: History, lora_history: History) -> float:
     """Measured share of the time that a training saved against another, 0.1 = 10%: 1 - Σ seconds / Σ seconds.
 
-    Only trainings that took turns (`train_in_turns`) can be compared so: between runs at different times, what else the
-    machine does weighs more than the gates. What it does now and then still counts; `steady_saving` leaves it out.
+    Compare only trainings that took turns (`train_in_turns`). Between trainings at different times, other work of the machine
+    makes a larger difference than the gates. Short interruptions still count here; `steady_saving` leaves them out.
 
     Raises:
-        ValueError: histories of different lengths, or empty ones.
+        ValueError: the histories have different lengths, or are empty.
     """
     _check_lengths(coto_history, lora_history)
     return 1 - (coto_history.seconds.sum() / lora_history.seconds.sum()).item()
 
 
 def steady_saving(coto_history: History, lora_history: History) -> float:
-    """As `saving_from_history`, without the machine's pauses and its changes of speed.
+    """As `saving_from_history`, but without the effect of the machine's pauses and changes of speed.
 
-    Every step counts as a share of the LoRA step that was taken in the same turn, so a machine that grows slower changes
-    nothing; and of all steps of the same work (as many blocks open, as many passed backward) the median counts.
+    Each step's time is divided by the time of the LoRA step in the same turn, so a machine that becomes slower does not change
+    the result. Of all steps with the same work (equal numbers of open blocks and of blocks in the backward pass) the median is
+    used.
 
     Args:
-        coto_history: of the training that drops adapters.
-        lora_history: of the one that took turns with it (`train_in_turns`), every block open in every step.
+        coto_history: the history of the training that drops adapters.
+        lora_history: the history of the training that took turns with it (`train_in_turns`), with every block open in every
+            step.
 
     Raises:
-        ValueError: histories of different lengths, or empty ones; ``lora_history`` has dropped blocks.
+        ValueError: the histories have different lengths or are empty, or ``lora_history`` has dropped blocks.
     """
     _check_lengths(coto_history, lora_history)
     if not lora_history.mask.all():
-        raise ValueError("lora_history has dropped blocks: give the history of a training with every block open, plain LoRA.")
+        raise ValueError("lora_history has dropped blocks: give the history of plain LoRA, with every block open.")
     share = coto_history.seconds / lora_history.seconds
     kinds, kind, count = _work(coto_history.mask).unique(dim=0, return_inverse=True, return_counts=True)
     typical = torch.stack([share[kind == k].quantile(0.5) for k in range(len(kinds))])
@@ -269,5 +275,5 @@ def steady_saving(coto_history: History, lora_history: History) -> float:
 def _check_lengths(coto_history: History, lora_history: History) -> None:
     if len(coto_history) != len(lora_history) or not len(lora_history):
         raise ValueError(
-            f"histories of {len(coto_history)} and {len(lora_history)} steps: give two of the same training length."
+            f"histories of {len(coto_history)} and {len(lora_history)} steps: give two histories of the same length."
         )

@@ -14,11 +14,11 @@ from coto_lab.scoring.scores import Scores
 class Flips:
     """The F examples whose answer changes from one variant to another.
 
-    Where there are class logits, these are the examples whose predicted class changes, also from one wrong class to another;
-    elsewhere, those that are answered correctly by only one of the two variants.
+    If there are class logits, these are the examples whose predicted class changes, also from one wrong class to another. If
+    there are none, these are the examples that only one of the two variants answers correctly.
 
     Attributes:
-        indices: their places in the split, rising, int64 ``[F]``.
+        indices: places of the examples in the split, in rising order, int64 ``[F]``.
         right_before, right_now: whether each variant is right, ``BoolTensor [F]``.
         before, now: the predicted classes, int64 ``[F]``; None for tasks without classes.
     """
@@ -34,17 +34,17 @@ class Flips:
 
     @property
     def spoiled(self) -> int:
-        """How many were right before and are wrong now."""
+        """How many examples were answered correctly before and are answered wrongly now."""
         return int((self.right_before & ~self.right_now).sum())
 
     @property
     def mended(self) -> int:
-        """How many were wrong before and are right now."""
+        """How many examples were answered wrongly before and are answered correctly now."""
         return int((self.right_now & ~self.right_before).sum())
 
 
 def flips(scores: Scores, before: int, now: int) -> Flips:
-    """What changes from variant ``before`` to variant ``now``, given by their places in ``scores``."""
+    """The examples that flip from variant ``before`` to variant ``now``; both are given by their places in ``scores``."""
     right = scores.values["correct"][[before, now]] == 1
     if scores.outputs is None:
         indices = (right[0] != right[1]).nonzero().flatten()

@@ -108,11 +108,14 @@ def geometry(adapters: Mapping[str, Source], space: str = "update") -> Geometry:
         space: ``"update"`` (LoRA only, also of different ranks) or ``"factors"`` (any PEFT method).
 
     Raises:
+        TypeError: ``adapters`` is no mapping, or holds something else than runs, adapters and folders.
         ValueError: fewer than two adapters; an unknown ``space``; runs of different bases; adapters of different modules
             or, among factors, of different shapes; another method than LoRA with ``space="update"``.
 
     Source: arXiv:2506.05713, cosine and Euclidean distance between adapters, and their map by t-SNE.
     """
+    if not isinstance(adapters, Mapping):
+        raise TypeError(f"adapters is a {type(adapters).__name__}: give a dict, {{name: run, adapter or folder}}.")
     if len(adapters) < 2:
         raise ValueError(f"adapters has {len(adapters)}: give at least two to compare.")
     if space not in ("update", "factors"):

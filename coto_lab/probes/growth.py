@@ -14,7 +14,7 @@ from coto_lab.ground.numbers import whole_number
 from coto_lab.tasks import Task
 from coto_lab.training.history import History, gate_norms
 from coto_lab.training.loop import Training
-from coto_lab.training.recipe import Recipe
+from coto_lab.training.recipe import Recipe, check_recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +51,10 @@ def growth(task: Task, recipe: Recipe, steps: int) -> Growth:
         steps: how many of the recipe's steps to take.
 
     Raises:
+        TypeError: ``task`` lacks a part of the protocol; ``recipe`` is no `Recipe`.
         ValueError: ``steps`` below 1 or above the recipe's; another method than LoRA.
     """
+    check_recipe(recipe)
     steps = whole_number("steps", steps, 1, recipe.steps)
     if recipe.method != "lora":
         raise ValueError(f"recipe.method={recipe.method!r}: growth measures the update s·BA, so it must be 'lora'.")

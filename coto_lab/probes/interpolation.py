@@ -1,4 +1,4 @@
-"""Linear mode connectivity: what two runs score on the straight line between them."""
+"""Linear mode connectivity: scores of the mixtures of two runs, on the straight line between them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.ground.numbers import whole_number
 from coto_lab.merging.merge import merge
-from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.evaluator import Evaluator, evaluator_for
 from coto_lab.scoring.sources import Source, adapter_of
 from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
@@ -42,7 +42,7 @@ class Curve:
 
     @property
     def barrier(self) -> float:
-        """How far the loss rises above the straight line between its two ends, at worst, in nats; 0 if it never does.
+        """The largest rise of the loss above the straight line between its two ends, in nats; 0 if there is no rise.
 
         Source: Frankle et al. 2020 (arXiv:1912.05671); Entezari et al. 2022 (arXiv:2110.06296), definition 1.
         """
@@ -50,7 +50,7 @@ class Curve:
 
     @property
     def accuracy_barrier(self) -> float:
-        """How far the accuracy falls below the straight line between its two ends, at worst; 0 if it never does."""
+        """The largest fall of the accuracy below the straight line between its two ends; 0 if there is no fall."""
         return _excess(self.alphas, -self.accuracy)
 
     def frame(self) -> pd.DataFrame:
@@ -62,7 +62,7 @@ class Curve:
 
 def _excess(alphas: Tensor, values: Tensor) -> float:
     straight = (1 - alphas) * values[0] + alphas * values[-1]
-    return (values - straight).max().item()  # 0 at both ends, so never below 0
+    return (values - straight).max().item()  # the difference is 0 at both ends, so the maximum is >= 0
 
 
 def interpolate(
@@ -78,20 +78,20 @@ def interpolate(
     Args:
         task: the task that both runs were trained on.
         run_a, run_b: runs or adapters of one base model, or their folders.
-        alphas: how many evenly spaced mixtures (at least 2), or the mixtures themselves, from 0 to 1.
-        how: ``"fuse"`` averages the factors A and B, so that in between ΔW is *not* the average of the two updates;
+        alphas: the number of evenly spaced mixtures (at least 2), or their values of α, rising from 0 to 1.
+        how: ``"fuse"`` averages the factors A and B, so that between the ends ΔW is *not* the average of the two updates;
             ``"ensemble"`` averages ΔW itself (LoRA only).
-        evaluator: one to reuse.
+        evaluator: an evaluator to reuse.
 
     Raises:
-        ValueError: a run of another task or base; runs of different ranks with ``how="fuse"``; alphas outside [0, 1], or
-            that do not rise from 0 to 1; an unknown ``how``.
+        ValueError: a run is of another task or base; the runs have different ranks and ``how`` is ``"fuse"``; ``alphas`` is
+            outside [0, 1] or does not rise from 0 to 1; ``how`` is unknown.
 
     Source: arXiv:2506.05713, linear interpolation of two adapters.
     """
     ends = [adapter_of(task, source, name) for name, source in (("run_a", run_a), ("run_b", run_b))]
     points = _check_alphas(alphas)
-    scores = (evaluator or Evaluator(task))(mixtures(ends, line(points), how))
+    scores = evaluator_for(task, evaluator)(mixtures(ends, line(points), how))
     return Curve(points, scores.accuracy, scores.loss, how)
 
 
@@ -104,20 +104,23 @@ def mixtures(runs: Sequence[Adapter | Run], weights: Float[Tensor, "P {len(runs)
         how: ``"fuse"`` averages the factors A and B, ``"ensemble"`` averages ΔW itself (LoRA only); see `merge`.
 
     Raises:
-        ValueError: an unknown ``how``; runs that do not merge.
+        ValueError: ``how`` is unknown, or the runs cannot be merged.
     """
     return [Variant(merge(runs, how, row), name=":".join(f"{w:.3g}" for w in row)) for row in weights.tolist()]
 
 
 def line(alphas: Float[Tensor, " n"]) -> Float[Tensor, "n 2"]:
-    """The weights of two runs at these shares of the second: ``[n, 2]`` from ``[n]``."""
+    """The weights of two runs, ``[n, 2]``, for the given shares of the second run, ``[n]``."""
     return torch.stack([1 - alphas, alphas], dim=1)
 
 
 def _check_alphas(alphas: int | Sequence[float]) -> Tensor:
     if isinstance(alphas, Real):
         return torch.linspace(0, 1, whole_number("alphas", alphas, 2), dtype=torch.float64)
-    points = torch.as_tensor(alphas, dtype=torch.float64)
+    try:
+        points = torch.as_tensor(alphas, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"alphas={alphas!r}: give a number of points, or a list of numbers from 0 to 1.") from error
     if ((points < 0) | (points > 1)).any():
         raise ValueError(f"alphas={points.tolist()}: all must lie in [0, 1], between the two runs.")
     if len(points) < 2 or points[0] != 0 or points[-1] != 1 or not (points.diff() > 0).all():

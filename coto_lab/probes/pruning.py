@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from coto_lab.gating.gates import Gates
-from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.evaluator import Evaluator, evaluator_for
 from coto_lab.scoring.sites import Sites, module_mask
 from coto_lab.scoring.sources import Source, adapter_of
 from coto_lab.scoring.variant import Variant
@@ -88,14 +88,21 @@ def prune(
         evaluator: one to reuse.
 
     Raises:
-        ValueError: a run of another task or base; a mask of another length.
+        TypeError: ``patterns`` is no mapping, or ``run`` no run, adapter or folder.
+        ValueError: a run of another task or base; no patterns; a mask of another type or length, whose pattern is named;
+            an adapter without parts that could be left out.
 
     Source: arXiv:2506.05713, structured pruning.
     """
     adapter = adapter_of(task, run, "run")
-    evaluator = evaluator or Evaluator(task)
+    if patterns is not None and not isinstance(patterns, Mapping):
+        raise TypeError(f"patterns is a {type(patterns).__name__}: give a dict of masks, {{name: BoolTensor}}.")
+    if patterns is not None and not patterns:
+        raise ValueError("patterns is empty: give at least one, or None for those of the paper.")
+    evaluator = evaluator_for(task, evaluator)
     sites = evaluator.sites(adapter)
-    chosen = dict(patterns) if patterns is not None else paper_patterns(sites)
-    scores = evaluator([Variant(adapter, mask, name) for name, mask in chosen.items()])
-    kept = torch.stack([module_mask(sites, mask).double().mean() for mask in chosen.values()])
+    chosen = paper_patterns(sites) if patterns is None else patterns
+    masks = {name: module_mask(sites, mask, f"patterns[{name!r}]") for name, mask in chosen.items()}
+    scores = evaluator([Variant(adapter, mask, name) for name, mask in masks.items()])
+    kept = torch.stack([mask.double().mean() for mask in masks.values()])
     return PruningTable(scores.names, kept, scores.accuracy, scores.loss)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from coto_lab.ground.numbers import MAX_SEED, whole_number
 from coto_lab.ground.randomness import OwnRandomNumbers
-from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.evaluator import Evaluator, evaluator_for
 from coto_lab.scoring.sources import Source, adapter_of
 from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
@@ -109,7 +109,7 @@ def shapley(
             raise ValueError(f"{name}={chosen!r}: must be one of {', '.join(map(repr, choices))}.")
     samples = whole_number("samples", samples, 2)
     seed = whole_number("seed", seed, 0, MAX_SEED)
-    score = evaluator or Evaluator(task)
+    score = evaluator_for(task, evaluator)
     sites = score.sites(adapter)
     names = sites.names if players == "module" else sites.block_names
     n = len(names)

@@ -1,4 +1,4 @@
-"""Owen's formula: Shapley values estimated from a training with CoTo, which tries one coalition of blocks after another."""
+"""Owen's formula: an estimate of Shapley values from a training with CoTo, where each step is a coalition of blocks."""
 
 from __future__ import annotations
 
@@ -17,36 +17,38 @@ from coto_lab.training.history import History
 if TYPE_CHECKING:
     import pandas as pd
 
-_LEAST_RANGE = 0.5  # of p: an integral over [0, 1] is not guessed from less
+_LEAST_RANGE = 0.5  # the least range of p from which an integral over [0, 1] is estimated
 
 
 def owen_estimate(history: History, bins: int = 5) -> ShapleyValues:
     """Estimate Shapley values from the masks and batch losses that a CoTo training recorded; no model is run.
 
     Owen's formula: φ_i = ∫ c_i(p) dp over [0, 1], where c_i(p) is the expected marginal contribution of player i when every
-    other player is present with probability p. A ramp from 0 to 1 visits every p on its way.
+    other player is present with probability p. A ramp from 0 to 1 passes through every p.
 
-    The steps with p < 1 are put into ``bins`` of equal width in p. In each, the loss is regressed by least squares on the mask,
-    an intercept, and a linear trend in the step, which takes up that the loss falls and p rises. For independent gates the
-    slope of the loss on gate i is Cov(loss, m_i) / Var(m_i) = E[loss | i open] - E[loss | i dropped], because the other
-    gates are distributed alike in both: that is -c_i(p). The mean of the bins stands for the integral.
+    The steps with p < 1 are divided into ``bins`` of equal width in p. In each bin, the loss is regressed by least squares on
+    the mask, an intercept, and a linear trend in the step. The trend accounts for the falling loss and the rising p. For
+    independent gates the slope of the loss on gate i is Cov(loss, m_i) / Var(m_i) = E[loss | i open] - E[loss | i dropped],
+    because the other gates have the same distribution in both cases. This difference is -c_i(p). The mean over the bins
+    approximates the integral.
 
-    What it is: an estimate of each block's share in lowering the loss of the *training batches*, averaged over the *adapters of
-    all those steps*. What it is not: the Shapley values of the finished adapter on the test set; measure with `agreement` how
-    far it is from them. The sum comes out too small, because early on, at small p, the adapter had learned little, and because
-    CoTo never drops all gates: the step from no block to one, often the largest, is not seen. With a tilt, where gates have
-    different probabilities, the formula does not hold.
+    The result estimates each block's share in lowering the loss of the *training batches*, averaged over the *adapters of all
+    those steps*. The result is not the Shapley values of the finished adapter on the test set; `agreement` measures how far
+    the two differ. The sum of the estimates is too small, for two reasons. Early in the training, at small p, the adapter has
+    learned little. And CoTo never drops all gates, so the change from no block to one block, often the largest, never occurs.
+    With a tilt, where gates have different probabilities, the formula does not hold.
 
     Args:
-        history: of a training whose p rises over at least half of [0, 1]; the range that it covers stands for all of it.
-        bins: how many; more follow c_i(p) more closely and have fewer steps each.
+        history: the history of a training whose p rises over at least half of [0, 1]; the covered range is taken for all of
+            [0, 1].
+        bins: the number of bins. More bins follow c_i(p) more closely, but each has fewer steps.
 
     Returns:
         Values in nats, with the standard errors of the regressions; ``v_empty`` and ``v_full`` are NaN.
 
     Raises:
-        ValueError: p or the masks do not vary enough (plain LoRA, stochastic depth, a training stopped early); a bin has too
-            few steps for its regression.
+        ValueError: p or the masks do not vary enough (plain LoRA, stochastic depth, a training stopped early), or a bin has
+            too few steps for its regression.
 
     Source: Owen 1972, "Multilinear extensions of games"; arXiv:2506.05713, progressive activation as a cooperative game.
     """
@@ -58,8 +60,8 @@ def owen_estimate(history: History, bins: int = 5) -> ShapleyValues:
         found = f"p from {p.min():.3g} to {p.max():.3g}" if len(p) else "p = 1, every gate open,"
         raise ValueError(
             f"history has {found} at all {len(p) or len(history)} steps that could be used: Owen's formula needs masks that "
-            f"vary and p that rises over at least {_LEAST_RANGE} of [0, 1]. Give the history of a whole training with a ramp, "
-            "Recipe(schedule=Linear())."
+            f"vary and a p that rises over at least {_LEAST_RANGE} of [0, 1]. Give the history of a whole training with a "
+            "ramp, Recipe(schedule=Linear())."
         )
     step = torch.arange(len(history))[moving].double()
     bin_of_step = ((p - p.min()) / covered * bins).long().clamp(max=bins - 1)
@@ -84,16 +86,16 @@ def owen_estimate(history: History, bins: int = 5) -> ShapleyValues:
 
 
 def expected_marginals(worths: Real[Tensor, " coalitions"], ps: Real[Tensor, " P"]) -> Float[Tensor, "n P"]:
-    """What each of n players adds on average where every other one is present with probability p: float64 ``[n, P]``.
+    """The mean contribution of each of n players when every other player is present with probability p: float64 ``[n, P]``.
 
-    This is the c_i(p) of Owen's formula, exactly; its mean over all p from 0 to 1 is the Shapley value φ_i.
+    This is the exact c_i(p) of Owen's formula; its mean over all p from 0 to 1 is the Shapley value φ_i.
 
     Args:
         worths: v(S) of all coalitions, ``[2^n]``; bit i of a coalition's index says whether player i is in.
         ps: the probabilities, ``[P]``.
 
     Raises:
-        ValueError: not a vector of 2^n numbers with n at least 1.
+        ValueError: ``worths`` is not a vector of 2^n numbers with n at least 1.
 
     Source: Owen 1972, "Multilinear extensions of games": c_i is the derivative of the extension with respect to p_i.
     """
@@ -105,7 +107,7 @@ def expected_marginals(worths: Real[Tensor, " coalitions"], ps: Real[Tensor, " P
     for i in range(n):
         without, with_i = worths.double().view(-1, 2, 2**i).unbind(1)  # the middle dimension is bit i
         gain = (with_i - without).reshape(1, -1).expand(len(p), -1)
-        for _ in range(n - 1):  # one other player after the other is averaged out
+        for _ in range(n - 1):  # each pass averages over one other player
             gain = (1 - p)[:, None] * gain[:, ::2] + p[:, None] * gain[:, 1::2]
         rows.append(gain[:, 0])
     return torch.stack(rows)
@@ -113,7 +115,7 @@ def expected_marginals(worths: Real[Tensor, " coalitions"], ps: Real[Tensor, " P
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """How far two attributions to the same players agree; 1 is best, 0 is none, -1 the opposite.
+    """How far two attributions to the same players agree: 1 is full agreement, 0 is none, -1 is the opposite.
 
     Attributes:
         pearson: correlation of the values.
@@ -133,11 +135,11 @@ class Agreement:
 def agreement(a: ShapleyValues, b: ShapleyValues) -> Agreement:
     """Correlations over the players between two estimates, or an estimate and the exact values.
 
-    With few players a correlation says little, and with values that are nearly the same for all players, as CoTo's are, even
-    less: look at several seeds.
+    With few players a correlation says little. It says even less if all players have nearly the same value, as with CoTo. So
+    look at several seeds.
 
     Raises:
-        ValueError: other players; fewer than three of them; values that are all the same.
+        ValueError: the players differ or are fewer than three, or all values of one attribution are the same.
 
     Source: ``scipy.stats.pearsonr`` and ``spearmanr``.
     """

@@ -1,4 +1,4 @@
-"""Unstructured pruning: what is left of a run when the small entries of its factors are set to 0."""
+"""Unstructured pruning: how well a run does when the small entries of its factors are set to 0."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.ground.numbers import real_number
-from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.evaluator import Evaluator, evaluator_for
 from coto_lab.scoring.sources import Source, adapter_of
 from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
@@ -30,7 +30,7 @@ class SparsityCurve:
     """Scores at S sparsities.
 
     Attributes:
-        sparsity: share of the entries that are set to 0, rising, float64 ``[S]``.
+        sparsity: share of the entries that are set to 0, in rising order, float64 ``[S]``.
         accuracy: share of right answers on the test set, float64 ``[S]``.
         loss: mean cross-entropy in nats, float64 ``[S]``.
     """
@@ -47,26 +47,26 @@ class SparsityCurve:
 
 
 def magnitude_prune(adapter: Adapter, sparsity: float, per: str = "adapter") -> Adapter:
-    """The adapter with the smallest of its n entries set to 0: ``round(sparsity * n)`` of them, ranked by magnitude.
+    """The adapter with the ``round(sparsity * n)`` smallest of its n entries, ranked by magnitude, set to 0.
 
-    The entries are those of the factors A and B, of LoRA, DoRA or HiRA; whatever else an adapter trains, such as DoRA's
-    magnitudes, is kept. Among equals, those that come first are set to 0.
+    The entries are those of the factors A and B of LoRA, DoRA or HiRA. Other trained tensors, such as DoRA's magnitudes, are
+    kept. Of entries with equal magnitude, the first ones are set to 0.
 
-    Magnitudes of different tensors mean different things: ΔW = s·BA is the same for (cA, B/c), whose ranking is another. B
-    starts at 0 and A does not, so after a short training B is small, goes first, and takes ΔW with it. ``per="tensor"`` is
-    free of that.
+    Magnitudes of different tensors are not comparable: the factors (cA, B/c) give the same ΔW = s·BA, but another ranking. B
+    starts at 0 and A does not, so after a short training the entries of B are small, are pruned first, and ΔW is lost with
+    them. ``per="tensor"`` does not have this problem.
 
     Args:
-        adapter: what to prune; it is not changed.
+        adapter: the adapter to prune; it is not changed.
         sparsity: the share of the entries to set to 0, in [0, 1]. At 1, ΔW is 0.
         per: ``"adapter"`` ranks all entries together, so that some tensors lose more than others; ``"tensor"`` takes
             the same share from each.
 
     Raises:
-        ValueError: ``sparsity`` outside [0, 1]; an unknown ``per``; an adapter without factors A and B.
+        ValueError: ``sparsity`` is outside [0, 1], ``per`` is unknown, or the adapter has no factors A and B.
 
-    Source: arXiv:2506.05713, unstructured magnitude pruning; ``torch.nn.utils.prune``: ``global_unstructured`` and
-    ``l1_unstructured``, which set the same entries to 0.
+    Source: arXiv:2506.05713, unstructured magnitude pruning. ``global_unstructured`` and ``l1_unstructured`` in
+    ``torch.nn.utils.prune`` set the same entries to 0.
     """
     if not 0 <= real_number("sparsity", sparsity) <= 1:
         raise ValueError(f"sparsity={sparsity!r}: must be a share in [0, 1].")
@@ -79,7 +79,7 @@ def magnitude_prune(adapter: Adapter, sparsity: float, per: str = "adapter") -> 
     for group in [names] if per == "adapter" else [[name] for name in names]:
         entries = torch.cat([adapter.tensors[name].flatten() for name in group])
         order = entries.abs().argsort(stable=True)
-        entries[order[: round(sparsity * len(entries))]] = 0  # cat has copied them
+        entries[order[: round(sparsity * len(entries))]] = 0  # `cat` made a copy, so the adapter does not change
         parts = entries.split([adapter.tensors[name].numel() for name in group])
         pruned |= {name: part.reshape(adapter.tensors[name].shape) for name, part in zip(group, parts, strict=True)}
     return replace(adapter, tensors=pruned)
@@ -93,13 +93,13 @@ def sparsity_curve(
     Args:
         task: the task that the run was trained on.
         run: the run or adapter, or its folder.
-        sparsities: shares of the entries, rising, in [0, 1].
-        per: what the entries are ranked within, ``"adapter"`` or ``"tensor"``; see `magnitude_prune`.
-        evaluator: one to reuse.
+        sparsities: shares of the entries, in rising order, each in [0, 1].
+        per: ``"adapter"`` ranks all entries together, ``"tensor"`` those of each tensor; see `magnitude_prune`.
+        evaluator: an evaluator to reuse.
 
     Raises:
-        ValueError: sparsities that are none, outside [0, 1] or not rising; a run of another task or base; what
-            `magnitude_prune` refuses.
+        ValueError: ``sparsities`` is empty, outside [0, 1] or not rising; the run is of another task or base; or
+            `magnitude_prune` raises it.
 
     Source: arXiv:2506.05713, unstructured pruning over sparsity levels.
     """
@@ -108,5 +108,5 @@ def sparsity_curve(
     if not len(points) or not ((points >= 0) & (points <= 1)).all() or not (points.diff() > 0).all():
         raise ValueError(f"sparsities={points.tolist()}: must be shares in [0, 1], at least one, and rise.")
     variants = [Variant(magnitude_prune(adapter, share, per), name=f"{share:.0%}") for share in points.tolist()]
-    scores = (evaluator or Evaluator(task))(variants)
+    scores = evaluator_for(task, evaluator)(variants)
     return SparsityCurve(points, scores.accuracy, scores.loss)

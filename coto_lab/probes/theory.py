@@ -1,4 +1,4 @@
-"""Two theorems about dropped blocks, examined numerically: Jensen's inequality, and dropout stability against barriers."""
+"""Numerical checks of two theorems about dropped blocks: Jensen's inequality, and dropout stability against barriers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from coto_lab.ground.numbers import MAX_SEED, whole_number
 from coto_lab.probes.interpolation import interpolate
 from coto_lab.probes.stability import masks_with
-from coto_lab.scoring.evaluator import Evaluator
+from coto_lab.scoring.evaluator import Evaluator, evaluator_for
 from coto_lab.scoring.sources import Source, adapter_of
 from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
@@ -54,22 +54,22 @@ class JensenTable:
 
     @property
     def expected_loss(self) -> Float[Tensor, " P"]:
-        """The left side: the loss that one draw of the gates has on average, float64 ``[P]``."""
+        """The left side: the mean loss over random draws of the gates, float64 ``[P]``."""
         return self.weights @ self.partial_loss
 
     @property
     def mean_prediction_loss(self) -> Float[Tensor, " P"]:
-        """The right side: the losses of the mean predictions, weighted, float64 ``[P]``."""
+        """The right side: the weighted sum of the losses of the mean predictions, float64 ``[P]``."""
         return self.weights @ self.ensemble_loss
 
     @property
     def gap(self) -> Float[Tensor, " P"]:
-        """Left side minus right side, never below 0 but for rounding: float64 ``[P]``."""
+        """Left side minus right side, float64 ``[P]``; it is never below 0, except for rounding."""
         return self.weights @ (self.partial_loss - self.ensemble_loss)
 
     @property
     def whole_loss(self) -> float:
-        """Loss of the whole adapter, all blocks open: what both sides are at p = 1."""
+        """Loss of the whole adapter, with all blocks open; both sides have this value at p = 1."""
         return self.partial_loss[-1].item()
 
     def frame(self) -> pd.DataFrame:
@@ -81,37 +81,40 @@ class JensenTable:
 
 
 def jensen(task: Task, run: Source, ps: int | Sequence[float] = 21, evaluator: Evaluator | None = None) -> JensenTable:
-    """Both sides of the paper's Theorem 3.1 on the task's test set, exactly, from all 2^L masks.
+    """Both sides of the paper's Theorem 3.1 on the task's test set, computed exactly from all 2^L masks.
 
     With gates δ ~ Bernoulli(p)^L and a loss that is convex in the prediction f::
 
         E[loss(f_δ)]  >=  Σ_j C(L, j) p^j (1 - p)^(L - j) · loss(mean of f_δ over the masks with j open blocks)
 
-    Here f is the logits, in which cross-entropy is convex: a log-sum-exp minus a linear function.
+    Here f is the logits. Cross-entropy is convex in the logits: it is a log-sum-exp minus a linear function.
 
-    What it says: the loss that CoTo samples in training lies above that of a weighted mixture of ensembles of partial
-    networks; pushing the former down pushes down an upper bound of the latter. What it does not say: that training with
-    gates makes anything better. This is Jensen's inequality within each group of masks: it holds for any adapter, trained
-    by CoTo or not, at any p, and on any data. It compares *predictions* that are averaged; the loss is not convex in the
-    *weights*, so nothing follows for averaged weights (merging, barriers), nor for the whole adapter, which is one network
-    and no ensemble. A small gap is no merit either: partial networks that all predict the same have gap 0, good or bad.
+    The theorem says that the loss that CoTo samples in training is an upper bound on the loss of a weighted mixture of
+    ensembles of partial networks. Training lowers this upper bound.
 
-    `CoTo` opens at least one block at every step, so at small p the gates of a real training are not quite the theorem's.
+    The theorem does not say that training with gates makes anything better. It is Jensen's inequality within each group of
+    masks, and it holds for any adapter, trained by CoTo or not, at any p, and on any data. It is about averaged *predictions*.
+    The loss is not convex in the *weights*, so nothing follows for averaged weights (merging, barriers). Nothing follows for
+    the whole adapter either, which is one network and not an ensemble. Nor is a small gap a sign of quality: if all partial
+    networks predict the same, the gap is 0, whether the predictions are good or bad.
+
+    `CoTo` opens at least one block at every step, so at small p the gates of a real training differ slightly from the
+    theorem's.
 
     Args:
         task: the task that the run was trained on.
-        run: the run or adapter, or its folder; its L blocks are at most 12.
-        ps: how many evenly spaced activation probabilities from 0 to 1 (at least 2), or the probabilities themselves.
-        evaluator: one to reuse.
+        run: the run or adapter, or its folder; it has at most L = 12 blocks.
+        ps: the number of evenly spaced activation probabilities from 0 to 1 (at least 2), or the probabilities themselves.
+        evaluator: an evaluator to reuse.
 
     Raises:
-        ValueError: a run of another task or base; more than 12 blocks; a probability outside [0, 1].
+        ValueError: the run is of another task or base, or has more than 12 blocks; a probability is outside [0, 1].
 
     Source: arXiv:2506.05713, theorem 3.1.
     """
     p = _check_probabilities(ps)
     adapter = adapter_of(task, run, "run")
-    evaluator = evaluator or Evaluator(task)
+    evaluator = evaluator_for(task, evaluator)
     n_blocks = len(evaluator.sites(adapter).block_names)
     if n_blocks > _MOST_BLOCKS:
         raise ValueError(
@@ -131,7 +134,7 @@ def jensen(task: Task, run: Source, ps: int | Sequence[float] = 21, evaluator: E
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over masks and examples, in nats: a scalar from ``[m, N, classes]`` and ``[N]``."""
+    """Mean cross-entropy over masks and examples, in nats: a scalar from ``[m, N, classes]`` and ``[N]``."""
     return F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)))
 
 
@@ -150,9 +153,9 @@ class BarrierBound:
 
     Attributes:
         pairs: indices of the two runs, int64 ``[P, 2]``.
-        mean_change: by how much the loss rises when half of the blocks are dropped, mean over the masks of both runs,
+        mean_change: the rise of the loss when half of the blocks are dropped, as the mean over the masks of both runs,
             float64 ``[P]``.
-        worst_change: the same for the worst mask of either run, float64 ``[P]``.
+        worst_change: the rise of the loss for the worst mask of either run, float64 ``[P]``.
         barriers: ``"fuse"`` and ``"ensemble"`` -> `Curve.barrier` of every pair, float64 ``[P]``.
     """
 
@@ -185,30 +188,32 @@ def barrier_bound(
     seed: int = 0,
     evaluator: Evaluator | None = None,
 ) -> BarrierBound:
-    """Is the barrier between two runs at most what either loses when half of its blocks are dropped?
+    """Compare the barrier between two runs with the rise of their loss when half of their blocks are dropped.
 
-    The paper claims that layer-wise dropout stability implies linear mode connectivity: a bound on the barrier by the loss
-    change under dropped blocks. The idea goes back to Kuditipudi et al.: two networks that both keep a low loss without
-    half of their units are joined by a path of several segments. The path drops parts of one network and takes in parts of
-    the other, and on it the loss never exceeds that of the worst dropped network.
+    The paper claims that layer-wise dropout stability implies linear mode connectivity: the loss change under dropped blocks
+    bounds the barrier. The idea is from Kuditipudi et al.: if two networks both keep a low loss without half of their units,
+    a path of several segments connects the two. The path drops parts of one network and adds parts of the other, and the loss
+    on the path never exceeds the loss of the worst dropped network.
 
-    **This is our own reading.** The paper's bound has constants that we do not have, so nothing here proves or refutes it.
-    We only look whether the measured quantities are ordered as it says, pair by pair. Three things differ from
-    the theorem of Kuditipudi et al.: we drop whole blocks and rescale nothing; they need *one* good half and we take the
-    mean and the worst over all; and our line is straight, theirs is not. A barrier below a worst change that is large
-    says little; look also whether the pairs with the smaller change have the smaller barrier.
+    **This is our own reading.** The paper's bound has constants that we do not have, so nothing here proves or refutes the
+    bound. We only check, pair by pair, whether the measured quantities are ordered as the bound says. Three things differ from
+    the theorem of Kuditipudi et al. We drop whole blocks and rescale nothing. Their theorem needs *one* good half, and we take
+    the mean and the worst over all halves. Our line is straight, and their path is not. If the worst change is large, a
+    barrier below it means little; so also check whether pairs with a smaller change have a smaller barrier.
 
     Args:
         task: the task that the runs were trained on.
-        runs: at least two, of one base model and the same modules.
+        runs: at least two runs of one base model, with adapters on the same modules.
         alphas: points on each line, as in `interpolate`.
         how: the mixtures to measure, ``"fuse"``, ``"ensemble"`` (LoRA only) or both.
-        samples: the most masks for a run; all C(L, L // 2) are taken where there are no more, so up to L = 12 by default.
-        seed: decides which masks are drawn where there are more.
-        evaluator: one to reuse.
+        samples: the largest number of masks for a run. All C(L, L // 2) masks are taken if there are not more, which is the
+            case up to L = 12 by default.
+        seed: decides which masks are drawn if there are more.
+        evaluator: an evaluator to reuse.
 
     Raises:
-        ValueError: fewer than two runs, or what `interpolate` refuses; runs on one block; ``samples`` below 1.
+        ValueError: there are fewer than two runs, the runs have adapters on only one block, ``samples`` is below 1, or
+            `interpolate` raises it.
 
     Source: arXiv:2506.05713, dropout stability and linear mode connectivity; Kuditipudi et al. 2019 (arXiv:1906.06247),
     theorem 1.
@@ -216,9 +221,9 @@ def barrier_bound(
     samples = whole_number("samples", samples, 1)
     rng = np.random.default_rng(whole_number("seed", seed, 0, MAX_SEED))
     if len(runs) < 2:
-        raise ValueError(f"runs holds {len(runs)}: a barrier lies between two runs, give at least 2.")
+        raise ValueError(f"runs holds {len(runs)}: a barrier lies between two runs, so give at least 2.")
     adapters = [adapter_of(task, run, f"runs[{i}]") for i, run in enumerate(runs)]
-    evaluator = evaluator or Evaluator(task)
+    evaluator = evaluator_for(task, evaluator)
     n_blocks = len(evaluator.sites(adapters[0]).block_names)
     if n_blocks < 2:
         raise ValueError("runs have adapters on one block only: there is no half to drop. Adapt at least 2 blocks.")

@@ -14,16 +14,20 @@ from coto_lab.adapters.configuration import changes_base
 from coto_lab.adapters.peft_model import twin
 from coto_lab.adapters.stack import AdapterStack
 from coto_lab.gating.gates import Gates
+from coto_lab.ground.caller import warn_user
 from coto_lab.ground.device import default_device
+from coto_lab.ground.lists import list_of
+from coto_lab.ground.numbers import whole_number
 from coto_lab.scoring.block_chain import NotAChain
 from coto_lab.scoring.one_by_one import OneByOne
 from coto_lab.scoring.processes import by_all_processes
 from coto_lab.scoring.scores import Scores
 from coto_lab.scoring.sheet import Sheet
 from coto_lab.scoring.sites import Sites, find_sites
+from coto_lab.scoring.sources import check_base
 from coto_lab.scoring.tree import TreeScorer
-from coto_lab.scoring.variant import Variant
-from coto_lab.tasks.check import check_split, check_task, try_task
+from coto_lab.scoring.variant import Variant, check_adapter
+from coto_lab.tasks.check import check_split, check_task, fresh_base, try_task
 from coto_lab.tasks.task import Task
 
 
@@ -46,8 +50,8 @@ class Evaluator:
 
     Raises:
         TypeError: ``task`` lacks a part of the protocol.
-        ValueError: ``batch_size`` below 1; later, ``memory`` too small for one variant, or a measure of the task that has
-            another length than the batch or is not finite for the base model.
+        ValueError: ``batch_size`` below 1, or ``memory`` below 0; later, ``memory`` too small for one variant, or a measure of
+            the task that has another length than the batch or is not finite for the base model.
     """
 
     def __init__(
@@ -60,11 +64,11 @@ class Evaluator:
         together: bool = True,
     ):
         check_task(task)
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}: must be at least 1.")
         self.task = task
         self.device = torch.device(device or default_device())
-        self.batch_size, self.memory, self.together = batch_size, memory, together
+        self.batch_size = whole_number("batch_size", batch_size, 1)
+        self.memory = None if memory is None else whole_number("memory", memory, 0)
+        self.together = together
         self._base: nn.Module | None = None
         self._sites: dict[frozenset[str], Sites] = {}  # by the names of the tensors
         self._trees: dict[frozenset[str], TreeScorer | None] = {}  # by the names of the factors
@@ -75,8 +79,10 @@ class Evaluator:
         """The modules that ``adapter`` adapts and their blocks; no adapter layer is built.
 
         Raises:
+            TypeError: ``adapter`` is no `Adapter`.
             ValueError: the adapter does not fit the base model.
         """
+        check_adapter(adapter)
         names = frozenset(adapter.tensors)
         if names not in self._sites:
             self._sites[names] = find_sites(self._load(), adapter)
@@ -86,8 +92,10 @@ class Evaluator:
         """The gates of a PEFT model that carries an adapter like this one, one per adapted module.
 
         Raises:
+            TypeError: ``adapter`` is no `Adapter`.
             ValueError: the adapter does not fit the base model.
         """
+        check_adapter(adapter)
         return self._one_by_one(adapter).gates
 
     def __call__(self, variants: Sequence[Variant], *, split: str = "test", outputs: bool = False) -> Scores:
@@ -99,25 +107,33 @@ class Evaluator:
             outputs: whether the class logits are wanted, too: ``[V, N, classes]``.
 
         Raises:
+            TypeError: ``variants`` is no list of Variants.
             ValueError: no variants; an adapter of another base; an unknown split; outputs of a task without classes; a mask
                 or an adapter that does not fit the model; a measure of the task that does not fit (`coto_lab.tasks.check`);
                 ``memory`` too small.
+
+        Warns:
+            UserWarning: a value is not finite.
         """
-        if not variants:
-            raise ValueError("variants is empty: give at least one.")
+        chosen = list_of("variants", variants, Variant, "give a list of Variants, such as [Variant(run.adapter)].")
         check_split(split)
-        bases = {variant.adapter.base for variant in variants} - {None, self.task.base}
-        if bases:
-            raise ValueError(
-                f"variants: an adapter was trained on the base model {min(map(str, bases))[:12]!r}, and task "
-                f"{self.task.name!r} has {self.task.base[:12]!r}. Score it on a task with its own base."
-            )
+        for i, variant in enumerate(chosen):
+            check_base(self.task, variant.adapter.base, f"variants[{i}]")
         if outputs and not self.task.classes:
             raise ValueError(f"outputs=True: task {self.task.name!r} has no classes, so there are no class logits.")
         if split not in self._tried:
             try_task(self.task, self._load(), split)
             self._tried.add(split)
-        return by_all_processes(variants, lambda share: self._score(share, split, outputs))
+        scores = by_all_processes(chosen, lambda share: self._score(share, split, outputs))
+        for name, values in scores.values.items():
+            if len(odd := (~values.isfinite()).nonzero()):
+                variant, example = odd[0].tolist()
+                warn_user(
+                    f"{name!r} is {values[variant, example]} for variants[{variant}] on {split} example {example} of task "
+                    f"{self.task.name!r}, and {len(odd) - 1} times more. Either this adapter has diverged, or the task's "
+                    "measure cannot be computed there."
+                )
+        return scores
 
     def _score(self, variants: Sequence[Variant], split: str, outputs: bool) -> Scores:
         """By the fastest way that each variant allows."""
@@ -165,5 +181,27 @@ class Evaluator:
 
     def _load(self) -> nn.Module:
         if self._base is None:
-            self._base = self.task.load_base().to(self.device).eval()
+            self._base = fresh_base(self.task).to(self.device).eval()
         return self._base
+
+
+def evaluator_for(task: Task, evaluator: Evaluator | None) -> Evaluator:
+    """``evaluator``, if it scores on ``task``; a new one for None.
+
+    Raises:
+        TypeError: it is no `Evaluator`.
+        ValueError: it scores on another task.
+    """
+    if evaluator is None:
+        return Evaluator(task)
+    if not isinstance(evaluator, Evaluator):
+        raise TypeError(f"evaluator={evaluator!r}: give an Evaluator(task), or None.")
+    check_task(task)
+    if evaluator.task is not task:
+        sizes = [(t.name, t.base, t.size("test")) for t in (evaluator.task, task)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"evaluator scores on task {sizes[0][0]!r} with {sizes[0][2]} test examples, and task is {sizes[1][0]!r} with "
+                f"{sizes[1][2]}: give an evaluator of this task, or None."
+            )
+    return evaluator

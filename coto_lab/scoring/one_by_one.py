@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.gating.gates import attach_gates
-from coto_lab.ground.randomness import OwnRandomNumbers
 from coto_lab.scoring.sheet import Sheet
 from coto_lab.scoring.sites import module_mask
 from coto_lab.tasks.task import to_device
@@ -33,8 +32,7 @@ class OneByOne:
     """
 
     def __init__(self, base: Callable[[], nn.Module], adapter: Adapter, *, device: torch.device, batch_size: int):
-        with OwnRandomNumbers(0, device).active():  # PEFT draws factors, which those of the adapter replace
-            self.model = adapter.attach(base()).to(device)
+        self.model = adapter.attach(base()).to(device)
         self.gates = attach_gates(self.model, by="module")
         self.device, self.batch_size = device, batch_size
 
@@ -46,11 +44,12 @@ class OneByOne:
             ValueError: a mask or an adapter does not fit the model.
         """
         task, loaded = sheet.task, None
-        for variant, (adapter, mask) in enumerate(zip(adapters, masks, strict=True)):
+        checked = [module_mask(self.gates, mask) for mask in masks]
+        for variant, (adapter, mask) in enumerate(zip(adapters, checked, strict=True)):
             if adapter is not loaded:
                 adapter.copy_to(self.model)
                 loaded = adapter
-            with self.gates.only(module_mask(self.gates, mask)):
+            with self.gates.only(mask):
                 for start in range(0, sheet.examples, self.batch_size):
                     places = range(start, min(start + self.batch_size, sheet.examples))
                     batch = to_device(task.batch(split, places), self.device)

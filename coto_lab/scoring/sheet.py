@@ -41,6 +41,11 @@ class Sheet:
             batch: R copies of the n examples.
         """
         found = measured(self.task, prediction, batch)
+        if self.values and found.keys() != self.values.keys():
+            raise ValueError(
+                f"measure of task {self.task.name!r} returned {sorted(found)} for the examples from {start} on, and "
+                f"{sorted(self.values)} for others: return the same names for every batch."
+            )
         rows = len(variants)
         end = start + len(prediction) // rows
         for name, value in found.items():

@@ -49,9 +49,16 @@ def find_sites(base: nn.Module, adapter: Adapter) -> Sites:
     """Where ``adapter`` acts in ``base``; no adapter layer is built.
 
     Raises:
-        ValueError: the adapter has tensors for modules that the base does not have.
+        ValueError: the adapter has tensors for modules that the base does not have, or for no modules at all.
     """
     adapted = set(adapter.modules)
+    if not adapted:
+        adapter.peft_config()  # says so if it is of a method that PEFT does not know
+        raise ValueError(
+            f"the adapter, {adapter.config.get('peft_type')}, has no tensors of its own for any layer of the model (prompt "
+            "tuning trains virtual tokens, for instance), so it has no parts that could be left out one by one. Give an "
+            "adapter of a method that adapts layers, such as LoRA."
+        )
     modules = tuple(name for name, _ in base.named_modules() if name in adapted)
     if strange := sorted(adapted.difference(modules)):
         raise ValueError(
@@ -62,8 +69,13 @@ def find_sites(base: nn.Module, adapter: Adapter) -> Sites:
     return Sites(modules, tuple(blocks[name] or name for name in modules))
 
 
-def module_mask(sites: Masked, mask: Bool[Tensor, " gates"] | None) -> Bool[Tensor, " {len(sites)}"]:
+def module_mask(sites: Masked, mask: Bool[Tensor, " gates"] | None, name: str = "mask") -> Bool[Tensor, " {len(sites)}"]:
     """A mask over modules, from one over modules or over blocks, or None for all open: ``BoolTensor [n_modules]``.
+
+    Args:
+        sites: the modules.
+        mask: over the modules or the blocks.
+        name: of the argument, for the message.
 
     Raises:
         ValueError: the mask has another type or length.
@@ -73,7 +85,7 @@ def module_mask(sites: Masked, mask: Bool[Tensor, " gates"] | None) -> Bool[Tens
     blocks = list(dict.fromkeys(sites.blocks))
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape not in ((len(sites),), (len(blocks),)):
         found = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise ValueError(f"mask must be a BoolTensor [{len(blocks)}] (blocks) or [{len(sites)}] (modules), got {found}.")
+        raise ValueError(f"{name} must be a BoolTensor [{len(blocks)}] (blocks) or [{len(sites)}] (modules), got {found}.")
     if len(mask) == len(sites):
         return mask
     return mask[torch.tensor([blocks.index(block) for block in sites.blocks])]

@@ -59,13 +59,9 @@ class TreeScorer:
         batch = self._batch("test", range(min(4, task.size("test"))))
         if not rows.stay_apart(batch, partial(task.predict, rows.model), self._block_by_block):
             raise NotAChain("in rows and block by block, the model computes something else.")
-        one_row = batch_size * self._measure()
-        if memory is not None and memory < one_row:
-            raise ValueError(
-                f"memory={memory}: too small for one variant, which takes about {one_row} bytes at batch_size={batch_size}; "
-                "give that much, or lower batch_size."
-            )
-        self.max_rows = max(1, (memory or _AUTOMATIC.get(self.device.type, _ON_ACCELERATOR)) // one_row)
+        self._bytes = memory
+        self._rows_for: dict[tuple[torch.Size, ...], int] = {}  # by the shape of an example
+        self.max_rows = self._rows_at_once(self._batch("test", range(min(batch_size, task.size("test")))))
 
     @torch.no_grad()
     def score(self, adapters: Sequence[Adapter], masks: Sequence[Bool[Tensor, " _"] | None], split: str, sheet: Sheet) -> None:
@@ -82,6 +78,7 @@ class TreeScorer:
         self._states = [[self._state(variant, modules) for modules in self._modules_of] for variant in range(len(adapters))]
         for start in range(0, sheet.examples, self.batch_size):
             batch = self._batch(split, range(start, min(start + self.batch_size, sheet.examples)))
+            self.max_rows = self._rows_at_once(batch)
             # Leaves are written as soon as they are known: their predictions together may not fit into memory.
             write = partial(sheet.write, start=start)
             self._descend(0, self._enter(batch, 1), [list(range(len(adapters)))], batch, write)
@@ -153,15 +150,33 @@ class TreeScorer:
             states.append(self._chain.block(index, states[-1].clone()))
         return self._chain.leave(run, states[-1])
 
+    def _rows_at_once(self, batch: Batch) -> int:
+        """How many rows of a batch like this may go through a block together; longer texts allow fewer.
+
+        Raises:
+            ValueError: the memory does not suffice for one.
+        """
+        shapes = tuple(column.shape[1:] for column in batch.values())
+        if shapes not in self._rows_for:
+            one_row = self.batch_size * self._measure({name: column[:1] for name, column in batch.items()})
+            if self._bytes is not None and self._bytes < one_row:
+                raise ValueError(
+                    f"memory={self._bytes}: too small for one variant, which takes about {one_row} bytes at "
+                    f"batch_size={self.batch_size}; give that much, or lower batch_size."
+                )
+            available = self._bytes or _AUTOMATIC.get(self.device.type, _ON_ACCELERATOR)
+            self._rows_for[shapes] = max(1, available // one_row)
+        return self._rows_for[shapes]
+
     @torch.no_grad()
-    def _measure(self) -> int:
+    def _measure(self, example: Batch) -> int:
         """Bytes that one example of one variant takes, found by running some.
 
         One row of them is shut, since a layer copies the rows that are open where not all are; it is not counted.
         """
         rows = 8
         self.rows.hold(self.rows.random_factors(rows), torch.arange(rows) > 0)
-        copies = repeated(self._batch("test", range(1)), rows)
+        copies = repeated(example, rows)
         with _Peak() as peak:
             measured(self.task, self._block_by_block(copies), copies)
         return peak.bytes // (rows - 1)

@@ -1,8 +1,7 @@
-"""The gallery: finished runs that ship with the lab, so that a notebook need not train everything it compares."""
+"""The gallery: finished runs that ship with the lab, so that a notebook does not have to train all runs that it compares."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.gating.schedules import Constant, Exponential, Linear, Sine
-from coto_lab.ground.files import data_path, read_json
+from coto_lab.ground.files import data_path, read_json, sha256
 from coto_lab.training.recipe import Recipe
 from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Every method of the gallery, and how it is trained. Dropout at CLIP-LoRA's default, as in the paper.
+# Every method of the gallery and its recipe. The dropout probability is CLIP-LoRA's default, as in the paper.
 METHODS = {
     "LoRA": Recipe(),
     "dropout": Recipe(dropout=0.25),
@@ -28,18 +27,18 @@ METHODS = {
 }
 SEEDS = range(5)
 SWEPT = ("LoRA", "CoTo")
-RATES = (1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2)  # learning rates of the sweep; one of them is that of METHODS
+RATES = (1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2)  # learning rates of the sweep; one of them is the rate of METHODS
 MANIFEST = "manifest.json"
 
 
 def run_name(method: str, seed: int, lr: float | None = None) -> str:
-    """The folder of a run: ``"coto-sine-seed1"``; of the sweep over learning rates: ``"sweep/coto-lr0.02-seed1"``."""
+    """The folder of a run, ``"coto-sine-seed1"``, or of a run of the sweep over rates, ``"sweep/coto-lr0.02-seed1"``."""
     name = method.lower().replace(" ", "-")
     return f"{name}-seed{seed}" if lr is None else f"sweep/{name}-lr{lr:g}-seed{seed}"
 
 
 def planned_runs() -> dict[str, Recipe]:
-    """Name -> recipe of everything in the gallery, the sweep included."""
+    """Name -> recipe of all runs in the gallery, including the sweep."""
     runs = {run_name(method, seed): replace(recipe, seed=seed) for method, recipe in METHODS.items() for seed in SEEDS}
     for method in SWEPT:
         for lr in RATES:
@@ -49,10 +48,11 @@ def planned_runs() -> dict[str, Recipe]:
 
 
 def load_run(name: str) -> Run:
-    """A finished run of the gallery, e.g. ``"coto-seed1"``; made by ``data/make_gallery.py``.
+    """A finished run of the gallery, e.g. ``"coto-seed1"``; ``data/make_gallery.py`` made these runs.
 
     Raises:
-        ValueError: no such run, and the message lists those that exist; or a file is not the one that was made.
+        ValueError: there is no such run, and the message lists the existing ones; or a file differs from the one that was
+            made.
     """
     names = [known for known in manifest()["runs"] if not known.startswith("sweep/")]
     if name not in names:
@@ -61,10 +61,10 @@ def load_run(name: str) -> Run:
 
 
 def load_runs(method: str) -> list[Run]:
-    """All seeds of a method, a key of `METHODS`.
+    """The runs of all seeds of a method, which is a key of `METHODS`.
 
     Raises:
-        ValueError: no such method; a file is not the one that was made.
+        ValueError: there is no such method, or a file differs from the one that was made.
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r}: not in the gallery; there is {', '.join(map(repr, METHODS))}.")
@@ -75,7 +75,7 @@ def load_sweep(method: str, lr: float) -> list[Adapter]:
     """The adapters of all seeds at a learning rate of the sweep.
 
     Raises:
-        ValueError: no such method or learning rate; a file is not the one that was made.
+        ValueError: there is no such method or learning rate, or a file differs from the one that was made.
     """
     if method not in SWEPT or lr not in RATES:
         raise ValueError(f"method={method!r}, lr={lr!r}: the sweep has {', '.join(SWEPT)} at {', '.join(map(str, RATES))}.")
@@ -85,7 +85,7 @@ def load_sweep(method: str, lr: float) -> list[Adapter]:
 
 
 def manifest() -> dict[str, Any]:
-    """What the gallery holds: ``runs`` (name -> recipe, test accuracy and loss, SHA-256 of every file), and ``versions``."""
+    """The contents of the gallery: ``runs`` (name -> recipe, test accuracy and loss, SHA-256 of every file), ``versions``."""
     return read_json(data_path("gallery", MANIFEST))
 
 
@@ -95,35 +95,30 @@ def evidence() -> dict[str, Any]:
 
 
 def checked_folder(name: str) -> Path:
-    """The folder of a run, after every file in it was compared with the manifest.
+    """The folder of a run; every file in it is first compared with the manifest.
 
     Raises:
-        ValueError: no such run; a file is missing or is not the one that was made.
+        ValueError: there is no such run, or a file is missing or differs from the one that was made.
     """
     runs = manifest()["runs"]
     if name not in runs:
-        raise ValueError(f"name={name!r}: no such run in the gallery's manifest. Make the missing ones: make gallery.")
+        raise ValueError(f"name={name!r}: no such run in the gallery's manifest. To make missing runs: make gallery.")
     folder = data_path("gallery") / name
     for file, expected in runs[name]["sha256"].items():
         found = sha256(folder / file) if (folder / file).exists() else "missing"
         if found != expected:
             raise ValueError(
                 f"{str(folder / file)!r} is not the file that the gallery was made with (SHA-256 {found[:12]}, expected "
-                f"{expected[:12]}). Restore it from the repository, or make the gallery anew: make gallery."
+                f"{expected[:12]}). Restore it from the repository, or make the gallery again: make gallery."
             )
     return folder
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def gallery_scores() -> pd.DataFrame:
-    """What LoRA and CoTo score in the gallery: mean ± sample standard deviation over the seeds, of the test accuracy in %.
+    """Test accuracy of LoRA and CoTo in the gallery, in %: mean ± sample standard deviation over the seeds.
 
-    The last row is another quantity: the lowest block's share of the gradient norm, in the last quarter of training, in %.
-    One column per method, and n: the number of seeds, or of pairs of seeds where two are merged.
+    The last row is another quantity: the lowest block's share of the gradient norm in the last quarter of training, in %. There
+    is one column per method, and a column n with the number of seeds, or of pairs of seeds if two runs are merged.
     """
     import pandas as pd
 

@@ -1,8 +1,8 @@
-"""The sweep over learning rates: which runs it is made of, and the table of what they scored.
+"""The sweep over learning rates: its runs, and the table of their scores.
 
-Its grid and seeds were fixed before any of its runs: an earlier sweep (`coto_lab.studies.gallery.RATES`) went from 0.02 to
-0.04 in one step, and so stepped over the rates between them. Its 300 adapters do not ship; ``data/make_rate_sweep.py`` makes
-them again.
+The grid and the seeds were fixed before the first run. The reason for this sweep was that an earlier one
+(`coto_lab.studies.gallery.RATES`) had gone from 0.02 to 0.04 in one step and had no rates between the two. The 300 adapters of
+this sweep do not ship with the lab; ``data/make_rate_sweep.py`` makes them again.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from coto_lab.training.recipe import Recipe
 
 TABLE = "rate_sweep.json"
 LOW_RATES = (1e-3, 2.5e-3, 5e-3)
-RATES = tuple(round(0.01 * 2 ** (k / 4), 4) for k in range(9))  # a quarter of a doubling apart, from 0.01 to 0.04
-SEEDS = range(5, 10)  # those of the gallery, 0 to 4, had been looked at when the grid was fixed
-# What many people do to keep a training stable: transformers' Trainer clips at a norm of 1 unless it is told otherwise.
+RATES = tuple(round(0.01 * 2 ** (k / 4), 4) for k in range(9))  # from 0.01 to 0.04 in steps of a quarter of a doubling
+SEEDS = range(5, 10)  # new seeds, because runs with the gallery's seeds, 0 to 4, had been looked at when the grid was fixed
+# Common ways to keep a training stable. By default, transformers' Trainer clips gradients at a norm of 1.
 SAFEGUARDS: dict[str, dict[str, Any]] = {
     "none": {},
     "clipping": {"max_grad_norm": 1.0},
@@ -27,7 +27,7 @@ SAFEGUARDS: dict[str, dict[str, Any]] = {
 
 
 def swept_rates(safeguard: str) -> tuple[float, ...]:
-    """The learning rates that a safeguard, a key of `SAFEGUARDS`, was tried at: the low ones were without any."""
+    """The learning rates at which a key of `SAFEGUARDS` was tried; the low rates were tried without safeguards only."""
     return LOW_RATES + RATES if safeguard == "none" else RATES
 
 
@@ -37,7 +37,7 @@ def sweep_name(safeguard: str, method: str, lr: float, seed: int) -> str:
 
 
 def fused_name(safeguard: str, method: str, lr: float) -> str:
-    """The name of all fusions of two seeds: ``"clipping/CoTo/0.0238"``."""
+    """The common name of all fusions of two seeds: ``"clipping/CoTo/0.0238"``."""
     return f"{safeguard}/{method}/{lr:g}"
 
 
@@ -53,10 +53,10 @@ def planned_sweep() -> dict[str, Recipe]:
 
 
 def rate_sweep() -> dict[str, Any]:
-    """What the sweep scored.
+    """The results of the sweep.
 
-    ``runs``: name -> recipe, test ``accuracy`` in % and ``loss`` in nats, ``steps`` taken before a loss was not finite,
-    ``course`` (training loss and gradient norm before clipping, means over every 20 steps) and the adapter's SHA-256.
-    ``fused``: name by `fused_name` -> test accuracy in % of all ten pairs of seeds, fused 1:1.
+    ``runs`` is name -> recipe, test ``accuracy`` in % and ``loss`` in nats, ``steps`` taken before a loss was not finite,
+    ``course`` (training loss and gradient norm before clipping, as means over every 20 steps) and the adapter's SHA-256.
+    ``fused`` is name (`fused_name`) -> test accuracy in % of all ten pairs of seeds, fused 1:1.
     """
     return read_json(data_path("gallery", TABLE))

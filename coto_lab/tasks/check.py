@@ -2,27 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
 import torch
 from jaxtyping import Float64, Shaped
 from torch import Tensor, nn
 
-from coto_lab.tasks.task import Batch, Task, size_of, to_device
+from coto_lab.adapters.layers import find_adapter_layers
+from coto_lab.ground.numbers import whole_number
+from coto_lab.tasks.task import Batch, Example, Task, size_of, to_device
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SPLITS = ("train", "test")
 _MEMBERS = tuple(name for name in vars(Task) if not name.startswith("_"))
+_NAMES, _LISTS = ("name", "base"), {"target_modules": ("q_proj", "v_proj"), "classes": ("cat", "dog")}
 _MEASURES = ("loss", "correct")
+_SHOWN = tuple(field.name for field in fields(Example))
+_in_use: WeakSet[nn.Module] = WeakSet()  # the modules with parameters of the base models that `fresh_base` has handed out
 
 
 def check_task(task: object) -> None:
-    """Whether a task has all members of the protocol.
+    """Whether a task has all members of the protocol, each of the right kind.
 
     Raises:
-        TypeError: it lacks some; they are named.
+        TypeError: it lacks some, or some are of another kind; they are named.
+        ValueError: its name or its base is empty, or there are no target modules.
     """
+    if isinstance(task, type):
+        raise TypeError(f"task is the class {task.__name__} itself: give a task of this class, such as {task.__name__}(...).")
     if missing := [name for name in _MEMBERS if not hasattr(task, name)]:
         raise TypeError(
             f"task ({type(task).__name__}) is no Task: it lacks {', '.join(missing)}. coto_lab.Task lists what a task has."
         )
+    found = {name: getattr(task, name) for name in _MEMBERS}
+    for name in _NAMES:
+        if not isinstance(found[name], str):
+            raise TypeError(f"task.{name}={found[name]!r}: must be a string, see coto_lab.Task.")
+    for name, example in _LISTS.items():
+        if not isinstance(found[name], (tuple, list)) or not all(isinstance(item, str) for item in found[name]):
+            raise TypeError(f"task.{name}={found[name]!r}: must be a tuple of names, such as {example}.")
+    if empty := [name for name in (*_NAMES, "target_modules") if not found[name]]:
+        raise ValueError(f"task.{empty[0]}={found[empty[0]]!r}: must not be empty, see coto_lab.Task.")
+    if fixed := [name for name in _MEMBERS if name not in (*_NAMES, *_LISTS) and not callable(found[name])]:
+        raise TypeError(f"task.{fixed[0]}={found[fixed[0]]!r}: must be a method, see coto_lab.Task.")
+
+
+def fresh_base(task: Task) -> PreTrainedModel:
+    """What ``task.load_base`` returns, if it is a base model that nothing else uses.
+
+    Raises:
+        TypeError: it is no module.
+        ValueError: it carries an adapter, or is the model of an earlier call, or shares layers with it: whoever uses that one
+            would find another's adapter in it.
+    """
+    model = task.load_base()
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"load_base of task {task.name!r} returned a {type(model).__name__}: return a fresh copy of the base model."
+        )
+    adapted = next(iter(find_adapter_layers(model)), None)
+    parts = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
+    if adapted is not None or any(part in _in_use for part in parts):
+        reason = "whose layers it returned before" if adapted is None else f"that carries an adapter, in {adapted!r}"
+        raise ValueError(
+            f"load_base of task {task.name!r} returned a model {reason}: return a fresh copy each time, such as "
+            "copy.deepcopy(model), since adapters are put into what it returns."
+        )
+    _in_use.update(parts)
+    return model
 
 
 def check_split(split: str) -> None:
@@ -64,14 +116,16 @@ def try_task(task: Task, model: nn.Module, split: str) -> None:
         split: where the examples are from.
 
     Raises:
-        ValueError: the split is empty; a loss or a measure has another length than the batch, or is not finite.
+        ValueError: the split is empty; a batch, what is shown for it, a loss or a measure is of another kind or length than the
+            protocol says, or is not finite.
     """
-    if task.size(split) < 1:
+    size = whole_number(f"task {task.name!r}: size({split!r})", task.size(split), 0)
+    if size < 1:
         raise ValueError(f"task {task.name!r} has no {split} examples.")
-    device, n = next(model.parameters()).device, min(2, task.size(split))
-    batch = to_device(task.batch(split, list(range(n))), device)
-    if lengths := {name: len(column) for name, column in batch.items() if len(column) != n}:
-        raise ValueError(f"batch of task {task.name!r} returned {lengths} examples for {n} indices: each column must have {n}.")
+    device, n = next(model.parameters()).device, min(2, size)
+    places = list(range(n))
+    _check_shown(task, task.show(split, places), n)
+    batch = to_device(_checked_batch(task, _batch_at(task, split, places), n), device)
     was_training = model.training
     model.eval()  # no dropout, so no random number is drawn
     try:
@@ -87,15 +141,59 @@ def try_task(task: Task, model: nn.Module, split: str) -> None:
             f"task {task.name!r} has {len(task.classes)} classes, so predict must return [n, {len(task.classes)}] (it returned "
             f"{list(prediction.shape)} for {n} examples), and a batch must have a column 'labels' (it has {list(batch)})."
         )
+    if prediction.shape[:1] != (n,):
+        raise ValueError(
+            f"predict of task {task.name!r} returned {list(prediction.shape)} for a batch of {n} examples: the first dimension "
+            f"must be that of the examples, [{n}, ...]."
+        )
     loss = task.loss(prediction, batch)
-    if not isinstance(loss, Tensor) or loss.shape != (n,):
+    if not isinstance(loss, Tensor) or loss.shape != (n,) or not loss.is_floating_point():
         raise ValueError(
             f"loss of task {task.name!r} is {list(loss.shape) if isinstance(loss, Tensor) else loss!r} for a batch of {n} "
-            f"examples: return one number per example, a tensor [{n}]; training takes the mean itself."
+            f"examples: return one number per example, a float tensor [{n}]; training takes the mean itself."
         )
-    for name, value in {"loss": loss, **measured(task, prediction, batch)}.items():
+    found = {f"measure[{name!r}]": value for name, value in measured(task, prediction, batch).items()}
+    for name, value in {"loss": loss, **found}.items():
         if not value.isfinite().all():
             raise ValueError(
-                f"{name!r} of task {task.name!r} is {value.tolist()} for the base model on the first {split} examples: it must "
+                f"{name} of task {task.name!r} is {value.tolist()} for the base model on the first {split} examples: it must "
                 "be finite there. Look for a division by a number of tokens that can be 0, or for overflow in half precision."
             )
+
+
+def _batch_at(task: Task, split: str, places: list[int]) -> object:
+    """What ``task.batch`` returns for indices as a tensor, which is how training asks; ValueError where it cannot."""
+    try:
+        return task.batch(split, torch.tensor(places))
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"batch of task {task.name!r} cannot take its indices as a tensor ({type(error).__name__}: {error}). Indices are "
+            "a list of ints or an int64 tensor: call int(i) on each of them."
+        ) from error
+
+
+def _checked_batch(task: Task, batch: object, n: int) -> Batch:
+    """``batch``, if it is one of n examples; ValueError otherwise."""
+    if not isinstance(batch, Mapping) or not batch:
+        found = "an empty dict" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
+        raise ValueError(f"batch of task {task.name!r} returned {found}: return a dict of tensors, each [{n}, ...].")
+    columns = dict(batch)
+    kinds = {name: type(column).__name__ for name, column in columns.items() if not isinstance(column, Tensor)}
+    if kinds:
+        raise ValueError(f"batch of task {task.name!r} returned {kinds}: each column must be a tensor [{n}, ...].")
+    lengths = {name: len(column) if column.dim() else "no" for name, column in columns.items()}
+    if wrong := {name: length for name, length in lengths.items() if length != n}:
+        raise ValueError(f"batch of task {task.name!r} returned {wrong} examples for {n} indices: each column must have {n}.")
+    return columns
+
+
+def _check_shown(task: Task, shown: object, n: int) -> None:
+    """ValueError unless ``shown`` holds n examples for people."""
+    if not isinstance(shown, Sequence) or isinstance(shown, str) or len(shown) != n:
+        found = f"{len(shown)} examples" if isinstance(shown, (list, tuple)) else f"a {type(shown).__name__}"
+        raise ValueError(f"show of task {task.name!r} returned {found} for {n} indices: return a list of {n} Examples.")
+    if odd := [item for item in shown if not all(hasattr(item, name) for name in _SHOWN)]:
+        raise ValueError(
+            f"show of task {task.name!r} returned a {type(odd[0]).__name__} in its list: return a list of Examples, each with "
+            f"{', '.join(_SHOWN)}."
+        )

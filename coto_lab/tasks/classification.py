@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,10 @@ class Classification:
     def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
         """The examples at these places as tensors on the CPU: each ``[n, ...]``."""
         if self.collate is not None:
-            return self.collate([self._data(split)[int(i)] for i in indices])
+            batch = self.collate([self._data(split)[int(i)] for i in indices])
+            if not isinstance(batch, Mapping):
+                raise ValueError(f"collate of task {self.name!r} returned a {type(batch).__name__}: return a dict of tensors.")
+            return self._with_labels(dict(batch))
         columns = self.train_batch if split == "train" else self.test_batch
         if odd := [name for name, column in columns.items() if not isinstance(column, Tensor)]:
             raise ValueError(
@@ -82,7 +85,20 @@ class Classification:
                 "list of rows (rows of different lengths have to be padded), or data in torch format without these columns."
             )
         places = torch.as_tensor(indices)
-        return {name: column[places] for name, column in columns.items()}
+        return self._with_labels({name: column[places] for name, column in columns.items()})
+
+    def _with_labels(self, batch: Batch) -> Batch:
+        """``batch``, if each of its labels is the place of a class."""
+        labels = batch.get("labels")
+        if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.dim() != 1:
+            found = f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+            raise ValueError(f"the labels of task {self.name!r} are {found}: a batch needs a column 'labels', int64 [n].")
+        if wrong := [label for label in labels.tolist() if not 0 <= label < len(self.classes)]:
+            raise ValueError(
+                f"task {self.name!r} has an example with label {wrong[0]} and {len(self.classes)} classes: labels must be from "
+                f"0 to {len(self.classes) - 1}. Leave out examples without a class, or name all classes."
+            )
+        return batch
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
         """Logits of the task's classes: ``[n, classes]``."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from coto_lab.ground.numbers import whole_number
@@ -87,6 +86,6 @@ class Part:
         """The examples at these places of the part, for people."""
         return self.task.show(split, self._places(split, indices))
 
-    def _places(self, split: str, indices: Sequence[int] | Tensor) -> Tensor:
-        places = torch.as_tensor(indices)
-        return places * self.step if split == "test" else places
+    def _places(self, split: str, indices: Sequence[int] | Tensor) -> list[int]:
+        step = self.step if split == "test" else 1
+        return [int(i) * step for i in indices]

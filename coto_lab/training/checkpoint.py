@@ -1,18 +1,21 @@
-"""The state of a training in one safetensors file: adapter, AdamW's moments, random numbers, history. Nothing is pickled."""
+"""The state of a training in one safetensors file: adapter, optimiser, random numbers, history. Nothing is pickled."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from coto_lab.ground.files import read_tensors, write_file
+from coto_lab.training import optimizer_state
 from coto_lab.training.history import History
 from coto_lab.training.run import Run
 
-_FORMAT = "coto_lab training 1"
+_FORMAT = "coto_lab training 2"
+_EARLIER = "coto_lab training 1"  # it holds AdamW's moments, and nothing that says what they are
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW; the step is a scalar
 
 
@@ -21,6 +24,7 @@ def save(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimize
 
     Raises:
         FileExistsError: ``path`` is something else than a training state.
+        TypeError: the optimiser keeps something that a file cannot hold (`optimizer_state.pack`).
         OSError: the disk is full or not writable; an earlier state is as it was.
     """
     from safetensors.torch import save_file
@@ -32,18 +36,18 @@ def save(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimize
         )
     tensors = {f"history/{name}": column for name, column in run.history.tensors().items()}
     tensors |= {f"rng/{i}": state for i, state in enumerate(rng)}
-    for name, parameter in _trainable(model).items():
-        tensors[f"parameter/{name}"] = parameter.detach().contiguous()
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer/{key}/{name}"] = value.contiguous()
-    metadata = {"format": _FORMAT, **_identity(run), **run.history.metadata()}
+    tensors |= {f"parameter/{name}": parameter.detach().contiguous() for name, parameter in _trainable(model).items()}
+    packed, own = optimizer_state.pack(optimizer, model)
+    tensors |= {f"optimizer/{name}": tensor for name, tensor in own.items()}
+    kept = json.dumps({"class": optimizer_state.class_of(optimizer), "state": packed})
+    metadata = {"format": _FORMAT, "optimizer": kept, **_identity(run), **run.history.metadata()}
     write_file(path, lambda fresh: save_file(tensors, fresh, metadata=metadata))
 
 
 def load(
     path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, rng: list[Tensor]
 ) -> tuple[History, list[Tensor]]:
-    """Put the saved parameters and moments into ``model`` and ``optimizer``; return the history and the random states.
+    """Put the saved parameters and state into ``model`` and ``optimizer``; return the history and the random states.
 
     Everything is checked before anything is changed.
 
@@ -53,11 +57,11 @@ def load(
         model, optimizer: where the state goes.
 
     Raises:
-        ValueError: the file is truncated, damaged, foreign, of another recipe, task or base than ``run``, or from another
-            kind of device.
+        ValueError: the file is truncated, damaged, foreign, of another recipe, task or base than ``run``, of another
+            optimiser, or from another kind of device.
     """
     tensors, metadata = read_tensors(path)
-    if metadata.get("format") != _FORMAT:
+    if metadata.get("format") not in (_FORMAT, _EARLIER):
         raise ValueError(
             f"checkpoint={str(path)!r} is not a training state of coto_lab (format {metadata.get('format')!r}, not "
             f"{_FORMAT!r}). Give a file that Training.save or fit wrote, or a new path to start from the beginning."
@@ -77,11 +81,7 @@ def load(
         part, _, name = key.partition("/")
         parts.setdefault(part, {})[name] = tensor
     _check(path, "model", parts["parameter"], {name: parameter.shape for name, parameter in trainable.items()})
-    moments: dict[str, torch.Size] = {}
-    for name, parameter in trainable.items():
-        if any(f"{key}/{name}" in parts["optimizer"] for key in _MOMENTS):  # else it was dropped in every step so far
-            moments |= {f"{key}/{name}": torch.Size() if key == "step" else parameter.shape for key in _MOMENTS}
-    _check(path, "optimizer", parts["optimizer"], moments)
+    content = _optimizer_content(path, metadata, parts["optimizer"], model, optimizer)
     history = _history(path, parts["history"], metadata, run.history)
     states = [parts["rng"][key] for key in sorted(parts["rng"])]
     if [(state.dtype, state.shape) for state in states] != [(state.dtype, state.shape) for state in rng]:
@@ -90,13 +90,53 @@ def load(
             f"{[len(state.flatten()) for state in states]} bytes, this training has {[len(state) for state in rng]}. "
             "Go on where it was saved, or start from the beginning with another checkpoint file."
         )
+    optimizer_state.restore(optimizer, model, content)
     with torch.no_grad():
         for name, parameter in trainable.items():
             parameter.copy_(parts["parameter"][name])
-            optimizer.state.pop(parameter, None)
-            if f"step/{name}" in moments:
-                optimizer.state[parameter] = {key: parts["optimizer"][f"{key}/{name}"].to(parameter.device) for key in _MOMENTS}
     return history, states
+
+
+def _optimizer_content(
+    path: Path, metadata: dict[str, str], tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """The saved state of the optimiser, if it is of an optimiser like this one and all its tensors are there."""
+    own, name = optimizer_state.class_of(optimizer), "AdamW"
+    groups = optimizer_state.names_in_groups(optimizer, model)
+    damaged = f"checkpoint={str(path)!r} is damaged: the state of its optimizer cannot be read. Give another file."
+    try:
+        if metadata["format"] == _EARLIER:
+            packed = _packed_moments(tensors, model, optimizer)
+        else:
+            kept = json.loads(metadata["optimizer"])
+            name, packed = kept["class"], kept["state"]
+        shapes = optimizer_state.shapes_in(packed)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(damaged) from error
+    if name != own:
+        raise ValueError(
+            f"checkpoint={str(path)!r} is of another optimizer: {name}, this training has {own}. Give the training that you "
+            "want to continue, or another checkpoint file."
+        )
+    _check(path, "optimizer", tensors, shapes)
+    try:
+        content = optimizer_state.unpack(packed, tensors)
+        if [group["params"] for group in content["param_groups"]] != groups:
+            raise ValueError("other parameters")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(damaged) from error
+    return content
+
+
+def _packed_moments(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
+    """What a file of the earlier format would have said of its optimiser; groups are as they are now."""
+    state = []
+    for name, parameter in _trainable(model).items():
+        shapes = {key: [] if key == "step" else list(parameter.shape) for key in _MOMENTS}
+        if any(f"{key}/{name}" in tensors for key in _MOMENTS):  # else it was dropped in every step so far
+            state.append([name, {"dict": [[key, {"tensor": shape}] for key, shape in shapes.items()]}])
+    packed, _ = optimizer_state.pack(optimizer, model)
+    return {"dict": [["state", {"dict": state}], *(item for item in packed["dict"] if item[0] != "state")]}
 
 
 def _history(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str], own: History) -> History:
@@ -129,7 +169,7 @@ def _is_state(path: Path) -> bool:
 
     try:
         with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("format") == _FORMAT
+            return (file.metadata() or {}).get("format") in (_FORMAT, _EARLIER)
     except (OSError, SafetensorError):
         return False
 

@@ -14,12 +14,14 @@ from torch import nn
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import Gates
+from coto_lab.ground.files import check_place
+from coto_lab.ground.numbers import whole_number
 from coto_lab.tasks.check import check_task
 from coto_lab.tasks.task import Task
 from coto_lab.training import checkpoint as checkpoint_file
 from coto_lab.training.history import History, Step, gate_norms
 from coto_lab.training.one_adapter import OneAdapter
-from coto_lab.training.recipe import Recipe
+from coto_lab.training.recipe import Recipe, check_recipe
 from coto_lab.training.run import Run
 from coto_lab.training.step import take_step
 
@@ -48,16 +50,24 @@ def fit(
         progress: show a bar.
 
     Raises:
+        TypeError: ``task`` lacks a part of the protocol; ``recipe`` is no `Recipe`; ``on_step`` or ``checkpoint`` is of
+            another kind.
+        OSError: ``checkpoint`` cannot be written; nothing was trained.
         ValueError: ``checkpoint`` is truncated, foreign, or of another recipe or base; ``checkpoint_every`` below 1.
         FloatingPointError: the loss is no longer finite.
     """
     from tqdm.auto import tqdm
 
-    if checkpoint_every < 1:
-        raise ValueError(f"checkpoint_every={checkpoint_every}: must be at least 1.")
+    if on_step is not None and not callable(on_step):
+        raise TypeError(f"on_step={on_step!r}: give a function that takes a Step, or None.")
+    if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
+        raise TypeError(f"checkpoint={checkpoint!r}: give the path of a file, or None.")
+    checkpoint_every = whole_number("checkpoint_every", checkpoint_every, 1)
     training = Training(task, recipe)
     if checkpoint is not None and Path(checkpoint).exists():
         training.load(checkpoint)
+    elif checkpoint is not None:
+        check_place(Path(checkpoint))
     with tqdm(total=recipe.steps, initial=len(training.records), disable=not progress, unit="step") as bar:
         for record in training:
             if on_step is not None:
@@ -82,7 +92,7 @@ class Training:
         diverged: whether the last step was refused because its loss was not finite.
 
     Raises:
-        TypeError: ``task`` lacks a part of the protocol.
+        TypeError: ``task`` lacks a part of the protocol; ``recipe`` is no `Recipe`.
         ValueError: a task whose loss or measure does not fit (`coto_lab.tasks.check`); a batch size that the processes cannot
             share evenly; fp16 mixed precision.
 
@@ -91,6 +101,7 @@ class Training:
 
     def __init__(self, task: Task, recipe: Recipe, *, accelerator: Accelerator | None = None):
         check_task(task)
+        check_recipe(recipe)
         self.task, self.recipe = task, recipe
         self.records: list[Step] = []
         self.diverged = False
@@ -140,7 +151,12 @@ class Training:
         loss, norms = outcome.loss.item(), outcome.grad_norm[0]
         self.diverged = not outcome.moving.item()
         if self.diverged:
-            raise FloatingPointError(f"the loss of step {t} is {loss}; try a learning rate below lr={self.recipe.lr}.")
+            advice = (
+                f"try a learning rate below lr={self.recipe.lr}."
+                if t
+                else f"nothing is learned yet, so look at what task {self.task.name!r} makes of these examples."
+            )
+            raise FloatingPointError(f"the loss of step {t} is {loss}; {advice}")
         record = Step(
             step=t,
             loss=loss,
@@ -168,6 +184,8 @@ class Training:
         """Write the state of the training to one file, atomically; an earlier state there is replaced.
 
         Raises:
+            FileExistsError: ``path`` is something else than a training state.
+            TypeError: the optimiser of the method keeps something that a file cannot hold.
             OSError: the disk is full or not writable; an earlier state is as it was.
         """
         if self.accelerator.is_main_process:
@@ -177,8 +195,8 @@ class Training:
         """Go on from a state that `save` wrote.
 
         Raises:
-            ValueError: the file is truncated, damaged, foreign, of another recipe, task or base, or from another kind of
-                device; nothing was changed.
+            ValueError: the file is truncated, damaged, foreign, of another recipe, task, base or optimiser, or from another
+                kind of device; nothing was changed.
         """
         rng = self._trainee.rng
         history, state = checkpoint_file.load(Path(path), self.run(), self.model, self.optimizer, rng.state)

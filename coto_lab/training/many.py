@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,10 +14,12 @@ from torch import nn
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.adapters.peft_model import add_adapter, twin
 from coto_lab.adapters.stack import AdapterStack
+from coto_lab.ground.caller import warn_user
 from coto_lab.ground.device import default_device
+from coto_lab.ground.lists import list_of
 from coto_lab.ground.numbers import whole_number
 from coto_lab.ground.randomness import OwnRandomNumbers
-from coto_lab.tasks.check import check_task, try_task
+from coto_lab.tasks.check import check_task, fresh_base, try_task
 from coto_lab.tasks.task import Task, to_device
 from coto_lab.training.history import History
 from coto_lab.training.loop import Training
@@ -52,47 +53,54 @@ def fit_many(
         progress: show a bar.
 
     Raises:
-        TypeError: ``task`` lacks a part of the protocol.
+        TypeError: ``task`` lacks a part of the protocol; ``recipes`` is no list of Recipes.
         ValueError: no recipes; ``max_rows`` or ``n_jobs`` below 1; what `fit` raises.
     """
     from tqdm.auto import tqdm
 
     check_task(task)
-    if not recipes:
-        raise ValueError("recipes is empty: give at least one.")
+    recipes = list_of("recipes", recipes, Recipe, "give a list of Recipes, such as [Recipe(), Recipe(seed=1)].")
     max_rows = whole_number("max_rows", max_rows, 1)
     default_jobs = (os.cpu_count() or 1) if default_device().type == "cpu" else 1
     n_jobs = default_jobs if n_jobs is None else whole_number("n_jobs", n_jobs, 1)
     groups = _groups(recipes, max_rows)
-    base = task.load_base() if any(len(group) > 1 for group in groups) else None
-    if base is None or not _rows_are_apart(task, base):
-        groups = [[i] for i in range(len(recipes))]
+    base = fresh_base(task) if any(len(group) > 1 for group in groups) else None
+    together: list[list[int]] = []
+    if base is not None:
+        try_task(task, base.to(default_device()), "train")
+        together = [group for group in groups if len(group) > 1 and _rows_are_apart(task, recipes[group[0]], base)]
+    alone = [i for group in groups if group not in together for i in group]
     runs: dict[int, Run] = {}
     with tqdm(total=sum(recipe.steps for recipe in recipes), disable=not progress, unit="step") as bar:
-        for group in groups:
-            if len(group) > 1 and base is not None:
-                runs |= zip(group, _fit_together(task, [recipes[i] for i in group], base, bar.update), strict=True)
-        alone = [group[0] for group in groups if len(group) == 1]
+        for group in together:
+            assert base is not None
+            runs |= zip(group, _fit_together(task, [recipes[i] for i in group], base, bar.update), strict=True)
         runs |= zip(alone, _fit_alone(task, [recipes[i] for i in alone], n_jobs, bar.update), strict=True)
     for run in runs.values():
         if run.diverged:
-            warnings.warn(
+            warn_user(
                 f"the loss of {run.recipe} is not finite at step {len(run.history)}: this run ends there. Try a learning rate "
-                f"below lr={run.recipe.lr}.",
-                UserWarning,
-                stacklevel=2,
+                f"below lr={run.recipe.lr}."
             )
     return [runs[i] for i in range(len(recipes))]
 
 
 def _groups(recipes: Sequence[Recipe], max_rows: int) -> list[list[int]]:
     """The places of the recipes that may share a base; each of the others is a group of its own."""
-    alike: dict[tuple[object, ...], list[int]] = {}
+    alike: list[list[int]] = []
     for i, recipe in enumerate(recipes):
-        together = recipe.adapter_method.trains_in_rows and recipe.dropout == 0
-        key = (recipe.method, recipe.r, recipe.alpha, recipe.steps, recipe.batch_size) if together else ("alone", i)
-        alike.setdefault(key, []).append(i)
-    return [members[k : k + max_rows] for members in alike.values() for k in range(0, len(members), max_rows)]
+        company = next((members for members in alike if _share_a_base(recipe, recipes[members[0]])), None)
+        if company is None:
+            alike.append([i])
+        else:
+            company.append(i)
+    return [members[k : k + max_rows] for members in alike for k in range(0, len(members), max_rows)]
+
+
+def _share_a_base(a: Recipe, b: Recipe) -> bool:
+    """Compared, not hashed: an option of a method may be a list."""
+    rows = a.adapter_method.trains_in_rows and a.dropout == b.dropout == 0
+    return rows and all(getattr(a, name) == getattr(b, name) for name in ("method", "r", "alpha", "steps", "batch_size"))
 
 
 def _fit_alone(task: Task, recipes: Sequence[Recipe], n_jobs: int, advance: Callable[[int], object]) -> list[Run]:
@@ -133,6 +141,9 @@ def _fit_together(task: Task, recipes: Sequence[Recipe], base: nn.Module, advanc
         outcomes.append(outcome)
         seconds.append((time.perf_counter() - started) / len(recipes))
         advance(len(recipes))
+        if not alive.any():
+            advance(len(recipes) * (recipes[0].steps - t - 1))
+            break
     loss, norms, moving = (
         torch.stack([getattr(outcome, name) for outcome in outcomes]) for name in ("loss", "grad_norm", "moving")
     )  # [T, R], [T, R, n_modules], [T, R]
@@ -154,10 +165,9 @@ def _fit_together(task: Task, recipes: Sequence[Recipe], base: nn.Module, advanc
     return runs
 
 
-def _rows_are_apart(task: Task, base: nn.Module) -> bool:
+def _rows_are_apart(task: Task, recipe: Recipe, base: nn.Module) -> bool:
     """Whether rows train as they would alone: linear targets, and a base that mixes no rows and draws no random numbers."""
-    device, start = default_device(), _start(twin(base), task, Recipe())
-    try_task(task, base.to(device), "train")
+    device, start = default_device(), _start(twin(base), task, recipe)
     try:
         rows = AdapterStack(twin(base).train(), start)
         gated = sum(len(group.layers) for group in groups_of(rows))

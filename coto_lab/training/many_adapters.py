@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from coto_lab.adapters.adapter import Adapter
+from coto_lab.adapters.methods.lora import scaling_of
 from coto_lab.adapters.names import PREFIX, lora_keys
 from coto_lab.adapters.stack import AdapterStack
 from coto_lab.gating.coto import training_masks
@@ -53,7 +54,7 @@ class ManyAdapters:
         )
         self._parameters: list[nn.Parameter] = []  # A and B of every layer, [R, ...]
         for name, layer in zip(self.modules, self._layers, strict=True):
-            layer.scaling = recipes[0].alpha / recipes[0].r
+            layer.scaling = scaling_of(starts[0].config)
             for factor, key in zip(("lora_A", "lora_B"), lora_keys(PREFIX + name), strict=True):
                 start = torch.stack([adapter.tensors[key] for adapter in starts])
                 setattr(layer, factor, nn.Parameter(start.to(self.device)))

@@ -12,7 +12,7 @@ from coto_lab.adapters.peft_model import add_adapter
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import attach_gates
 from coto_lab.ground.randomness import OwnRandomNumbers, batch_indices
-from coto_lab.tasks.check import try_task
+from coto_lab.tasks.check import fresh_base, try_task
 from coto_lab.tasks.task import Batch, Task, to_device
 from coto_lab.training.history import gate_norms
 from coto_lab.training.recipe import Recipe
@@ -53,7 +53,7 @@ class OneAdapter:
         self.task, self.recipe = task, recipe
         self.rng = OwnRandomNumbers(recipe.seed, self.accelerator.device)
         with self.rng.active():
-            model = add_adapter(task.load_base(), recipe.peft_config(task.target_modules))
+            model = add_adapter(fresh_base(task), recipe.peft_config(task.target_modules))
         try_task(task, model, "train")
         self.model = model.train()
         self.gates = attach_gates(model)

@@ -154,3 +154,9 @@ class Recipe:
         except ValueError as error:
             raise ValueError(f"not a recipe of this version: {error}") from error
         return cls(**values | {"method": method, "schedule": schedule(**parameters)})
+
+
+def check_recipe(recipe: object) -> None:
+    """TypeError unless ``recipe`` is a `Recipe`."""
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe={recipe!r}: give a Recipe, such as Recipe() for plain LoRA or Recipe(schedule=Linear()).")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-from coto_lab.adapters.adapter import RUN, Adapter
-from coto_lab.ground.files import new_folder, read_json, read_tensors
+from coto_lab.adapters.adapter import RUN, WEIGHTS, Adapter, is_of_run
+from coto_lab.ground.files import new_folder, read_json, read_tensors, sha256
+from coto_lab.ground.versions import version_of
 from coto_lab.training.history import History
 from coto_lab.training.recipe import Recipe
 
 _FORMAT = 1
-_HISTORY = "history.safetensors"  # `RUN` is the last by name, so that new_folder moves it last
+HISTORY = "history.safetensors"  # `RUN` is the last by name, so that new_folder moves it last
 _FIELDS = {"format", "task", "base", "recipe"}  # of `RUN`, that every version writes
 
 
@@ -67,7 +67,7 @@ class Run:
             "base": self.base,
             "recipe": self.recipe.to_json(),
             "diverged": self.diverged,
-            "versions": {name: version(name) for name in ("coto_lab", "torch", "transformers", "peft")},
+            "versions": {name: version_of(name) for name in ("coto_lab", "torch", "transformers", "peft")},
         }
         if path.is_dir() and any(path.iterdir()) and not Run.is_saved_in(path):
             raise FileExistsError(
@@ -76,7 +76,8 @@ class Run:
             )
         with new_folder(path, overwrite=overwrite) as folder:
             self.adapter.write_files(folder)
-            save_file(self.history.tensors(), folder / _HISTORY, metadata=self.history.metadata())
+            save_file(self.history.tensors(), folder / HISTORY, metadata=self.history.metadata())
+            about["adapter"] = sha256(folder / WEIGHTS)
             (folder / RUN).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         return path
 
@@ -85,7 +86,8 @@ class Run:
         """Read what `save` wrote: JSON and safetensors only.
 
         Raises:
-            ValueError: a file is missing, truncated, or of a format that this version does not know.
+            ValueError: a file is missing, truncated, or of a format that this version does not know; the adapter there is
+                another one.
         """
         path = Path(path)
         about = read_json(path / RUN)
@@ -99,10 +101,16 @@ class Run:
             recipe = Recipe.from_json(about["recipe"])
         except ValueError as error:
             raise ValueError(f"{str(path / RUN)!r} holds a broken recipe: {error}") from error
-        tensors, metadata = read_tensors(path / _HISTORY)
+        tensors, metadata = read_tensors(path / HISTORY)
+        adapter = Adapter.load(path)
+        if not is_of_run(path):
+            raise ValueError(
+                f"path={str(path)!r} holds another adapter than the run there: one was saved over it since. Adapter.load reads "
+                "it; what the folder says of recipe, history and base is not about it."
+            )
         return cls(
-            adapter=Adapter.load(path),
-            history=History.from_tensors(tensors, metadata, path / _HISTORY),
+            adapter=adapter,
+            history=History.from_tensors(tensors, metadata, path / HISTORY),
             recipe=recipe,
             task=about["task"],
             base=about["base"],

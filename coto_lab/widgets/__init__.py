@@ -1,4 +1,4 @@
-"""Views for notebooks: thin, over functions that a script calls too."""
+"""Views for notebooks. They are thin: they call the same functions as a script."""
 
 from coto_lab.widgets.game import GameBoard
 from coto_lab.widgets.interpolation import InterpolationExplorer

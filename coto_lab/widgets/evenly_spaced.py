@@ -1,4 +1,4 @@
-"""The part of a test set that a view scores, so that it answers at once."""
+"""The part of a test set that a view scores; it is small, so that the view reacts at once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Scored:
 
     Attributes:
         task: the task with these N test examples alone.
-        examples: all of them, for people.
-        labels: their classes, int64 ``[N]``; None for tasks without classes.
-        words: what a sentence calls them, such as ``"test images (one in 4 of the test set)"``.
+        examples: all N examples in the form in which they are shown.
+        labels: classes of the examples, int64 ``[N]``; None for tasks without classes.
+        words: the words for these examples in a sentence, such as ``"test images (one in 4 of the test set)"``.
     """
 
     task: Part
@@ -30,16 +30,17 @@ class Scored:
 
     @property
     def kind(self) -> str:
-        """What a sentence calls one of them: ``"image"`` or ``"example"``."""
+        """The word for one of these examples: ``"image"`` or ``"example"``."""
         return kind_of(self.examples)
 
 
 def evenly_spaced(task: Task, images: int) -> Scored:
-    """At most so many test examples, evenly spaced over the test set.
+    """At most ``images`` test examples, evenly spaced over the test set.
 
     Raises:
         TypeError: ``task`` lacks a part of the protocol.
-        ValueError: ``images`` below 1; no test examples; ``show`` of the task does not return one `Example` for each.
+        ValueError: ``images`` is below 1; there are no test examples; ``show`` of the task does not return one `Example` for
+            each test example.
     """
     check_task(task)
     if task.size("test") < 1:

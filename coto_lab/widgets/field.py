@@ -10,35 +10,35 @@ import traitlets
 
 _RIGID = {"flex": "0 0 auto"}
 _WRONG = "1px solid var(--jp-error-color1, #D32F2F)"
-_RIGHT = "1px solid transparent"  # as wide, so that nothing moves
+_RIGHT = "1px solid transparent"  # as wide as the red border, so that nothing moves
 
 
 class NumberField(widgets.HBox):
-    """A slider and a field to type into; observe ``value``.
+    """A slider and a field to type into; observe ``value`` to follow the number.
 
-    A number that is typed is taken as it is, and the slider's handle goes to the nearest place that it has. What is no number
-    or does not fit stays in the field, framed in red: ``value`` is as before, and ``problem`` says what to enter. A `Message`
-    shows it. The value follows the slider while it is dragged; where that asks for too much work, set
+    A typed number is used exactly, and the slider's handle moves to its nearest position. A text that is not a number, or a
+    number out of range, stays in the field with a red border: ``value`` does not change, and ``problem`` says what to enter.
+    A `Message` shows the problem. While the slider is dragged, ``value`` follows it; if each change causes much work, set
     ``slider.continuous_update = False``.
 
     Args:
-        label: what the number is; stands before the slider.
-        value: where it begins.
+        label: the name of the number, shown before the slider.
+        value: the first number.
         low, high: the range, ends included.
-        step: from one place of the slider to the next; with ``log`` in powers of ten.
-        unit: stands after the number, e.g. ``"steps"``.
-        whole: whole numbers only; ``value`` is then an int.
-        log: a logarithmic slider; ``low`` is above 0.
-        label_width: of the label, in em.
+        step: the distance between two positions of the slider; with ``log`` in powers of ten.
+        unit: the unit, shown after the number, e.g. ``"steps"``.
+        whole: whether only whole numbers are allowed; ``value`` is then an int.
+        log: whether the slider is logarithmic; ``low`` must then be above 0.
+        label_width: the width of the label, in em.
 
     Attributes:
-        value: the number; int with ``whole``, else float. Setting one that does not fit raises ValueError.
-        problem: what to enter instead of what was typed; empty where all is well.
-        disabled: whether slider and field are.
-        slider, field: the parts.
+        value: the number, an int with ``whole`` and a float otherwise. Setting an invalid number raises ValueError.
+        problem: what to enter instead of the invalid text; empty if there is no problem.
+        disabled: whether the slider and the field are disabled.
+        slider, field: the two parts.
 
     Raises:
-        ValueError: ``value`` out of range.
+        ValueError: ``value`` is out of range.
     """
 
     value = traitlets.Any()
@@ -60,7 +60,7 @@ class NumberField(widgets.HBox):
     ):
         self.label, self.whole = label, whole
         self._range, self._step, self._log, self._unit = (low, high), step, log, unit
-        self._handle = math.nan  # where the slider was put
+        self._handle = math.nan  # the position that the kernel gave the slider
         self.limit()
         look = {
             "description": label,
@@ -75,7 +75,7 @@ class NumberField(widgets.HBox):
             self.slider = kind(min=low, max=high, step=step, **look)
         self.field = widgets.Text(continuous_update=False, layout={"width": "4.5em", "border": _RIGHT, **_RIGID})
         name = f"{label}: type {self._wanted()}"
-        self.field.placeholder = name  # never seen, but read out, where ipywidgets 7 (Colab) has no tooltip
+        self.field.placeholder = name  # for screen readers: in ipywidgets 7 (Colab) a text field has no tooltip
         self.field.tooltip = name
         super().__init__([self.slider, self.field, widgets.Label(unit, layout=_RIGID)], layout={"flex_flow": "row wrap"})
         self.add_class("coto-number")
@@ -89,12 +89,12 @@ class NumberField(widgets.HBox):
             traitlets.link((self, "disabled"), (part, "disabled"))
 
     def limit(self, low: float = -math.inf, high: float = math.inf, reason: str = "") -> None:
-        """Narrow the range until the next call, for a ``reason`` that `problem` then gives; without arguments it is whole."""
+        """Narrow the range until the next call; `problem` then gives the ``reason``. Without arguments, restore the range."""
         self.low, self.high = max(low, self._range[0]), min(high, self._range[1])
         self._reason = reason
 
     def restore(self) -> None:
-        """Have the field show the number in use, not one that did not fit."""
+        """Show the number in use in the field again, instead of an invalid text."""
         self.field.value = self._shown()
         self.problem = ""
 
@@ -113,7 +113,7 @@ class NumberField(widgets.HBox):
         return f"a {'whole ' * self.whole}number from {self.low:g} to {self.high:g}{self._reason}"
 
     def _show(self, _: Any) -> None:
-        if self._of_slider() != self.value:  # not while it is dragged: the handle would jump
+        if self._of_slider() != self.value:  # not while the reader drags the slider, because its handle would jump
             self._put_handle()
         self.restore()
 
@@ -124,7 +124,7 @@ class NumberField(widgets.HBox):
         self.field.layout.border = _WRONG if self.problem else _RIGHT
 
     def _put_handle(self) -> None:
-        """A browser moves a handle that is off the slider's places to the nearest one, and sends that back: put it there."""
+        """Put the slider's handle on the nearest of its positions: a browser would move it there and send that number back."""
         low, high = self._range
         if self._log:
             start = math.log10(low)
@@ -135,12 +135,12 @@ class NumberField(widgets.HBox):
         self.slider.value = round(self._handle) if isinstance(self.slider, widgets.IntSlider) else self._handle
 
     def _of_slider(self) -> float:
-        """What the slider says, rounded: a browser counts 0.1, 0.2, 0.30000000000000004, and powers of ten miss the ends."""
+        """The slider's number, rounded, since a browser sends 0.30000000000000004 for 0.3 and powers of ten miss the ends."""
         near = round(self.slider.value) if self.whole else float(f"{self.slider.value:.4g}")
         return min(max(near, self._range[0]), self._range[1])
 
     def _slid(self, _: Any) -> None:
-        if math.isclose(self.slider.value, self._handle, abs_tol=1e-9):  # put there, or sent back with another last digit
+        if math.isclose(self.slider.value, self._handle, abs_tol=1e-9):  # the kernel moved the handle, and not the reader
             return
         self._handle = self.slider.value
         number = self._of_slider()
@@ -157,10 +157,10 @@ class NumberField(widgets.HBox):
             return
         text = self.field.value.strip().removesuffix(self._unit)
         try:
-            number = float(text.replace(",", ".") if text.count(",") == 1 else text)  # many write a decimal comma
+            number = float(text.replace(",", ".") if text.count(",") == 1 else text)  # a decimal comma is allowed
         except ValueError:
             number = math.nan
         self.problem = self._problem_of(number)
         if not self.problem:
             self.value = number
-            self.restore()  # also "0.5" for "0.50"
+            self.restore()  # the field shows the number in its usual form, such as "0.5" for "0.50"

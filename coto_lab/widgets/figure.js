@@ -1,16 +1,16 @@
-// The page's side of a LiveFigure: plotly's own, which is loaded once for all figures of the page.
+// The page's side of a LiveFigure. It uses plotly's own code, which is loaded once for all figures of the page.
 //
-// To load plotly takes a browser about a second. anywidget gives a figure two seconds to `initialize`; one that takes longer gets
-// no message from then on. When a page is reloaded all its figures initialize at once: they must not wait for plotly, and
-// plotly must not be loaded before all have done so. Views, which are made later, wait.
+// A browser needs about a second to load plotly. anywidget gives a figure two seconds to `initialize`, and a figure that takes
+// longer gets no messages after that. When a page is reloaded, all its figures initialize at once. So they must not wait for
+// plotly, and plotly must not be loaded before all of them have initialized. Views are made later, and they do wait.
 
-const LATEST = 3000; // ms after which plotly is loaded, also where no view asks for it
+const LATEST = 3000; // ms after which plotly is loaded, even if no view asks for it
 
 const MESSAGES = [
   "addTraces", "deleteTraces", "moveTraces", "restyle", "relayout", "update", "animate", "removeLayoutProps", "removeTraceProps",
 ].map((name) => `_py2js_${name}`);
 
-const imported = (globalThis.cotoLabPlotly ??= new Map()); // source -> module; two kernels may bring two versions
+const imported = (globalThis.cotoLabPlotly ??= new Map()); // source -> module; two kernels may have two versions
 
 async function importPlotly(model) {
   const library = await model.widget_manager.get_model(model.get("_library").slice("IPY_MODEL_".length));
@@ -26,7 +26,7 @@ export default () => {
 
   return {
     initialize({ model }) {
-      const early = []; // what the kernel says before plotly can hear it
+      const early = []; // messages of the kernel that arrive before plotly is loaded
       const listeners = MESSAGES.map((name) => [
         `change:${name}`,
         () => model.get(name) && early.push([name, model.get(name)]),

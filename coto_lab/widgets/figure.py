@@ -1,4 +1,4 @@
-"""A figure whose every view shows it as it stands: after a reload of the page, in a reopened tab, beside another view."""
+"""A figure that every view shows in its present state: after a reload of the page, in a reopened tab, in a second view."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Library(widgets.Widget):
 
     @classmethod
     def open_one(cls) -> Library:
-        """The one that all figures of this kernel share."""
-        if cls._latest is None or cls._latest.comm is None:  # no figure yet, or somebody closed all widgets
+        """The library that all figures of this kernel share."""
+        if cls._latest is None or cls._latest.comm is None:  # there is no figure yet, or all widgets were closed
             cls._latest = cls()
         return cls._latest
 
 
 class LiveFigure(go.FigureWidget):
-    """A ``FigureWidget`` that tells its whole present state, where plotly's tells new views what it was at first.
+    """A ``FigureWidget`` that sends its whole present state to new views; plotly's own widget sends its first state.
 
     Args:
-        figure: what it shows at first.
+        figure: the figure that the widget shows at first.
     """
 
     _esm = Path(__file__).with_name("figure.js")
@@ -49,23 +49,23 @@ class LiveFigure(go.FigureWidget):
         return Library.open_one()
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
-        """As in ipywidgets; a page that is loaded anew asks for it. Plotly keeps changes apart from the two traits."""
+        """The state, for which a reloaded page asks, with all changes; plotly does not write changes into its two traits."""
         state = super().get_state(key, drop_defaults)
-        if state.keys() & {"_widget_data", "_widget_layout"} and hasattr(self, "_layout_obj"):  # else it is being made
+        if state.keys() & {"_widget_data", "_widget_layout"} and hasattr(self, "_layout_obj"):  # missing in the constructor
             now = {"_widget_data": self._data, "_widget_layout": self._layout_obj._props}
             to_json = custom_serializers["to_json"]
             state |= {name: to_json(value, self) for name, value in now.items() if name in state}
         return state
 
     def send_whole(self) -> None:
-        """Send all of it to the page, which makes new views from what it was told."""
+        """Send the whole figure to the page, which makes new views from the state that it received."""
         self.send_state(["_widget_data", "_widget_layout"])
 
     def _send_update_msg(
         self, restyle_data: dict[str, Any], relayout_data: dict[str, Any], trace_indexes: Any = None, source_view_id: Any = None
     ) -> None:
-        # A batch that changes an attribute of one trace marks it as undefined for the others. Views leave it as it is then, but
-        # the page's model, from which it makes new views, loses it: send what it is instead.
+        # A batch that changes an attribute of one trace marks this attribute as undefined for the other traces. Existing views
+        # then keep the attribute, but the page's model, from which new views are made, loses it. So its value is sent instead.
         traces = self._normalize_trace_indexes(trace_indexes)
 
         def defined(path: str, values: Any) -> Any:
@@ -79,7 +79,7 @@ class LiveFigure(go.FigureWidget):
         super()._send_update_msg(whole, relayout_data, traces, source_view_id)
 
     def _get(self, trace: int, path: str) -> Any:
-        """An attribute of a trace; None where it has none."""
+        """An attribute of a trace; None if the trace does not have this attribute."""
         value = self._data[trace]
         for part in self._str_to_dict_path(path):
             try:

@@ -1,4 +1,4 @@
-"""A board for a cooperative game: players come and go, and what each adds to the others follows."""
+"""A board for a cooperative game: the reader chooses a coalition and sees the marginal contribution of each player."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from coto_lab.widgets.view import View
 
 
 class GameBoard(View):
-    """Switch players in and out: what the coalition earns, and the marginal contribution of every player to the others.
+    """Switch players in and out, and see what the coalition earns and the marginal contribution of every player.
 
     Args:
         games: name -> v of all coalitions, ``[2^n]``; bit i of an index says whether player i is in.
-        players: their names, n of them.
-        unit: of v, such as ``"%"``.
+        players: names of the n players.
+        unit: unit of v, such as ``"%"``.
 
     Attributes:
         game: the choice of the game shown.
         switches: one toggle per player.
-        nobody, everybody: buttons.
-        shapley: toggle: whether the Shapley values are marked.
+        nobody, everybody: buttons that empty the coalition and fill it.
+        shapley: toggle that shows the Shapley values.
 
     Raises:
-        ValueError: no games, or one that does not fit the number of players.
+        ValueError: there are no games, or a game does not fit the number of players.
     """
 
     def __init__(self, games: Mapping[str, Tensor], players: Sequence[str], unit: str = ""):
         if not games:
-            raise ValueError("games is empty: give at least one.")
+            raise ValueError("games is empty: give at least one game.")
         for name, worths in games.items():
             if worths.shape != (2 ** len(players),):
                 shape = list(worths.shape)
@@ -62,10 +62,10 @@ class GameBoard(View):
 
     @property
     def mask(self) -> Tensor:
-        """Who is in: ``BoolTensor [n]``. Set it, and the view follows.
+        """The players that are in, ``BoolTensor [n]``. Setting the mask updates the view.
 
         Raises:
-            ValueError: a tensor of another type or length.
+            ValueError: the new mask has another type or length.
         """
         return self._mask.clone()
 
@@ -76,7 +76,7 @@ class GameBoard(View):
         self._set(mask.clone())
 
     def _switched(self, player: int, is_in: bool) -> None:
-        if is_in != bool(self._mask[player]):  # else it was set by `_show`
+        if is_in != bool(self._mask[player]):  # otherwise `_show` has set the switch
             self._set(self._mask.index_fill(0, torch.tensor(player), is_in))
 
     def _set(self, mask: Tensor) -> None:
@@ -86,7 +86,7 @@ class GameBoard(View):
     def _show(self) -> None:
         for switch, is_in in zip(self.switches, self._mask.tolist(), strict=True):
             switch.value, switch.icon, switch.button_style = is_in, *(("check", "primary") if is_in else ("times", ""))
-            switch.tooltip = f"{switch.description} is {'in' if is_in else 'out'}"  # read out
+            switch.tooltip = f"{switch.description} is {'in' if is_in else 'out'}"  # for screen readers
         self._draw()
         self.say(self._sentence())
 
@@ -106,7 +106,7 @@ class GameBoard(View):
         return "; ".join(told) + "."
 
     def _most(self, adds: Tensor, among: Tensor, one: str, several: str) -> str:
-        """Who of some players adds most, and how much; there may be several, or all of them."""
+        """The player of ``among`` that adds most, and how much; several players, or all, can be equal."""
         most = adds[among].max()
         who = among & ((adds - most).abs() < 1e-9)
         words = one if who.sum() == 1 else several

@@ -1,4 +1,4 @@
-"""A slider along the line between two runs: how well does a mixture of them do?"""
+"""A slider along the line between two runs, to see how well their mixtures do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from coto_lab.figures.interpolation import line_explorer_figure
+from coto_lab.ground.lists import check_dict
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.interpolation import Curve, line
 from coto_lab.scoring.scores import Scores
@@ -20,29 +21,30 @@ _ALPHAS = torch.linspace(0, 1, 21, dtype=torch.float64)
 
 
 class InterpolationExplorer(MixtureView):
-    """Mix two runs of each method, (1 - α)·first + α·second: accuracy, loss, and the examples that flip on the way.
+    """Mix two runs of each method, (1 - α)·first + α·second, and see accuracy, loss, and the examples that flip.
 
-    A run may be an adapter, or a folder, instead: what training recorded is not needed.
+    Instead of a run, an adapter or a folder can be given, because the training history is not needed.
 
     Args:
-        task: the one that the runs were trained on.
+        task: the task that the runs were trained on.
         partners: method name -> second run.
-        runs: method name -> first run; None waits for `take`.
-        images: how many test examples at most are scored; they are evenly spaced over the test set.
+        runs: method name -> first run; with None, the view waits for `take`.
+        images: the largest number of test examples that are scored; they are evenly spaced over the test set.
 
     Attributes:
-        alpha: `NumberField` from 0 (the first run alone) to 1. The 21 mixtures on the slider are scored beforehand, one
-            between them when it is typed.
+        alpha: `NumberField` from 0 (the first run alone) to 1. The 21 mixtures on the slider are scored beforehand; a mixture
+            between them is scored when its α is typed.
         how, method, message, progress, scores: as in `MixtureView`.
 
     Raises:
-        TypeError: ``task`` lacks a part of the protocol; what is given for a run is no run, adapter or folder.
-        ValueError: no partners; a partner of another task or base; ``images`` below 1; what `take` refuses.
+        TypeError: ``task`` lacks a part of the protocol, or something given as a run is not a run, adapter or folder.
+        ValueError: there are no partners; a partner is of another task or base; ``images`` is below 1; or `take` raises it.
     """
 
     def __init__(self, task: Task, partners: Mapping[str, Source], runs: Mapping[str, Source] | None = None, images: int = 410):
         self.alpha = NumberField("α", 0.5, 0, 1, 0.05)
-        self._alphas = _ALPHAS  # of the scores that are drawn
+        self._alphas = _ALPHAS  # the values of α whose scores are drawn
+        check_dict("partners", partners, object, "give a dict of runs, adapters or folders, such as {'CoTo': run}.")
         others = {name: [run] for name, run in partners.items()}
         super().__init__(task, others, line(_ALPHAS), [self.alpha], "coto-interpolation", images)
         self.alpha.observe(self.show, "value")

@@ -1,4 +1,4 @@
-"""What lets a kernel listen while it trains."""
+"""Functions that let a kernel handle messages of the browser while it trains."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 from IPython import get_ipython
 
-_TURNS = 10  # of the event loop: what the browser sends needs several, from the socket to its callback
+_TURNS = 10  # turns of the event loop; a message of the browser needs several turns from the socket to its callback
 
 
 async def listen(in_cell: bool) -> None:
     """Let the kernel handle what the browser sent, such as a click.
 
     Args:
-        in_cell: whether a cell awaits this. Below version 7, ipykernel then hears nothing until it is polled.
+        in_cell: whether a cell awaits this function. ipykernel below version 7 then handles no message until it is polled.
     """
     for _ in range(_TURNS):
         await asyncio.sleep(0)
@@ -34,10 +34,10 @@ _one_thread = False
 
 
 def one_thread() -> None:
-    """Have all that the browser sends handled on the kernel's main thread, from now on.
+    """From now on, handle all messages of the browser on the kernel's main thread.
 
-    JupyterLab sends it to a subshell, from ipykernel 7 on a thread of its own. A training that was started there would run
-    beside the cells, with the same evaluator and the same random numbers.
+    JupyterLab sends these messages to a subshell, which is a thread of its own from ipykernel 7 on. A training that was started
+    there would run at the same time as the cells, with the same evaluator and the same random numbers.
     """
     global _one_thread
     kernel = getattr(get_ipython(), "kernel", None)
@@ -53,20 +53,21 @@ def one_thread() -> None:
 
         async def later() -> None:
             handle(stream, ident, message)
-            # While the subshell waits for one message, it says of others nothing more: see answers.
+            # While the subshell waits for one message, it does not report that others were handled; see `answers`.
             kernel._publish_status("idle", "shell", message)
 
-        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(later(), loop))  # the subshell waits for it
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(later(), loop))  # the subshell waits for this future
 
     kernel.shell_handlers["comm_msg"] = handle_on_main_thread
 
 
 @contextmanager
 def answers() -> Iterator[None]:
-    """Have the browser told, while a cell waits, that what it sent was handled.
+    """While a cell waits, tell the browser that its messages were handled.
 
-    ipykernel 7 handles that beside the cell and says nothing. ipywidgets sends no second change of a widget before it hears
-    that the first was handled: a slider that was moved once would be dead, even when the cell is over.
+    ipykernel 7 handles these messages beside the cell and does not report that. ipywidgets sends a second change of a widget
+    only after a report that the first change was handled. Without the report, a slider that was moved once would no longer
+    work, even after the cell has ended.
     """
     kernel = getattr(get_ipython(), "kernel", None)
     if kernel is None:
@@ -89,11 +90,11 @@ def answers() -> Iterator[None]:
 
 @contextmanager
 def interrupt_means(stop: Callable[[], None]) -> Iterator[None]:
-    """Have the kernel's interrupt, and Ctrl-C in a script, call ``stop`` instead of raising KeyboardInterrupt.
+    """Make the kernel's interrupt, and Ctrl-C in a script, call ``stop`` instead of raising KeyboardInterrupt.
 
-    With no cell running, ipykernel ignores the interrupt otherwise.
+    Without this, ipykernel ignores an interrupt while no cell runs.
     """
-    if not _on_main_thread():  # only there may a signal be handled
+    if not _on_main_thread():  # Python allows signal handlers only there
         yield
         return
 
@@ -104,7 +105,7 @@ def interrupt_means(stop: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is handle:  # else a cell runs meanwhile, with a handler of its own
+        if signal.getsignal(signal.SIGINT) is handle:  # otherwise a cell is running, with a handler of its own
             signal.signal(signal.SIGINT, before)
 
 

@@ -1,4 +1,4 @@
-"""Two or more adapters that train side by side while the reader watches."""
+"""A view of two or more adapters that train side by side."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import ipywidgets as widgets
 
 from coto_lab.figures import training_figure
 from coto_lab.figures.examples import kind_of
+from coto_lab.ground.lists import check_dict
 from coto_lab.notebook.place import HEADLESS, SCRIPT, where
 from coto_lab.scoring.evaluator import Evaluator
 from coto_lab.tasks import Part, Task
@@ -24,61 +25,62 @@ from coto_lab.widgets.side_by_side import SideBySide
 from coto_lab.widgets.view import View, plain
 from coto_lab.widgets.words import percent, verb
 
-_DRAW_EVERY = 0.25  # seconds: a browser falls behind above 4 to 5 drawings a second, and nothing tells the kernel
-_DRAW_REST = 12  # times as long as a drawing took: so drawing takes no more than a thirteenth of the time
-_LISTEN_EVERY = 0.05
+_DRAW_EVERY = 0.25  # seconds; a browser cannot draw more than 4 to 5 times a second, and the kernel does not notice that
+_DRAW_REST = 12  # pause between two drawings, in times of one drawing, so that at most 1/13 of the time is spent on drawing
+_LISTEN_EVERY = 0.05  # seconds
 _PART = 4  # every 4th test example is scored
 
 
 class TakesRuns(Protocol):
-    """A view of finished runs."""
+    """A view that shows finished runs."""
 
     def take(self, runs: Mapping[str, Run]) -> None:
         """Show these runs, method name -> run."""
 
 
 class LiveTraining(View):
-    """Trains one adapter per recipe, step by step in turns, and draws what happens.
+    """Trains one adapter per recipe, step by step in turns, and draws the training.
 
-    Show it in one cell; then press Start, or train in the next cell, which waits for the runs::
+    Show the view in one cell. Then press Start, or train in the next cell, which waits for the runs::
 
         live = LiveTraining(task, {"LoRA": Recipe(), "CoTo": Recipe(schedule=Linear())})
         live
         runs = await live.train()
 
-    Stop ends a training after the step under way, and what was learned until then is kept; so does the kernel's interrupt
-    button. A kernel has one training at a time: another one, of this view or of any, ends it, and so does `close`. A script
-    that needs only the records iterates over a `Training`.
+    Stop ends the training after the current step and keeps what was learned so far. The kernel's interrupt button does the
+    same. A kernel runs one training at a time: a new training, of this view or of another one, ends the earlier training, and
+    so does `close`. A script that needs only the records iterates over a `Training`.
 
     Args:
-        task: what to train on.
-        recipes: name -> recipe; all of the same number of steps.
+        task: the task to train on.
+        recipes: name -> recipe, all with the same number of steps.
 
     Attributes:
-        settings: controls that set the next training: learning rate, schedule.
-        runs: name -> run of the last training; empty before.
+        settings: controls of the next training: learning rate and schedule.
+        runs: name -> run of the last training; empty before the first one.
         start, pause, stop: buttons.
 
     Raises:
         TypeError: ``task`` lacks a part of the protocol.
-        ValueError: no recipes, or different numbers of steps; a loss or a measure of the task that does not fit.
+        ValueError: there are no recipes, or they have different numbers of steps; a loss or a measure of the task is invalid.
     """
 
     def __init__(self, task: Task, recipes: Mapping[str, Recipe]):
+        check_dict("recipes", recipes, Recipe, "give a dict, such as {'LoRA': Recipe()}.")
         steps = {recipe.steps for recipe in recipes.values()}
         if len(steps) != 1:
-            raise ValueError(f"recipes: give at least one, all with the same number of steps; got steps {sorted(steps)}.")
+            raise ValueError(f"recipes: give recipes with the same number of steps; got {sorted(steps)} steps.")
         self.task, self.steps = task, steps.pop()
         self.runs: dict[str, Run] = {}
         self.settings = Settings(recipes)
         self.start = _button("Start", "play", "Train with the settings below")
-        self.pause = _button("Pause", "pause", "Wait after this step; press again to go on")
+        self.pause = _button("Pause", "pause", "Wait after this step; press again to continue")
         self.stop = _button("Stop", "stop", "End the training after this step, and keep what was learned")
         check_task(task)
         self._kind = kind_of(task.show("test", [0]))
         self._evaluator = Evaluator(Part(task, _PART))
         self._views: dict[type, TakesRuns] = {}
-        self._task: asyncio.Task[Any] | None = None  # a loop does not keep its tasks
+        self._task: asyncio.Task[Any] | None = None  # kept here, because an event loop does not keep its tasks
         self._side_by_side = self._new()
         figure = training_figure(self._side_by_side.histories, self.steps)
         super().__init__(figure, [widgets.HBox([self.start, self.pause, self.stop]), self.settings], "coto-live")
@@ -90,9 +92,9 @@ class LiveTraining(View):
         self.say(f"Nothing has been trained yet. Press Start, or run the next cell, to train {self.settings}.")
 
     async def train(self) -> dict[str, Run]:
-        """Train all recipes from the start; return name -> run. The buttons work meanwhile.
+        """Train by all recipes from the start; return name -> run. The buttons work during the training.
 
-        A training whose loss becomes NaN or infinite ends and has no run; the sentence says so.
+        A training whose loss becomes NaN or infinite ends and has no run; the sentence below the figure says so.
         """
         place, side_by_side = where().place, self._begin()
         with interrupt_means(_interrupt(side_by_side)), answers():
@@ -104,14 +106,14 @@ class LiveTraining(View):
         return runs
 
     def feed(self, view: TakesRuns) -> None:
-        """Hand the runs to ``view.take`` after every training, and now if there are any; of views of one kind, to the last."""
+        """Give the runs to ``view.take`` after every training, and now if there are runs; of one class, only the last view."""
         self._views[type(view)] = view
         if self.runs:
             view.take(self.runs)
 
     def close(self) -> None:
-        """Close the view; a training under way ends after its present step."""
-        if hasattr(self, "_side_by_side"):  # else an argument was refused; ipywidgets closes such an object, too
+        """Close the view; a running training ends after its current step."""
+        if hasattr(self, "_side_by_side"):  # it is missing if an argument was refused; ipywidgets closes such objects too
             self._stop()
         super().close()
 
@@ -136,22 +138,22 @@ class LiveTraining(View):
                 while side_by_side.paused and not side_by_side.stopping:
                     await asyncio.sleep(_LISTEN_EVERY)
                     await listen(in_cell)
-        finally:  # after an error, too, there is what was learned
+        finally:  # what was learned is kept after an error too
             side_by_side.open_gates()
             runs = side_by_side.runs
-            if side_by_side is self._side_by_side:  # else another training has the view by now
+            if side_by_side is self._side_by_side:  # otherwise the view already shows another training
                 self.runs = runs
                 side_by_side.paused = False
                 self._enable(training=False)
                 self._draw(side_by_side, ended=True)
         side_by_side.score()
         if side_by_side is self._side_by_side:
-            self._draw(side_by_side, ended=True)  # with the last scores, for which a click on Stop does not wait
+            self._draw(side_by_side, ended=True)  # now with the last scores; a click on Stop does not wait for these scores
             self._hand_on()
         return runs
 
     def _hand_on(self) -> None:
-        """Feed the other views; one that cannot show these runs must not cost the reader the runs."""
+        """Give the runs to the other views; if a view cannot show the runs, the sentence says so and the runs are kept."""
         for view in self._views.values() if self.runs else ():
             try:
                 view.take(self.runs)
@@ -162,22 +164,22 @@ class LiveTraining(View):
     def _new(self) -> SideBySide:
         return SideBySide(self.task, self.settings.recipes, self._evaluator)
 
-    # What the buttons do. Training and drawing belong to the coroutine; here, flags are set.
+    # What the buttons do. These methods only set flags; the coroutine trains and draws.
 
     def _start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._train_alone(self._begin()))
         self._task.add_done_callback(self._report)
 
     async def _train_alone(self, side_by_side: SideBySide) -> None:
-        """Train with no cell that waits."""
+        """Train without a cell that waits for the runs."""
         with interrupt_means(_interrupt(side_by_side)):
             try:
                 await self._train(side_by_side, in_cell=False)
-            except KeyboardInterrupt:  # it would end the kernel
+            except KeyboardInterrupt:  # otherwise the exception would end the kernel
                 self.say(f"{html.escape(plain(self.text.value))} The kernel was interrupted before all views had these runs.")
 
     def _report(self, task: asyncio.Task[Any]) -> None:
-        if not task.cancelled() and (error := task.exception()):  # no cell shows it
+        if not task.cancelled() and (error := task.exception()):  # no cell would show this error
             self.say(f"The training ended with an error: {html.escape(repr(error))}")
 
     def _pause(self) -> None:
@@ -231,13 +233,13 @@ def _standing(side_by_side: SideBySide, name: str, does: str) -> str:
 
 
 def _interrupt(side_by_side: SideBySide) -> Callable[[], None]:
-    """What an interrupt does: the first one stops the trainings; one that comes later ends the task that trains."""
+    """The handler of interrupts: the first interrupt stops the trainings, and a later one ends the task that trains."""
     task = asyncio.current_task()
 
     def interrupt() -> None:
         if (
             side_by_side.over or side_by_side.stopping
-        ) and asyncio.current_task() is task:  # raised outside of it, it would end the kernel
+        ) and asyncio.current_task() is task:  # outside of this task, the exception would end the kernel
             raise KeyboardInterrupt
         side_by_side.stopping = True
 

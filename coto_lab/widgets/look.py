@@ -1,4 +1,4 @@
-"""How views look in a page: controls that wrap, figures that follow the width, letters and ink of the page's theme."""
+"""The look of views in a page: controls wrap, figures follow the page's width, and colours follow the page's theme."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LAYOUT = """
 .coto-figure > * { flex: 1 0 auto; width: 100%; min-width: 640px; }
 """
 
-# plotly draws a figure anew when the window is resized, but not when a side bar is opened beside it.
+# plotly redraws a figure when the window is resized, but not when a side bar changes the width of the page.
 _FOLLOW = """
 export default { render({ model, el }) {
     let width = 0;
@@ -35,7 +35,7 @@ export default { render({ model, el }) {
 
 
 class Look(anywidget.AnyWidget):
-    """An invisible part of a view: brings the style sheet, and tells the figures of the page when its width changes."""
+    """An invisible part of a view that adds the style sheet to the page and tells figures when the page's width changes."""
 
     _esm = _FOLLOW
     _css = traitlets.Unicode().tag(sync=True)

@@ -1,4 +1,4 @@
-"""The line that says what to enter into a field."""
+"""The line below the controls that says what to enter into a field."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from coto_lab.widgets.view import spoken
 
 
 class Message(widgets.HTML):
-    """What to enter into the field in which something was typed that does not fit; its place is kept while it is empty.
+    """A line that says what to enter when a reader typed something invalid into a field; an empty line keeps its height.
 
-    It is empty again when the number fits or when another control is used; the field then shows the number in use.
+    The line becomes empty when a valid number is typed or when another control is used. The field then shows the number in
+    use.
 
     Args:
-        controls: all of a view that the reader can use: fields, buttons, choices.
+        controls: all controls of a view: fields, buttons, choices.
     """
 
     def __init__(self, controls: Sequence[widgets.Widget]):
@@ -34,7 +35,7 @@ class Message(widgets.HTML):
             field.observe(self._show, "problem")
 
     def say(self, words: str) -> None:
-        """Show some other words, until a control is used."""
+        """Show another message until a control is used."""
         self.value = f'<span style="color: var(--jp-error-color1, #D32F2F)">{spoken(html.escape(words))}</span>'
 
     def _restore_others(self, used: Any) -> None:

@@ -1,4 +1,4 @@
-"""What both explorers of mixtures share: all mixtures on a grid are scored once, and moving a slider only looks them up."""
+"""The common part of both mixture explorers: all mixtures on a grid are scored once, so that a slider only looks up scores."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.figures.examples import class_word
 from coto_lab.figures.flips import SHOWN
+from coto_lab.ground.lists import check_dict
 from coto_lab.probes.flips import Flips, flips
 from coto_lab.probes.interpolation import mixtures
 from coto_lab.scoring.evaluator import Evaluator
@@ -27,33 +28,33 @@ from coto_lab.widgets.words import verb
 Job = tuple[str, Tensor]
 Bar = Callable[[Sequence[Job]], Iterable[Job]]
 
-_TOGETHER = 7  # mixtures scored between two moves of the progress bar: about a second
+_TOGETHER = 7  # mixtures that are scored between two updates of the progress bar, which takes about a second
 _HOW = {"fuse": "fusion (average the factors A and B)", "ensemble": "ensemble (average the updates ΔW)"}
 
 
 class MixtureView(View):
-    """Mixtures of a first run, which `take` brings, with partners of the same method; several methods side by side.
+    """Mixtures of a first run, which `take` gets, with partners of the same method; several methods are shown side by side.
 
-    A subclass adds the controls that choose a mixture and connects them to `show`, and says by `_chosen`, `_place` and
-    `_figure` which one they choose, how to call it, and how to draw it.
+    A subclass adds the controls that choose a mixture and connects them to `show`. Its method `_chosen` says which mixture
+    they choose, `_place` how a sentence names the mixture, and `_figure` draws it.
 
     Args:
-        task: the one that the runs were trained on.
+        task: the task that the runs were trained on.
         partners: method name -> the other runs: runs, adapters or folders.
-        weights: a grid of mixtures, ``[P, 1 + partners]``; the first one is the first run alone.
-        controls: choose one of them.
+        weights: a grid of mixtures, ``[P, 1 + partners]``; the first mixture is the first run alone.
+        controls: the controls that choose a mixture.
         css_class: as in `View`.
-        images: how many test examples at most are scored; they are evenly spaced over the test set.
+        images: the largest number of test examples that are scored; they are evenly spaced over the test set.
 
     Attributes:
         how: the choice between ``"fuse"`` and ``"ensemble"``.
         message: the line that says what to enter.
-        method: whose flips are shown.
-        progress: a bar that is seen while a choice of `how` is scored for the first time.
+        method: the choice of the method whose flips are shown.
+        progress: a bar that is visible while a choice of `how` is scored for the first time.
 
     Raises:
-        TypeError: ``task`` lacks a part of the protocol; a partner that is no run, adapter or folder.
-        ValueError: no partners; a partner of another task or base; ``images`` below 1.
+        TypeError: ``task`` lacks a part of the protocol, or a partner is not a run, adapter or folder.
+        ValueError: there are no partners; a partner is of another task or base; ``images`` is below 1.
     """
 
     def __init__(
@@ -90,20 +91,19 @@ class MixtureView(View):
 
     @property
     def scores(self) -> dict[str, Scores] | None:
-        """Of the grid, method name -> P variants; None before there are runs."""
+        """Scores of the grid: method name -> P variants; None before there are runs."""
         return self._scores.get(self.how.value)
 
     def take(self, runs: Mapping[str, Source]) -> None:
-        """Mix these runs, adapters or folders, by method name, with their partners from now on; it takes seconds.
+        """From now on, mix these runs, adapters or folders (method name -> run) with their partners; this takes seconds.
 
         Raises:
-            ValueError: no runs; a method without a partner; a run of another task or base, or one that does not merge with its
-                partners. The view is as before.
+            ValueError: there are no runs; a method has no partner; a run is of another task or base, or cannot be merged with
+                its partners. The view is as before.
         """
-        if not runs or not runs.keys() <= self._partners.keys():
-            raise ValueError(
-                f"runs has {list(runs)}: give at least one, of methods that have a partner: {list(self._partners)}."
-            )
+        check_dict("runs", runs, object, "give a dict of runs, adapters or folders, such as {'CoTo': run}.")
+        if not runs.keys() <= self._partners.keys():
+            raise ValueError(f"runs has {list(runs)}: give runs of methods that have a partner: {list(self._partners)}.")
         adapters = {name: adapter_of(self.task, source, f"runs[{name!r}]") for name, source in runs.items()}
         from tqdm.auto import tqdm
 
@@ -115,7 +115,7 @@ class MixtureView(View):
         self.show()
 
     def show(self, _: Any = None) -> None:
-        """Draw the mixture that is chosen, and say how well it does."""
+        """Draw the chosen mixture, and say its accuracy."""
         if self.scores is None:
             return
         scores, place = self._chosen(self.scores)
@@ -148,15 +148,15 @@ class MixtureView(View):
         return word if word == "digit" else self._scored.kind
 
     def _chosen(self, scores: dict[str, Scores]) -> tuple[dict[str, Scores], int]:
-        """These scores of the grid, with those of the chosen mixture if it is not on it, and its place among them."""
+        """The scores of the grid and the place of the chosen mixture; a mixture between two grid points is added to them."""
         raise NotImplementedError
 
     def _place(self) -> str:
-        """What the sentence calls that mixture."""
+        """The name of the chosen mixture in a sentence."""
         raise NotImplementedError
 
     def _figure(self, scores: Mapping[str, Scores], place: int, changed: Flips | None) -> Any:
-        """The figure of what `_chosen` returned, drawn anew in place; without scores, an empty one."""
+        """Redraw the figure in place for what `_chosen` returned; without scores, the figure is empty."""
         raise NotImplementedError
 
     def _mix(self, change: dict[str, Any]) -> None:
@@ -164,7 +164,7 @@ class MixtureView(View):
         if self._runs and how not in self._scores:
             try:
                 self._scores[how] = self._score(self._runs, how, self._weights, self._bar)
-            except BaseException as error:  # adapters without a ΔW to average, or the kernel's stop button
+            except BaseException as error:  # the adapters have no ΔW to average, or the user interrupted the kernel
                 self.how.value = change["old"]
                 if not isinstance(error, ValueError):
                     raise
@@ -181,7 +181,7 @@ class MixtureView(View):
         return {name: Scores.join(own) for name, own in parts.items()}
 
     def _bar(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        """Like tqdm, for callbacks, whose output nobody sees."""
+        """A progress bar for callbacks, because the output of tqdm is not visible in a callback."""
         self._enable(False)
         self.progress.max, self.progress.value, self.progress.layout.display = len(jobs), 0, ""
         try:

@@ -1,4 +1,4 @@
-"""The reader's guess before the answer."""
+"""A question that the reader answers by a guess before the answer is shown."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Prediction(widgets.VBox):
 
     Args:
         question: the text above the sliders.
-        methods: one number each.
-        start: where they begin.
+        methods: names of the methods; the reader guesses one number for each.
+        start: the first position of the sliders, in percent.
 
     Attributes:
-        guesses: method name -> percent, as recorded; empty before.
-        record: button.
+        guesses: method name -> recorded percent; empty before a guess is recorded.
+        record: button that records the guess.
         message: the line that says what to enter.
 
     Raises:
-        ValueError: no methods; ``start`` not from 0 to 100.
+        ValueError: there are no methods, or ``start`` is not from 0 to 100.
     """
 
     def __init__(self, question: str, methods: Sequence[str] = ("LoRA", "CoTo"), start: float = 50.0):
         if not methods:
-            raise ValueError("methods is empty: give at least one.")
+            raise ValueError("methods is empty: give at least one name.")
         width = 0.6 * max(map(len, methods)) + 1
         self._fields = {name: NumberField(name, start, 0, 100, 1, unit="%", label_width=width) for name in methods}
         self.record = widgets.Button(description="Record my guess", icon="check", tooltip="Keep these numbers as my guess")
@@ -54,17 +54,18 @@ class Prediction(widgets.VBox):
         self.add_class("coto-prediction")
 
     def reveal(self, draw: Draw, truth: Mapping[str, float] | None = None) -> None:
-        """Show the answer below the cell, with the guess in it, and say how far off that was. It cannot be changed any more.
+        """Show the answer and the guess below the cell, and say how far off the guess was. The guess can no longer be changed.
 
-        If there is no guess yet, the figure stands alone, and the first one that is recorded is drawn into it. (After the page
-        was loaded anew, run the cell again for that.) A script shows nothing.
+        If there is no guess yet, the figure shows only the answer; the first guess that is recorded is added to the figure.
+        (After a reload of the page, run the cell again to add a guess.) A script shows nothing.
 
         Args:
-            draw: makes the figure from guesses; without one it gets ``{}``.
-            truth: method name -> the right number, in percent; None says nothing about how far off the guess was.
+            draw: makes the figure from the guesses; it gets ``{}`` if there is no guess.
+            truth: method name -> the right number, in percent. With None, the sentence about how far off the guess was is
+                left out.
 
         Raises:
-            ValueError: ``truth`` has a method that the question has not.
+            ValueError: ``truth`` has a method that is not in the question.
         """
         if unknown := set(truth or ()) - self._fields.keys():
             raise ValueError(f"truth has {sorted(unknown)}: the question is about {list(self._fields)} only.")
@@ -86,7 +87,7 @@ class Prediction(widgets.VBox):
             self._text.value = spoken("The answer is shown. If you record a guess now, the figure shows it, too.")
             return
         for name, field in self._fields.items():
-            field.value = self.guesses[name]  # moved since, and not recorded
+            field.value = self.guesses[name]  # the reader may have moved the slider after recording
             field.disabled = True
         self.record.disabled = True
         self._text.value = spoken(f"Your guess was {self._told()}. The figure shows it as crosses.")
@@ -96,14 +97,14 @@ class Prediction(widgets.VBox):
 
 
 class _Answer:
-    """A figure and a sentence, shown once, which a later guess changes where they stand."""
+    """A figure and a sentence that are shown once; a later guess changes both in place."""
 
     def __init__(self, draw: Draw, truth: Mapping[str, float], guesses: Mapping[str, float]):
         self._draw, self._truth = draw, truth
         self._figure, self._sentence = DisplayHandle(), DisplayHandle()
         figure = draw(guesses)
         if where().place != SCRIPT:
-            # Displayed as it is, a figure would go its own way, which cannot be changed later.
+            # A figure that is displayed by itself cannot be changed later, so its MIME bundle is displayed instead.
             self._figure.display(figure._repr_mimebundle_(), raw=True)
             self._sentence.display(HTML(self._said(guesses)))
 
@@ -111,7 +112,7 @@ class _Answer:
         figure = self._draw(guesses)
         if where().place != SCRIPT:
             bundle = figure._repr_mimebundle_()
-            if _PLOTLY in bundle:  # into the place of a figure JupyterLab draws no other one
+            if _PLOTLY in bundle:  # JupyterLab does not replace one figure by another, so the old one is removed first
                 self._figure.update({"text/html": ""}, raw=True)
             self._figure.update(bundle, raw=True)
             self._sentence.update(HTML(self._said(guesses)))

@@ -1,4 +1,4 @@
-"""A slider that turns finished adapters up and down."""
+"""A slider that scales the updates of finished adapters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from coto_lab.figures.scale import scale_figure
+from coto_lab.ground.lists import check_dict
 from coto_lab.merging.merge import merge
 from coto_lab.scoring.evaluator import Evaluator
 from coto_lab.scoring.sources import Source, adapter_of
@@ -21,29 +22,29 @@ from coto_lab.widgets.view import View
 from coto_lab.widgets.words import verb
 
 _STEP = 0.125
-_FACTORS = torch.arange(17, dtype=torch.float64) * _STEP  # 0 is the base model, 1 the adapter as trained, 2 twice as much
+_FACTORS = torch.arange(17, dtype=torch.float64) * _STEP  # 0 is the base model, 1 the trained adapter, 2 twice its update
 
 
 class ScaleExplorer(View):
-    """Multiply the updates ΔW of finished runs by a factor: accuracy, and a map of one layer's update.
+    """Multiply the updates ΔW of finished runs by a factor, and see the accuracy and a map of one layer's update.
 
     Args:
-        task: the one that the runs were trained on.
+        task: the task that the runs were trained on.
         runs: method name -> run (or adapter, or folder) of a plain LoRA.
         module: PEFT's name of the layer whose update is drawn, a key of ``adapter.factors()``.
-        images: how many test examples at most are scored; they are evenly spaced over the test set.
+        images: the largest number of test examples that are scored; they are evenly spaced over the test set.
 
     Attributes:
         factor: `NumberField` from 0 (the base model) to 2; 1 is the adapter as it was trained.
 
     Raises:
-        TypeError: ``task`` lacks a part of the protocol; what is given for a run is no run, adapter or folder.
-        ValueError: no runs; a run of another task or base, or of another method than LoRA; no such module; ``images`` below 1.
+        TypeError: ``task`` lacks a part of the protocol, or something given as a run is not a run, adapter or folder.
+        ValueError: there are no runs; a run is of another task or base, or of another method than LoRA; an adapter has no such
+            module; ``images`` is below 1.
     """
 
     def __init__(self, task: Task, runs: Mapping[str, Source], module: str, images: int = 410):
-        if not runs:
-            raise ValueError("runs is empty: give at least one.")
+        check_dict("runs", runs, object, "give a dict of runs, adapters or folders, such as {'CoTo': run}.")
         self._scored = evenly_spaced(task, images)
         self._adapters = {name: adapter_of(task, source, f"runs[{name!r}]") for name, source in runs.items()}
         self._updates = {}
@@ -62,7 +63,7 @@ class ScaleExplorer(View):
         self.say(self._sentence())
 
     def _moved(self, _: Any) -> None:
-        if self.factor.value not in self._known:  # typed, between two places of the slider
+        if self.factor.value not in self._known:  # a typed number between two positions of the slider
             self._score([self.factor.value])
         self._draw()
         self.say(self._sentence())
@@ -86,7 +87,7 @@ class ScaleExplorer(View):
         def told(factor: float) -> str:
             return ", ".join(f"{html.escape(name)} {share:.1%}" for name, share in self._known[factor].items())
 
-        base = next(iter(self._known[0.0].values()))  # the same for all
+        base = next(iter(self._known[0.0].values()))  # all methods have the same base model
         return (
             f"{self.factor.value:g} · ΔW {verb(self._scored.task)} correctly: <b>{told(self.factor.value)}</b> of "
             f"{len(self._scored.examples)} {self._scored.words}. As trained: {told(1.0)}; the base model: {base:.1%}."

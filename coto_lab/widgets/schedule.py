@@ -1,4 +1,4 @@
-"""What a schedule will do to a training, while the reader shapes it."""
+"""A view in which the reader changes a schedule and sees what it does to a training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHAPES = {"Linear": Linear, "Sine": Sine, "Exponential": Exponential, "Constant
 _WAYS = {"Linear": "evenly", "Sine": "fast at first", "Exponential": "slowly at first"}
 _PRESETS: dict[str, tuple[Schedule, str]] = {
     "paper": (Linear(), "p rises evenly from 0 to 1 over the first 75% of the steps"),
-    "README snippet": (Linear(start=0.1), "The same from p = 0.1, as in the README of the paper's repository"),
+    "README snippet": (Linear(start=0.1), "p rises from 0.1 to 1, as in the README of the paper's repository"),
     "stochastic depth": (Constant(0.5), "No ramp: p = 0.5 in all steps"),
     "plain LoRA": (Constant(1.0), "Every block trains in every step"),
 }
@@ -32,19 +32,21 @@ _LAST_SEED = 99
 
 
 class ScheduleExplorer(View):
-    """Shape a schedule and see p(t), every gate's draws, how often each block trains, and what is saved.
+    """Change a schedule and see p(t), the draws of every gate, how often each block trains, and the work saved.
 
     Args:
-        cost: `measure_cost` on this machine: predicts the time saved, for as many blocks as it was measured with.
+        cost: the result of `measure_cost` on this machine. It predicts the time saved if the number of blocks is the one
+            that was measured.
 
     Attributes:
         shape: dropdown: Linear, Sine, Exponential, Constant.
-        fields: `NumberField` of p (of a constant), start, end, ramp, blocks, steps and seed, by name. Start is not above end.
+        fields: the `NumberField` of p (of a constant), start, end, ramp, blocks, steps and seed, by name. Start is never above
+            end.
         presets: buttons by name.
-        another: button: the next seed.
-        reset: button: everything as it was at first.
+        another: button that sets the next seed.
+        reset: button that sets all controls to their first values.
         message: the line that says what to enter.
-        masks: what the schedule draws, ``BoolTensor [steps, n_blocks]``, True = open.
+        masks: the masks that the schedule draws, ``BoolTensor [steps, n_blocks]``, True = open.
     """
 
     masks: Tensor
@@ -70,7 +72,7 @@ class ScheduleExplorer(View):
         buttons = [*self.presets.values(), self.another, self.reset]
         self.message = Message([self.shape, *self.fields.values(), *buttons])
         p, start, end, ramp, *sizes = self.fields.values()
-        rows = ([self.shape, p, start, end, ramp], [*sizes, self.message])  # the message fills a gap: p or start is hidden
+        rows = ([self.shape, p, start, end, ramp], [*sizes, self.message])  # equally long, because p or start is hidden
         columns = [widgets.VBox(column, layout={"width": "50%"}) for column in rows]
         figure = plan_figure(self.schedule, self._draw())
         super().__init__(figure, [widgets.HBox(buttons), widgets.HBox(columns)], "coto-schedule")
@@ -85,7 +87,7 @@ class ScheduleExplorer(View):
 
     @property
     def schedule(self) -> Schedule:
-        """What shape, p, start, end and ramp say."""
+        """The schedule that the controls shape, p, start, end and ramp describe."""
         p, start, end, ramp = (self.fields[name].value for name in ("p", "start", "end", "ramp"))
         return Constant(p) if self._constant else _SHAPES[self.shape.value](start, end, ramp)
 
@@ -96,7 +98,7 @@ class ScheduleExplorer(View):
 
     @property
     def seed(self) -> int:
-        """Decides the draws, as a recipe's does."""
+        """The seed of the draws, as in a recipe."""
         return self.fields["seed"].value
 
     @property
@@ -107,7 +109,7 @@ class ScheduleExplorer(View):
         with self._one_redraw():
             self.shape.value = type(schedule).__name__
             for name in ("start", "end"):
-                self.fields[name].limit()  # both change
+                self.fields[name].limit()  # both values change, so the limit of the old ones must not apply
             for name, value in (vars(schedule) | (others or {})).items():
                 self.fields[name].value = value
 
@@ -162,7 +164,7 @@ class ScheduleExplorer(View):
         share = self.masks.double().mean(0)
         least, most = int(share.argmin()), int(share.argmax())
         low, high = percent(share[least].item()), percent(share[most].item())
-        if low == high:  # no contrast between numbers that read the same
+        if low == high:  # two numbers that look the same are not contrasted
             return f"every block trains in {'about ' * bool(share[least] < share[most])}{low} of the steps"
         return f"block {least} trains least often, in {low} of the steps, and block {most} most often, in {high}"
 

@@ -1,4 +1,4 @@
-"""What the next training will be: learning rate and schedule."""
+"""Controls for the next training: its learning rate and its schedule."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _RATES = (1e-4, 1e-1)
 
 
 class Settings(widgets.VBox):
-    """Controls that change recipes, and a line that says what to enter; observe ``recipes``.
+    """Controls that change recipes, and a line that says what to enter; observe ``recipes`` to follow the changes.
 
-    A recipe is as it was given until a control is moved.
+    A recipe stays unchanged until a control is moved.
 
     Args:
         recipes: name -> recipe, at least one.
 
     Attributes:
-        recipes: name -> recipe, as the controls have it.
-        lr: `NumberField`: learning rate of all recipes.
-        shape, start, ramp, p: schedule of the first recipe that drops blocks; not shown where none does. A constant has ``p``,
-            every other one ``start`` and ``ramp``.
+        recipes: name -> recipe with the values of the controls.
+        lr: `NumberField` of the learning rate of all recipes.
+        shape, start, ramp, p: controls of the schedule of the first recipe that drops blocks; hidden if no recipe drops blocks.
+            A constant schedule has ``p``, and every other schedule has ``start`` and ``ramp``.
         message: the line that says what to enter.
-        disabled: whether the controls are.
+        disabled: whether the controls are disabled.
     """
 
     recipes = traitlets.Dict()
@@ -45,7 +45,7 @@ class Settings(widgets.VBox):
         if type(schedule).__name__ not in schedules.NAMES:
             raise ValueError(
                 f"recipes[{dropping[0]!r}] has schedule={schedule!r}, for which there are no controls: "
-                f"use one of {', '.join(schedules.NAMES)}, or train it with fit."
+                f"use one of {', '.join(schedules.NAMES)}, or train by this recipe with fit."
             )
         self._end = getattr(schedule, "end", 1.0)
         low, high = min(_RATES[0], first.lr), max(_RATES[1], first.lr)
@@ -72,7 +72,7 @@ class Settings(widgets.VBox):
         self._enable()
 
     def __str__(self) -> str:
-        """What trains next, in words."""
+        """The recipes of the next training in words."""
         return "; ".join(
             f"{name} at learning rate {recipe.lr:g}" + (f", {recipe.schedule}" if recipe.schedule != Constant() else "")
             for name, recipe in self.recipes.items()

@@ -1,8 +1,9 @@
-"""Trainings that take turns, and what they score on the way: what the live view shows."""
+"""Trainings that take turns, and their scores during the training; the live view shows both."""
 
 from __future__ import annotations
 
 import time
+import warnings
 import weakref
 from collections.abc import Mapping
 
@@ -15,25 +16,25 @@ from coto_lab.training.loop import Training
 from coto_lab.training.recipe import Recipe
 from coto_lab.training.run import Run
 
-_SCORES = 16  # in a whole training, after that of the untrained adapters; on the digits each takes as long as four steps
+_SCORES = 16  # how often adapters are scored during a training; on the digits one scoring takes as long as four steps
 
 
 class SideBySide:
-    """One training per recipe, step by step in turns; now and then their adapters are scored together.
+    """One training per recipe, step by step in turns; at regular steps all adapters are scored together.
 
-    One of these is at work in a kernel: a new one asks the one before to stop. ``stopping`` and ``paused`` are requests; the
-    caller of `step` checks them between two steps.
+    Only one object of this class runs in a kernel at a time: a new object asks the one before it to stop. ``stopping`` and
+    ``paused`` are requests; the caller of `step` checks them between two steps.
 
     Args:
-        task: what to train on.
-        recipes: name -> recipe; all of the same number of steps.
-        evaluator: scores the adapters; it may hold a part of the test set.
+        task: the task to train on.
+        recipes: name -> recipe, all with the same number of steps.
+        evaluator: scores the adapters, on the whole test set or on a part of it.
 
     Attributes:
         trainings: name -> training.
-        failed: name -> what went wrong, of trainings whose loss became NaN or infinite; they are not continued.
+        failed: name -> error message, for trainings whose loss became NaN or infinite; they are not continued.
         accuracy: name -> {number of steps done: share of test examples answered correctly}.
-        stopping, paused: what was requested.
+        stopping, paused: whether a stop or a pause was requested.
     """
 
     def __init__(self, task: Task, recipes: Mapping[str, Recipe], evaluator: Evaluator):
@@ -43,32 +44,32 @@ class SideBySide:
         self.accuracy: dict[str, dict[int, float]] = {name: {} for name in recipes}
         self.stopping = self.paused = False
         self._evaluator = evaluator
-        self._seconds = 0.0  # that the steps so far took
+        self._seconds = 0.0  # the time that the steps so far took
         _become_the_only(self)
 
     @property
     def done(self) -> int:
-        """Steps taken."""
+        """How many steps each training has taken."""
         return max(len(training.records) for training in self.trainings.values())
 
     @property
     def over(self) -> bool:
-        """Whether no training goes on."""
+        """Whether all trainings have ended or failed."""
         return self.done == self.steps or not self._sound
 
     @property
     def runs(self) -> dict[str, Run]:
-        """Name -> run as it is now, of the trainings that did not fail."""
+        """Name -> the run so far, for the trainings that did not fail."""
         return {name: training.run() for name, training in self._sound.items()}
 
     @property
     def histories(self) -> dict[str, History]:
-        """Name -> the steps so far."""
+        """Name -> the history so far."""
         return {name: training.history() for name, training in self.trainings.items()}
 
     @property
     def seconds_left(self) -> float:
-        """Until the end, if the steps go on as before."""
+        """The time until the end in seconds, if the remaining steps take as long as the steps so far."""
         return self._seconds / max(1, self.done) * (self.steps - self.done)
 
     @property
@@ -76,7 +77,7 @@ class SideBySide:
         return {name: training for name, training in self.trainings.items() if name not in self.failed}
 
     def step(self) -> None:
-        """One step of each training, and scores when it is time for them."""
+        """Take one step of each training, and score the adapters if a scoring is due after this step."""
         started = time.perf_counter()
         if self.done == 0:
             self.score()
@@ -90,15 +91,18 @@ class SideBySide:
         self._seconds += time.perf_counter() - started
 
     def score(self) -> None:
-        """Score the adapters as they are, all in one batch, unless they have been scored at this step already."""
+        """Score the current adapters together, except those that were already scored after this step."""
         due = {name: training for name, training in self._sound.items() if self.done not in self.accuracy[name]}
         if due:
-            scores = self._evaluator([Variant(Adapter.from_model(training.model), name=name) for name, training in due.items()])
+            variants = [Variant(Adapter.from_model(training.model), name=name) for name, training in due.items()]
+            with warnings.catch_warnings():  # the view itself says which training diverges
+                warnings.filterwarnings("ignore", message="'loss' is nan for variants", category=UserWarning)
+                scores = self._evaluator(variants)
             for name, accuracy in zip(scores.names, scores.accuracy.tolist(), strict=True):
                 self.accuracy[name][self.done] = accuracy
 
     def open_gates(self) -> None:
-        """Open all gates: the trainings have ended."""
+        """Open all gates, at the end of the trainings."""
         for training in self.trainings.values():
             training.gates.open()
 

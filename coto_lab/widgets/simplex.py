@@ -1,4 +1,4 @@
-"""Sliders over the triangle between three runs: how well does a mixture of them do?"""
+"""Sliders over the triangle between three runs, to see how well their mixtures do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coto_lab.figures.simplex import simplex_explorer_figure
+from coto_lab.ground.lists import check_dict
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.simplex import Simplex, barycentric_grid, corner_names
 from coto_lab.scoring.scores import Scores
@@ -14,30 +15,30 @@ from coto_lab.tasks import Task
 from coto_lab.widgets.field import NumberField
 from coto_lab.widgets.mixtures import MixtureView
 
-_PARTS = 6  # halves, thirds and 1:1:1 are among the mixtures
+_PARTS = 6  # with sixths, halves, thirds and 1:1:1 are among the mixtures
 _GRID = barycentric_grid(_PARTS)
 
 
 class SimplexExplorer(MixtureView):
-    """Mix three runs of each method: accuracy and loss at every mixture on a triangle, and the examples that flip.
+    """Mix three runs of each method, and see accuracy and loss of every mixture on a triangle, and the examples that flip.
 
-    The weights are sixths. Two sliders set how many of them the first and the second run get, the third gets the rest; where
-    both ask for more than there is, the other slider gives way, and a line says so.
+    The weights are sixths. Two sliders set the weights of the first and the second run, and the third run gets the rest. If
+    the two weights add up to more than six sixths, the other slider is reduced, and a line says so.
 
     Args:
-        task: the one that the runs were trained on.
+        task: the task that the runs were trained on.
         partners: method name -> second and third run: runs, adapters or folders.
-        runs: method name -> first run; None waits for `take`.
-        images: how many test examples at most are scored; they are evenly spaced over the test set.
+        runs: method name -> first run; with None, the view waits for `take`.
+        images: the largest number of test examples that are scored; they are evenly spaced over the test set.
 
     Attributes:
-        parts: a `NumberField` of sixths for two runs, and for the third one that follows them.
+        parts: a `NumberField` of sixths for each of the three runs; the third one is computed from the others.
         how, method, message, progress, scores: as in `MixtureView`.
 
     Raises:
-        TypeError: ``task`` lacks a part of the protocol; what is given for a run is no run, adapter or folder.
-        ValueError: no partners, or not two of a method; a partner of another task or base; ``images`` below 1; what `take`
-            refuses.
+        TypeError: ``task`` lacks a part of the protocol, or something given as a run is not a run, adapter or folder.
+        ValueError: there are no partners, or not two for each method; a partner is of another task or base; ``images`` is
+            below 1; or `take` raises it.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class SimplexExplorer(MixtureView):
         runs: Mapping[str, Source] | None = None,
         images: int = 410,
     ):
+        check_dict("partners", partners, Sequence, "give a dict of two runs each, such as {'CoTo': [second, third]}.")
         for name, others in partners.items():
             if len(others) != 2:
                 raise ValueError(f"partners[{name!r}] has {len(others)} runs: a triangle needs 2 besides the first run.")
@@ -74,7 +76,7 @@ class SimplexExplorer(MixtureView):
         first, second, third = self.parts
         if first.value + second.value > _PARTS:
             other = second if change["owner"] is first else first
-            other.value = _PARTS - change["new"]  # which is a move, too, and draws
+            other.value = _PARTS - change["new"]  # this change calls `_moved` again, which draws
             self.message.say(f"The three shares make {_PARTS} sixths, so the {other.label} now gets {other.value}.")
             return
         third.value = _PARTS - first.value - second.value
@@ -82,11 +84,11 @@ class SimplexExplorer(MixtureView):
 
     def _enable(self, enabled: bool) -> None:
         super()._enable(enabled)
-        self.parts[2].disabled = True  # it follows
+        self.parts[2].disabled = True  # the third share is computed from the others
 
     def _chosen(self, scores: dict[str, Scores]) -> tuple[dict[str, Scores], int]:
         first, second, _ = self.parts
-        left = _PARTS - first.value  # the grid: the first weight falls from 1, and the second from what is left
+        left = _PARTS - first.value  # on the grid the first weight falls from 1, and the second from the remaining share
         return scores, left * (left + 1) // 2 + left - second.value
 
     def _place(self) -> str:

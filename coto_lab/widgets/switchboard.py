@@ -1,4 +1,4 @@
-"""A switch for every adapter of a run: how well does it do with any choice of them?"""
+"""A switch for every adapter of a run, to see how well the run does with any choice of its adapters."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from coto_lab.adapters.adapter import Adapter
 from coto_lab.adapters.peft_model import add_adapter
 from coto_lab.figures.confusion import confusion_matrix
 from coto_lab.figures.switchboard import switchboard_figure
+from coto_lab.ground.lists import check_dict
 from coto_lab.ground.numbers import MAX_SEED, whole_number
 from coto_lab.ground.randomness import OwnRandomNumbers
 from coto_lab.probes.pruning import paper_patterns
@@ -33,27 +34,28 @@ SURPRISE = "surprise me"
 
 
 class Switchboard(View):
-    """Switch adapters off and on, by block or one by one; accuracy and samples follow, and the confusion matrix of classes.
+    """Switch adapters off and on, by block or one by one, and see accuracy, samples, and the confusion matrix of classes.
 
-    Scored is a part of the test set, always the same: of the embedded task, few enough images for an answer within 300 ms on
-    one CPU core. A run may be an adapter, or a folder, instead: what training recorded is not needed.
+    The view always scores the same part of the test set. For the embedded task this part is small enough that one CPU core
+    scores it within 300 ms. Instead of a run, an adapter or a folder can be given, because the training history is not needed.
 
     Args:
-        task: the one that the runs were trained on.
-        runs: method name -> run; None waits for `take`. Until then there are switches for the adapters that `fit` would train.
-        images: how many test examples at most are scored; they are evenly spaced over the test set.
+        task: the task that the runs were trained on.
+        runs: method name -> run. With None, the view waits for `take` and shows switches for the adapters that `fit` would
+            train.
+        images: the largest number of test examples that are scored; they are evenly spaced over the test set.
         seed: decides what "surprise me" draws.
 
     Attributes:
         method: the choice of the run shown.
-        blocks: one toggle per block, which switches all its adapters.
+        blocks: one toggle per block, which switches all adapters of the block.
         modules: one toggle per adapter.
         patterns: name -> button: the paper's pruning patterns, and ``"surprise me"``, which draws a mask.
-        scores: of what is shown, one variant; None before there are runs.
+        scores: the scores of the variant that is shown; None before there are runs.
 
     Raises:
-        TypeError: ``task`` lacks a part of the protocol; what is given for a run is no run, adapter or folder.
-        ValueError: ``images`` below 1; a seed out of range; what `take` refuses.
+        TypeError: ``task`` lacks a part of the protocol, or something given as a run is not a run, adapter or folder.
+        ValueError: ``images`` is below 1; ``seed`` is out of range; or `take` raises it.
     """
 
     def __init__(self, task: Task, runs: Mapping[str, Source] | None = None, images: int = 410, seed: int = 0):
@@ -62,7 +64,7 @@ class Switchboard(View):
         self._evaluator = Evaluator(self.task)
         self._generator = torch.Generator().manual_seed(whole_number("seed", seed, 0, MAX_SEED))
         self._runs: dict[str, Adapter] = {}
-        self._whole: dict[str, float] = {}  # accuracy with all adapters on
+        self._whole: dict[str, float] = {}  # accuracy with all adapters open
         self.scores: Scores | None = None
         self.method = widgets.ToggleButtons(description="run")
         self.method.observe(self._score, "value")
@@ -77,7 +79,7 @@ class Switchboard(View):
 
     @property
     def mask(self) -> Tensor:
-        """What is open: ``BoolTensor [n_modules]``. Set it, over modules or over blocks, and the view follows."""
+        """The adapters that are open, ``BoolTensor [n_modules]``. It can be set to a mask over modules or over blocks."""
         return self._mask.clone()
 
     @mask.setter
@@ -87,16 +89,16 @@ class Switchboard(View):
         self._score()
 
     def take(self, runs: Mapping[str, Source]) -> None:
-        """Show these finished runs (or adapters, or folders) from now on, method name -> run; the switches stay as they are.
+        """From now on, show these finished runs (or adapters, or folders), method name -> run; the switches do not change.
 
-        The first runs that a board gets decide which switches there are.
+        The first runs of a board decide which switches there are.
 
         Raises:
-            TypeError: what is given for a run is none.
-            ValueError: no runs; a run of another task or base, or with adapters on other modules. The board is as before.
+            TypeError: something given as a run is not a run, adapter or folder.
+            ValueError: there are no runs; a run is of another task or base, or has adapters on other modules. The board is as
+                before.
         """
-        if not runs:
-            raise ValueError("runs is empty: give at least one.")
+        check_dict("runs", runs, object, "give a dict of runs, adapters or folders, such as {'CoTo': run}.")
         adapters = {name: adapter_of(self.task, source, f"runs[{name!r}]") for name, source in runs.items()}
         sites = [self._evaluator.sites(adapter) for adapter in adapters.values()]
         expected = self._sites if self._runs else sites[0]
@@ -104,8 +106,8 @@ class Switchboard(View):
             if own != expected:
                 other = sorted(set(own.names) ^ set(expected.names))[0]
                 raise ValueError(
-                    f"runs[{name!r}] has adapters on other modules than this board has switches for: {other} is only in one of "
-                    "them. Make a board for it alone."
+                    f"runs[{name!r}] has adapters on other modules than this board has switches for: only one of the two has "
+                    f"{other}. Make a separate board for this run."
                 )
         everything = torch.ones(len(expected), dtype=torch.bool)
         scores = self._evaluator([Variant(adapter, everything, name) for name, adapter in adapters.items()])
@@ -113,7 +115,7 @@ class Switchboard(View):
             self._make_switches(expected)
         self._runs, self._whole = adapters, dict(zip(adapters, scores.accuracy.tolist(), strict=True))
         chosen = self.method.value
-        self.method.unobserve(self._score, "value")  # it is scored once, at the end
+        self.method.unobserve(self._score, "value")  # so that the run is scored only once, at the end
         self.method.options = list(runs)
         self.method.value = chosen if chosen in runs else next(iter(runs))
         self.method.observe(self._score, "value")
@@ -136,7 +138,7 @@ class Switchboard(View):
         )
 
     def _worst(self, scores: Scores) -> str:
-        """A sentence about the most frequent mistake, where there are classes."""
+        """A sentence about the most frequent mistake, for tasks with classes."""
         if scores.labels is None:
             return ""
         classes = self.task.classes
@@ -161,7 +163,7 @@ class Switchboard(View):
         )
 
     def _make_switches(self, sites: Sites) -> None:
-        """Toggles and patterns for these modules, all open."""
+        """Make toggles and pattern buttons for these modules; all adapters are open."""
         self._sites, self._mask = sites, module_mask(sites, None)
         of_block: dict[str, list[int]] = {}
         for module, block in enumerate(sites.blocks):
@@ -184,7 +186,7 @@ class Switchboard(View):
         self._show_mask()
 
     def _switch(self, description: str, modules: list[int]) -> widgets.ToggleButton:
-        """A toggle of some modules; `_show_mask` sets its value, and what it says then is no news."""
+        """A toggle of some modules. When `_show_mask` sets the toggle, the mask already has this value and does not change."""
         layout = widgets.Layout(width="84px", margin="1px")
         switch = widgets.ToggleButton(description=description, layout=layout)
 
@@ -199,7 +201,7 @@ class Switchboard(View):
         self.mask = mask
 
     def _surprise(self, _: widgets.Button) -> None:
-        p = torch.rand(1, generator=self._generator)  # few open or many: any number is as likely
+        p = torch.rand(1, generator=self._generator)  # so that all numbers of open adapters are about equally likely
         self.mask = torch.rand(len(self._mask), generator=self._generator) < p
 
     def _show_mask(self) -> None:
@@ -209,7 +211,7 @@ class Switchboard(View):
             switch.icon = "check" if are_open.all() else "minus" if are_open.any() else "times"
             switch.button_style = "primary" if are_open.all() else ""
             state = "open" if are_open.all() else "partly open" if are_open.any() else "shut"
-            switch.tooltip = f"{switch.description} is {state}"  # read out: a toggle does not say whether it is pressed
+            switch.tooltip = f"{switch.description} is {state}"  # for screen readers: a toggle does not report its state
 
     def _enable(self, enabled: bool) -> None:
         for control in (self.method, *self.patterns.values(), *(switch for switch, _ in self._switches)):
@@ -217,7 +219,7 @@ class Switchboard(View):
 
 
 def _untrained(task: Task) -> Adapter:
-    """The adapter of a training that has not begun: there are switches before there is a run."""
+    """The adapter of a training that has not begun, for the switches that are shown before there is a run."""
     with OwnRandomNumbers(0, torch.device("cpu")).active():
         return Adapter.from_model(add_adapter(task.load_base(), Recipe().peft_config(task.target_modules)))
 

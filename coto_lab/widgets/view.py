@@ -1,4 +1,4 @@
-"""What all views share: one figure, one sentence that says what it shows, and a way to be seen where nothing moves."""
+"""The common part of all views: one figure, one sentence that says what it shows, and a static form without widgets."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from coto_lab.widgets.look import Look
 class View(widgets.VBox):
     """Controls above, a figure in the middle, a sentence below that says in words what the figure shows.
 
-    Where widgets cannot live (a headless kernel, a page being built) the figure is shown as it stands, and the sentence.
+    Where widgets do not work (in a headless kernel, or when a page is built), a static figure and the sentence are shown.
 
     Args:
         figure: drawn once; views change it in place.
-        controls: what stands above it.
+        controls: the widgets above the figure.
         css_class: ``"coto-..."``, by which tests and style sheets find the view.
 
     Attributes:
-        figure: a ``FigureWidget``, as it stands.
+        figure: a ``FigureWidget`` in its present state.
         text: the sentence.
     """
 
@@ -36,7 +36,8 @@ class View(widgets.VBox):
         one_thread()
         self.figure = LiveFigure(figure)
         self.figure._config = self.figure._config | CONFIG
-        # As wide as the notebook; set once it is seen, since plotly draws before the element has a width.
+        # The figure is as wide as the notebook. This is set when the figure is displayed, because plotly draws it before its
+        # element has a width.
         self.figure.observe(lambda _: self.figure.update_layout(autosize=True), "_view_count")
         self.text = widgets.HTML()
         frame = widgets.Box([self.figure])
@@ -46,11 +47,11 @@ class View(widgets.VBox):
         self.add_class(css_class)
 
     def say(self, sentence: str) -> None:
-        """Change the sentence; screen readers read it out."""
+        """Change the sentence; screen readers read the new sentence out."""
         self.text.value = spoken(sentence)
 
     def still(self) -> go.Figure:
-        """The figure as it stands, apart from the widget."""
+        """A static copy of the figure in its present state."""
         return go.Figure(self.figure.to_dict())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -81,5 +82,5 @@ def spoken(sentence: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The words of what `spoken` made."""
+    """The text of what `spoken` returned, without HTML."""
     return html.unescape(re.sub(r"<[^>]+>", "", text))

@@ -9,6 +9,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_models import adapted, config_of, randomise, vit, wrap
 from torch import Tensor, nn
 
@@ -233,3 +234,48 @@ def test_a_rank_that_is_not_that_of_the_configuration_is_refused() -> None:
     first = next(key for key in adapter.tensors if "lora_B" in key)
     with pytest.raises(ValueError, match="must be s·BA alone"):
         replace(adapter, tensors={key: tensor for key, tensor in adapter.tensors.items() if key != first}).factors()
+
+
+# --- Bad input, and no trace of it -------------------------------------------------------------------------------------------
+
+
+def test_attaching_leaves_the_global_random_numbers_alone(model: peft.PeftModel) -> None:
+    adapter, base = Adapter.from_model(model), vit()
+    before = torch.get_rng_state()
+    attached = adapter.attach(base)
+    assert torch.equal(before, torch.get_rng_state())
+    with torch.random.fork_rng():
+        torch.manual_seed(1234)
+        again = adapter.attach(vit())
+    assert torch.equal(logits(attached), logits(again))
+
+
+def test_an_adapter_without_tensors_is_refused(tmp_path: Path) -> None:
+    adapter = Adapter.from_model(adapted("LoRA", vit()))
+    with pytest.raises(ValueError, match=r"tensors=\{\}: this LORA adapter holds no tensors, so it does nothing"):
+        replace(adapter, tensors={})
+    adapter.save(tmp_path)
+    save_file({}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match=rf"{tmp_path}/adapter_model\.safetensors' holds no tensors\. Save the adapter again"):
+        Adapter.load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [None, 3])
+def test_a_folder_without_a_peft_type_is_refused(tmp_path: Path, kind: object) -> None:
+    adapter = Adapter.from_model(adapted("LoRA", vit()))
+    replace(adapter, config=adapter.config | {"peft_type": kind}).save(tmp_path)
+    said = rf"{tmp_path}/adapter_config\.json' is no configuration of a PEFT adapter: peft_type is {kind}\. Give a folder"
+    with pytest.raises(ValueError, match=said):
+        Adapter.load(tmp_path)
+
+
+def test_a_method_that_peft_does_not_know_is_named(tmp_path: Path) -> None:
+    adapter = Adapter.from_model(adapted("LoRA", vit()))
+    replace(adapter, config=adapter.config | {"peft_type": "NOPE"}).save(tmp_path)
+    stranger, base = Adapter.load(tmp_path), vit()  # its tensors may be looked at
+    for use in (stranger.peft_config, lambda: stranger.attach(base), lambda: stranger.update(base)):
+        with pytest.raises(
+            ValueError, match=rf"config\['peft_type'\]='NOPE': the installed PEFT {peft.__version__} knows .*LORA"
+        ):
+            use()
+    adapter.attach(base)

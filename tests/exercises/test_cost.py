@@ -33,7 +33,7 @@ def test_areas_pass(answers: tuple[object, object]) -> None:
     [
         (50, 0.15, "half = 50: give a share from 0 to 1, not percent"),
         (0.5, 15, "short_ramp = 15: give a share"),
-        (0.5, 0.85, "this is the share that is still done"),
+        (0.5, 0.85, "this is the share that is still done: the rest"),
         (0.5, 0.3, "this is a rectangle"),
         (0.5, 0.5, "after the ramp, all gates are open"),
         (0.0, 0.15, "half of the gates are shut in every step"),
@@ -66,11 +66,11 @@ def test_it_is_found_also_where_adapters_were_measured_to_cost_nothing() -> None
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
-        (100 * NEEDED, "neither percent nor a factor"),
-        (0.242 / CLOSED, "backward saves something, too"),
+        (100 * NEEDED, "not percent and not a factor"),
+        (0.242 / CLOSED, "the backward pass saves time too"),
         ((0.242 - SKIPPED * Y) / CLOSED, "y shrinks when x grows"),
-        (X, "this is the share as it was measured"),
-        (0.242, "this is what is saved"),
+        (X, "this is the measured share"),
+        (0.242, "this is the share that is saved"),
         ((0.242 - SKIPPED) / (CLOSED - SKIPPED), "y = β (1 - x), not 1 - x"),
         (0.75, "needed = 0.75: with this share, CoTo would save 28"),
         (-0.5, "needed = -0.5 is not right"),
@@ -92,7 +92,7 @@ def test_steps_in_the_same_time_pass(rule: Callable[[float], float]) -> None:
     [
         (800 * (1 - SAVING), "more of them fit into the time"),
         (800 * (1 + SAVING), "divide by 1 - saving"),
-        (800 / (1 - SAVING) - 800, "on top of 800"),
+        (800 / (1 - SAVING) - 800, "steps beyond 800: add 800"),
         (1 - SAVING, "divide 800 by it"),
         (2000, "same_time = 2000 is not right"),
         ([], "same_time should be one number"),

@@ -69,7 +69,7 @@ def test_an_error_of_the_answer_becomes_a_sentence_that_names_the_call(capsys: p
     check_layer(Layer)
     printed = capsys.readouterr().out
     assert printed.startswith("✗ Layer.forward(x: tensor [3]) raises IndexError in line ")
-    assert printed.endswith("out of bounds for dimension 0 with size 3. It should work for these arguments, too\n")
+    assert printed.endswith("out of bounds for dimension 0 with size 3. It should work for these arguments too\n")
 
 
 def test_an_error_of_the_check_itself_is_raised() -> None:

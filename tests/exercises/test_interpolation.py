@@ -34,7 +34,7 @@ def test_the_barrier_of_the_solution_passes(as_given: Callable[[Tensor], object]
 
 
 WRONG_BARRIERS = {
-    "highest loss less the lowest": lambda alphas, loss: loss.max() - loss.min(),
+    "highest loss minus the lowest": lambda alphas, loss: loss.max() - loss.min(),
     "above the first run": lambda alphas, loss: loss.max() - loss[0],
     "above the second run": lambda alphas, loss: loss.max() - loss[-1],
     "above the mean of the ends": lambda alphas, loss: loss.max() - (loss[0] + loss[-1]) / 2,
@@ -69,8 +69,8 @@ WRONG_WEIGHTS = {
     "the weights of the factors": [1 / 3, 2 / 3, 0],
     "a 1:1 fusion": [1 / 4, 1 / 4, 1 / 4],
     "the runs are swapped": [4 / 9, 1 / 9, 2 / 9],
-    "twice too large": [1 / 9, 4 / 9, 4 / 9],
-    "take that of the factors": [1 / 9, 4 / 9, 4 / 81],
+    "twice as large as it should be": [1 / 9, 4 / 9, 4 / 9],
+    "take the product of the factors": [1 / 9, 4 / 9, 4 / 81],
     "a product of two weights": [1 / 3, 2 / 3, 2 / 9],
     "my_weights[2] = 0.7 is wrong": [0.1, 0.2, 0.7],
     "three numbers": [1 / 9, 4 / 9],

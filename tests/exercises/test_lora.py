@@ -89,11 +89,11 @@ WRONG = {
     "returns s B A x alone": forwards(lambda self, x: self.update(x)),
     "the scale s = alpha / r is missing": built(1.0, "scaling"),
     "the scale is alpha": built(lambda layer: layer.scaling * layer.lora_A.shape[0], "scaling"),
-    "upside down": built(lambda layer: 1 / layer.scaling, "scaling"),
+    "the scale is inverted": built(lambda layer: 1 / layer.scaling, "scaling"),
     "the bias of the base layer is missing": forwards(lambda self, x: F.linear(x, self.base_layer.weight) + self.update(x)),
     "differs from W x + b + s B A x by up to": built(7.0, "scaling"),
     "returns shape [3, 3]": forwards(lambda self, x: self.base_layer(x) @ self.base_layer(x).T),
-    "returns a NoneType, no tensor: is there a return?": forwards(lambda self, x: None),
+    "returns a NoneType, not a tensor: is there a return?": forwards(lambda self, x: None),
     "lora_A has shape [64, 4]": transposed,
     "lora_A is not among the layer's parameters": plain_tensors,
     "lora_A starts with entries up to 0.000": built(lambda layer: nn.Parameter(torch.zeros_like(layer.lora_A)), "lora_A"),
@@ -131,10 +131,10 @@ def test_two_faults_are_two_complaints() -> None:
 
 WRONG_GATES = {
     "forward calls super()": Borrowed,
-    "shut, forward returns a NoneType, no tensor": forwards(lambda self, x: self.base_layer(x) if self.gate else None),
+    "shut, forward returns a NoneType, not a tensor": forwards(lambda self, x: self.base_layer(x) if self.gate else None),
     "needs an attribute gate": built(None, "gate"),
     "multiply": forwards(lambda self, x: self.base_layer(x) + self.update(x) * self.gate),
-    "to the last bit": forwards(
+    "must return exactly base_layer(x)": forwards(
         lambda self, x: self.base_layer(x) * (1 if self.gate else 1 + 1e-6) + self.update(x) * self.gate
     ),
     "open again: forward returns what the base layer returns": forwards(lambda self, x: self.base_layer(x)),
@@ -181,7 +181,7 @@ WRONG_MERGES = {
     "its bias is not that of the base layer": merged(sum_of_weights, bias=False),
     "layer.base_layer was changed": in_place,
     "my_merge returns a LoRALinear": lambda layer: layer,
-    "my_merge calls merge: do it without": lambda layer: layer.merge(),
+    "my_merge calls merge: write it yourself": lambda layer: layer.merge(),
 }
 
 
@@ -213,7 +213,7 @@ def drawn(recipe: Recipe, t: int) -> torch.Tensor:
 
 WRONG_SETTERS = {
     "stay shut in evaluation": sets(lambda recipe, t: ~drawn(recipe, t), "close"),
-    "the mask is upside down": sets(lambda recipe, t: ~drawn(recipe, t)),
+    "the mask is inverted": sets(lambda recipe, t: ~drawn(recipe, t)),
     "p of the first step": sets(lambda recipe, t: draw_mask(8, recipe.schedule(0), recipe.seed, t)),
     "give draw_mask the step t": sets(lambda recipe, t: draw_mask(8, recipe.schedule(t / recipe.steps), recipe.seed, 0)),
     "give draw_mask recipe.seed": sets(lambda recipe, t: draw_mask(8, recipe.schedule(t / recipe.steps), 0, t)),

@@ -79,12 +79,12 @@ def test_points_lost_pass(answer: Answer, accuracies: dict, evaluator: Evaluator
 
 LOST: dict[str, Answer] = {
     "these are shares": lambda whole, without, only: whole - without,
-    "the sign is turned round": lambda whole, without, only: 100 * (without - whole),
+    "the sign is wrong": lambda whole, without, only: 100 * (without - whole),
     "these are accuracies: subtract": lambda whole, without, only: 100 * without,
     "these are accuracies, as shares": lambda whole, without, only: without,
     "one block is kept and seven are shut": lambda whole, without, only: 100 * (whole - only),
     "should be 8 numbers": lambda whole, without, only: 100 * (whole - without).max(),
-    "is wrong, and it is the one that is furthest off": lambda whole, without, only: torch.full((8,), 3.3),
+    "is wrong, and it is the number that is furthest off": lambda whole, without, only: torch.full((8,), 3.3),
 }
 
 

@@ -82,7 +82,7 @@ DRAWS = {
     "all gates are shut": lambda n, p, rng: rng.random(n) < p,
     "gate 0 opens in": forced(lambda n, rng: 0),
     "exactly 1 open": forced(lambda n, rng: int(rng.integers(n))),
-    "opens in 85% of the draws, where p is 15%: turn": lambda n, p, rng: redrawn(n, 1 - p, rng),
+    "opens in 85% of the draws, but p is 15%: reverse": lambda n, p, rng: redrawn(n, 1 - p, rng),
     "all draws are the same": lambda n, p, rng: redrawn(n, p, np.random.default_rng(0)),
     "it returns shape [8], float64": lambda n, p, rng: redrawn(n, p, rng) * 1.0,
     "it returns shape [], object": lambda n, p, rng: None,

@@ -39,9 +39,9 @@ def test_the_mean_over_all_orders_passes() -> None:
 ORDERS: dict[str, Callable[[Tensor, int], object]] = {
     "these are sums over the orders": lambda v, n: by_orders(v, n) * math.factorial(n),
     "these sums are divided by n": lambda v, n: by_orders(v, n) * math.factorial(n) / n,
-    "every player comes to the empty coalition": lambda v, n: v[2 ** torch.arange(n)] - v[0],
+    "every player joins the empty coalition": lambda v, n: v[2 ** torch.arange(n)] - v[0],
     "as the last one": lambda v, n: v[-1] - v[2**n - 1 - 2 ** torch.arange(n)],
-    "the sign is turned round": lambda v, n: -by_orders(v, n),
+    "the sign is wrong": lambda v, n: -by_orders(v, n),
     "the numbers add up to 12, and all 3 players together earn 6": lambda v, n: 2 * by_orders(v, n),
     "furthest off": lambda v, n: torch.full((n,), (v[-1] - v[0]).item() / n),
     "should return 3 numbers": lambda v, n: 6,
@@ -75,7 +75,11 @@ def test_alone_and_last_pass() -> None:
     [
         (ALONE / 100, LAST / 100, ["alone: these are shares", "last: these are shares"]),
         (LAST, ALONE, ["what the block adds as the last one", "what the block adds alone"]),
-        (100 * WORTHS[BITS], 100 * WORTHS[255 - BITS], ["subtract that of nobody", "subtract it from that of all blocks"]),
+        (
+            100 * WORTHS[BITS],
+            100 * WORTHS[255 - BITS],
+            ["subtract the accuracy without any block", "subtract it from the accuracy of all blocks"],
+        ),
         (-ALONE, -LAST, ["alone: the sign", "last: the sign"]),
         (ALONE[0], None, ["alone should be 8 numbers", "last should be 8 numbers"]),
         (ALONE, LAST + (torch.arange(8) == 2), ["last[2] = 4.75 is wrong"]),

@@ -87,8 +87,8 @@ WRONG_FACTORS = {
     "not the factor times": scaled("lora_A", lambda factor: -factor),
     "ΔW is right in 1 of 24 maps": scaled("layers.0.attention.q_proj.lora_B"),
     "is changed: make new tensors": in_place,
-    "no Adapter": lambda adapter, factor: adapter.tensors,
-    "same tensors": lambda adapter, factor: replace(adapter, tensors={}),
+    "not an Adapter": lambda adapter, factor: adapter.tensors,
+    "same tensors": lambda adapter, factor: replace(adapter, tensors=dict([*adapter.tensors.items()][1:])),
 }
 
 

@@ -149,6 +149,14 @@ def test_every_event_that_tells_the_step_shows_whether_the_gates_follow(tmp_path
         getattr(callback, event)(trainer.args, trainer.state, trainer.control)
 
 
+def test_at_the_end_whoever_tells_of_it_is_warned(tmp_path: Path) -> None:
+    callback, trainer = heard(tmp_path)
+    trainer.state.global_step = 2
+    with pytest.warns(UserWarning, match="at step 2 and the gates are still those of step 0") as seen:
+        callback.on_train_end(trainer.args, trainer.state, trainer.control)
+    assert [warning.filename for warning in seen] == [__file__]
+
+
 def test_a_trainer_of_no_steps_is_refused(tmp_path: Path) -> None:
     trainer, callback = make_trainer(tmp_path, max_steps=0), CoToCallback()
     with pytest.raises(ValueError, match=r"max_steps=0: the trainer does not say how many steps"):

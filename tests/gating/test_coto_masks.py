@@ -84,6 +84,17 @@ def test_gates_of_different_probabilities_open_as_under_rejection_sampling():
     assert drawn(3, np.array([0.0, 1.0, 0.0]), samples=50).tolist() == [[False, True, False]] * 50
 
 
+def test_patterns_of_gates_of_different_probabilities_are_as_frequent_as_under_rejection_sampling():
+    p = (0.5, 0.1, 0.9)
+    patterns = [pattern for pattern in itertools.product([False, True], repeat=3) if any(pattern)]
+    weights = np.array(
+        [np.prod([p_i if is_open else 1 - p_i for p_i, is_open in zip(p, row, strict=True)]) for row in patterns]
+    )
+    rows = [tuple(row) for row in drawn(3, np.array(p)).tolist()]
+    counts = np.array([rows.count(pattern) for pattern in patterns])
+    assert stats.chisquare(counts, SAMPLES * weights / weights.sum()).pvalue > 1e-3
+
+
 def test_a_tilt_makes_high_gates_drop_more_and_keeps_both_ends():
     np.testing.assert_allclose(tilted(0.25, 3, 1.0), [0.5, 0.25, 0.0625])
     np.testing.assert_allclose(tilted(0.25, 3, -1.0), [0.0625, 0.25, 0.5])

@@ -33,7 +33,7 @@ def added(model):
         (lambda model: model.unload(), "is no longer a layer of the model"),
         (deleted, "they rule the adapter 'default', but the active one is 'second'"),
         (switched, "they rule the adapter 'default', but the active one is 'second'.*model.set_adapter"),
-        (added, r"the adapter 'second' trains without a gate by now \(on 3 layers, first '.*up_proj'\).*attach_gates"),
+        (added, r"the adapter 'second' trains without a gate by now \(on 3 layers, first 'model\.layers\.0\..*attach_gates"),
     ],
     ids=["detached", "merged and unloaded", "unloaded", "deleted", "switched", "added"],
 )

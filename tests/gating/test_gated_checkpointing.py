@@ -57,6 +57,33 @@ def test_changing_gates_between_forward_and_backward_raises(change):
         loss.backward()
 
 
+def test_a_change_is_noticed_at_a_later_step_too():
+    model = checkpointed("LoRA", reentrant=False)
+    gates = attach_gates(model)
+    gates.train_with(MIDDLE_OFF)
+    tiny.gradients(model)  # a first step, whose gates are those of the change
+    gates.train_with(~MIDDLE_OFF)
+    loss = model(input_ids=tiny.TOKENS, labels=tiny.TOKENS).loss
+    gates.train_with(MIDDLE_OFF)
+    with pytest.raises(RuntimeError, match=r"'model\.layers\.\d' was changed between forward and backward"):
+        loss.backward()
+
+
+def test_a_training_pass_with_other_gates_that_nothing_goes_back_through_is_no_change():
+    model, plain = checkpointed("LoRA", reentrant=False), tiny.adapted()
+    gates = attach_gates(model)
+    attach_gates(plain).train_with(MIDDLE_OFF)
+    gates.train_with(MIDDLE_OFF)
+    tiny.gradients(model)
+    model.zero_grad()
+    loss = model(input_ids=tiny.TOKENS, labels=tiny.TOKENS).loss
+    gates.open()
+    tiny.training_logits(model)
+    gates.train_with(MIDDLE_OFF)
+    loss.backward()
+    assert same_gradients(model, tiny.gradients(plain))
+
+
 @CHANGES
 def test_reentrant_checkpointing_recomputes_with_the_gates_of_its_forward_pass(change):
     model, plain = checkpointed("LoRA", reentrant=True).train(), tiny.adapted()
@@ -108,6 +135,23 @@ def test_a_part_checkpointed_within_a_checkpointed_part_recomputes_with_the_same
 
     output = checkpoint(lambda y: inner(model[0](y)), x, use_reentrant=True).square().sum()
     gates.train_with(~MIDDLE_OFF)
+    output.backward()
+    assert same_gradients(model, theirs)
+
+
+@pytest.mark.parametrize("before", [[1], []], ids=["opened", "closed"])
+def test_reentrant_checkpointing_in_evaluation_recomputes_with_the_gates_of_its_forward_pass(before):
+    torch.manual_seed(0)
+    model = nn.Sequential(*(LoRALinear(nn.Linear(4, 4), r=2, alpha=4) for _ in range(3)))
+    gates = attach_gates(tiny.randomise(model).eval())
+    x = torch.randn(5, 4, requires_grad=True)
+    gates.close(before)
+    model(x).square().sum().backward()
+    theirs = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert (theirs["1.lora_A"] is None) == bool(before)
+    model.zero_grad()
+    output = checkpoint(model, x, use_reentrant=True).square().sum()
+    gates.open() if before else gates.close(1)
     output.backward()
     assert same_gradients(model, theirs)
 

@@ -184,6 +184,7 @@ def test_arguments_that_only_a_peft_layer_knows_do_not_reach_the_base_layer(kind
     gates.close(0)
     assert torch.equal(layer(x, scale=2.0, alora_offsets=None), base[0]["up"](x, scale=2.0))
     assert torch.equal(layer(x, scale=2.0, adapter_names=["__base__"] * 3), base[0]["up"](x, scale=2.0))
+    assert torch.equal(layer(x=x, scale=2.0), base[0]["up"](x, scale=2.0))  # a base layer may call its input otherwise
     gates.open()
     assert torch.equal(layer(x, scale=2.0, alora_offsets=None), opened)
     assert not torch.equal(opened, base[0]["up"](x, scale=2.0))

@@ -5,7 +5,7 @@ import tiny_models as tiny
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from coto_lab import attach_gates
+from coto_lab import attach_gates, gates_of
 
 MIDDLE_OFF = torch.tensor([True, False, True])
 every_method = pytest.mark.parametrize("method", tiny.METHODS)
@@ -151,6 +151,19 @@ def test_a_shut_gate_holds_in_a_batch_of_mixed_adapters(base):
     torch.testing.assert_close(mixed, torch.stack([closed[0], base[1]]))
 
 
+def test_a_second_adapter_in_a_batch_of_mixed_adapters_keeps_the_blocks_that_a_gate_of_the_first_shuts():
+    model = tiny.adapted()
+    attach_gates(model).close(1)
+    closed = tiny.logits(model)
+    model.add_adapter("second", tiny.config_of("LoRA"))
+    model.set_adapter("second")
+    second = tiny.logits(tiny.randomise(model, seed=1))
+    model.set_adapter("default")
+    with torch.no_grad():
+        mixed = model(tiny.TOKENS, adapter_names=["default", "second"]).logits
+    torch.testing.assert_close(mixed, torch.stack([closed[0], second[1]]))
+
+
 def test_a_newer_training_mask_replaces_the_older_one():
     model = tiny.adapted().train()
     gates = attach_gates(model)
@@ -222,3 +235,20 @@ def test_gates_by_module_switch_single_layers():
     gates.close("model.layers.1.self_attn.v_proj")
     oracle.get_base_model().model.layers[1].self_attn.v_proj._disable_adapters = True
     assert torch.equal(tiny.logits(model), tiny.logits(oracle))
+
+
+def test_layers_that_stay_open_are_warned_of_unless_a_function_chose_them():
+    def model():
+        return tiny.wrap(tiny.llama(), tiny.lora(["q_proj", "up_proj", "lm_head"]))
+
+    attention = type(tiny.llama().model.layers[0].self_attn)
+    for by, outside in (("block", r"\(1\): lm_head"), (attention, r"\(4\): model\.layers\.0\.mlp\.up_proj, .*, lm_head")):
+        with pytest.warns(UserWarning, match=rf"outside of all blocks, which stay open {outside}") as seen:
+            gates = attach_gates(model(), by=by)
+        assert [warning.filename for warning in seen if warning.category is UserWarning] == [__file__] and len(gates) == 3
+    assert len(attach_gates(model(), by=lambda name: "first" if ".0." in name else None)) == 1  # a warning is an error here
+
+
+def test_a_model_without_gates_has_none_to_hand_out():
+    with pytest.raises(ValueError, match="this model carries no gates; call attach_gates"):
+        gates_of(tiny.adapted())

@@ -167,3 +167,10 @@ def test_setup_with_torch_built_for_an_accelerator_that_is_not_there_runs_on_the
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     setup()
     assert ", on CPU (" in capsys.readouterr().out
+
+
+def test_the_places_have_names_to_compare_with() -> None:
+    from coto_lab import notebook
+
+    assert notebook.where().place in {notebook.SCRIPT, notebook.HEADLESS}
+    assert notebook._installed("torch") == version("torch") and notebook._installed("no such package") is None

@@ -9,6 +9,7 @@ from scipy.spatial.distance import pdist, squareform
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity
 from tiny_models import config_of, randomise, vit
+from tiny_tasks import gpt2_task, lora_adapters
 
 from coto_lab import Adapter, Run
 from coto_lab.probes.geometry import Geometry, geometry
@@ -149,3 +150,19 @@ def test_bad_input_is_refused(runs: tuple[Run, Run]) -> None:
         geometry({"a": a, "b": adapter(1, target_modules={"q_proj"})})
     with pytest.raises(ValueError, match=r"is \[3, 16\] in 'b' and \[2, 16\] in the first adapter.*Use space='update'"):
         geometry({"a": a, "b": adapter(1, r=3)}, "factors")
+
+
+def test_layers_that_store_their_weights_transposed_have_updates_as_others() -> None:
+    """GPT-2's ``Conv1D``."""
+    task = gpt2_task()
+    pair = dict(zip("ab", lora_adapters(task), strict=True))
+    updates = [torch.cat([u.double().flatten() for u in item.update(task.load_base()).values()]) for item in pair.values()]
+    vectors = torch.stack(updates)
+    torch.testing.assert_close(geometry(pair).gram, vectors @ vectors.T, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("adapters", [None, 3, "folder"])
+def test_adapters_have_names(runs: tuple[Run, Run], adapters: object) -> None:
+    for wrong in (adapters, list(runs), runs[0]):
+        with pytest.raises(TypeError, match=rf"adapters is a {type(wrong).__name__}: give a dict, \{{name: run, adapter or"):
+            geometry(wrong)  # type: ignore[arg-type]

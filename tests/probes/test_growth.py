@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_tasks import gpt2_task
 
-from coto_lab import Linear, Recipe, Task, Training
+from coto_lab import Constant, Linear, Recipe, Task, Training
 from coto_lab.probes.growth import growth
 
 RECIPE = Recipe(r=2, steps=8, batch_size=8, schedule=Linear())
@@ -51,3 +52,16 @@ def test_a_training_that_breaks_ends_there(tiny_task: Task) -> None:
 def test_what_cannot_be_measured_is_refused(tiny_task: Task, recipe: Recipe, steps: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         growth(tiny_task, recipe, steps)
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")  # PEFT of its own
+def test_layers_that_store_their_weights_transposed_grow_as_others() -> None:
+    """GPT-2's ``Conv1D``."""
+    task = gpt2_task()
+    found = growth(task, replace(RECIPE, schedule=Constant()), steps=2)
+    training = Training(task, replace(RECIPE, schedule=Constant()))
+    for _ in range(2):
+        training.step()
+    updates = training.run().adapter.update(task.load_base())
+    expected = torch.cat([update.flatten() for name, update in updates.items() if ".h.0." in name]).norm()
+    torch.testing.assert_close(found.length[-1, 0], expected, rtol=1e-4, atol=1e-6)

@@ -88,9 +88,26 @@ def test_kept_counts_modules_where_blocks_are_uneven(tiny_task: Task, runs: tupl
 
 
 def test_bad_input_is_refused(tiny_task: Task, runs: tuple[Run, Run], evaluator: Evaluator) -> None:
-    with pytest.raises(ValueError, match=r"mask must be a BoolTensor \[4\]"):
-        prune(tiny_task, runs[0], {"odd": torch.ones(3, dtype=torch.bool)}, evaluator)
+    with pytest.raises(ValueError, match=r"patterns\['odd'\] must be a BoolTensor \[4\]"):
+        prune(tiny_task, runs[0], {"all": torch.ones(4, dtype=torch.bool), "odd": torch.ones(3, dtype=torch.bool)}, evaluator)
     with pytest.raises(ValueError, match="run was trained on another base model"):
         prune(tiny_task, replace(runs[0], base="another"), evaluator=evaluator)
     with pytest.raises(ValueError, match="run was trained on task 'another', not on 'tiny'"):
         prune(tiny_task, replace(runs[0], task="another"), evaluator=evaluator)
+
+
+def test_patterns_are_masks_by_name(
+    tiny_task: Task, runs: tuple[Run, Run], evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = torch.ones(4, dtype=torch.bool)
+    monkeypatch.setattr(Evaluator, "__call__", lambda *given, **settings: pytest.fail("it scored"))
+    for wrong in ([mask], mask, "all"):
+        with pytest.raises(TypeError, match=rf"patterns is a {type(wrong).__name__}: give a dict of masks"):
+            prune(tiny_task, runs[0], wrong, evaluator)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="patterns is empty: give at least one, or None for those of the paper"):
+        prune(tiny_task, runs[0], {}, evaluator)
+    for odd in ([True] * 4, mask.float(), mask[:3]):
+        with pytest.raises(
+            ValueError, match=r"patterns\['mine'\] must be a BoolTensor \[4\] \(blocks\) or \[8\] \(modules\), got"
+        ):
+            prune(tiny_task, runs[0], {"all": mask, "mine": odd}, evaluator)  # type: ignore[dict-item]

@@ -60,6 +60,13 @@ def test_only_the_block_that_is_asked_for_is_computed() -> None:
     assert computed == [1]
 
 
+def test_a_model_of_one_block_is_left_from_that_block() -> None:
+    model = vit(layers=1).eval()
+    chain = BlockChain(model.vit.layers)
+    hidden = chain.block(0, chain.enter(lambda: model(pixel_values=IMAGES)))
+    assert torch.equal(chain.leave(lambda: model(pixel_values=IMAGES), hidden).logits, model(pixel_values=IMAGES).logits)
+
+
 class Toy(nn.Module):
     """A stack of linear blocks that are called as ``order`` says, by ``call``."""
 

@@ -186,5 +186,5 @@ def test_an_adapter_that_writes_into_the_base_does_not_change_the_scores_of_othe
 
 
 def test_an_adapter_of_another_base_is_refused(evaluator: Evaluator, adapters: dict[str, Adapter]) -> None:
-    with pytest.raises(ValueError, match="trained on the base model 'other base', and task 'tiny' has 'tiny base'"):
+    with pytest.raises(ValueError, match=r"variants\[1\] was trained on another base model, 'other base', than task 'tiny'"):
         evaluator([Variant(adapters["a"]), Variant(replace(adapters["a"], base="other base"))])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from coto_lab import Adapter, Classification, Evaluator, Recipe, Run, Variant, fit
+from coto_lab.scoring.evaluator import evaluator_for
 from coto_lab.scoring.sites import find_sites
 
 
@@ -25,7 +26,7 @@ def test_the_test_split_is_scored_together_and_without_logits(tiny_task: Classif
 def test_batches_of_one_example_are_the_smallest(tiny_task: Classification, runs: tuple[Run, Run]) -> None:
     variants = [Variant(runs[0].adapter)]
     torch.testing.assert_close(Evaluator(tiny_task, batch_size=1)(variants).loss, Evaluator(tiny_task)(variants).loss)
-    with pytest.raises(ValueError, match="batch_size=0: must be at least 1"):
+    with pytest.raises(ValueError, match="batch_size=0: must be a whole number, at least 1"):
         Evaluator(tiny_task, batch_size=0)
 
 
@@ -52,7 +53,8 @@ def test_each_split_is_tried_once(tiny_task: Classification, runs: tuple[Run, Ru
     variants = [Variant(runs[0].adapter)]
     for split in ("test", "test", "train", "train"):
         evaluator(variants, split=split)
-    assert asked == [("test", 2), ("test", 45), ("test", 45), ("train", 2), ("train", 30), ("train", 30)]
+    tried = {split: [(split, 2)] * 2 for split in ("test", "train")}  # once to show two examples, and once to predict them
+    assert asked == [*tried["test"], ("test", 45), ("test", 45), *tried["train"], ("train", 30), ("train", 30)]
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +87,15 @@ def test_the_order_of_the_settings_makes_no_other_configuration(tiny_task: Class
 def test_logits_of_a_task_without_classes_are_refused(tiny_task: Classification, runs: tuple[Run, Run]) -> None:
     with pytest.raises(ValueError, match="outputs=True: task 'tiny' has no classes, so there are no class logits"):
         Evaluator(replace(tiny_task, classes=()))([Variant(runs[0].adapter)], outputs=True)
+
+
+def test_an_evaluator_is_that_of_its_task_or_of_an_equal_one(tiny_task: Classification) -> None:
+    evaluator = Evaluator(tiny_task)
+    assert evaluator_for(tiny_task, evaluator) is evaluator
+    assert evaluator_for(replace(tiny_task), evaluator) is evaluator  # loaded a second time
+    assert evaluator_for(tiny_task, None).task is tiny_task
+    with pytest.raises(TypeError, match="evaluator=3: give an Evaluator"):
+        evaluator_for(tiny_task, 3)  # type: ignore[arg-type]
+    for other in (replace(tiny_task, name="other"), replace(tiny_task, base="other"), replace(tiny_task, test=tiny_task.train)):
+        with pytest.raises(ValueError, match="evaluator scores on task 'tiny' with 45 test examples"):
+            evaluator_for(other, evaluator)

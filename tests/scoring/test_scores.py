@@ -51,6 +51,8 @@ def test_join_puts_variants_one_after_the_other() -> None:
     assert joined.names == ("b", "a")
     assert torch.equal(joined.values["loss"], LOSS[[1, 0]]) and torch.equal(joined.logits, OUTPUTS[[1, 0]])
     assert torch.equal(joined.labels, LABELS)
+    alone = Scores.join(parts[:1])
+    assert alone.names == ("b",) and torch.equal(alone.values["loss"], LOSS[[1]]) and torch.equal(alone.labels, LABELS)
     without = Scores.join([table(), table()])
     assert without.outputs is None and without.labels is None and without.names == ("a", "b", "a", "b")
 

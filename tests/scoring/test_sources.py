@@ -29,7 +29,8 @@ from coto_lab.probes.geometry import geometry
 from coto_lab.probes.simplex import simplex
 from coto_lab.probes.sparsity import sparsity_curve
 from coto_lab.probes.theory import barrier_bound, jensen
-from coto_lab.scoring.sources import adapter_of
+from coto_lab.scoring.sources import adapter_of, open_source
+from coto_lab.training.run import HISTORY
 from coto_lab.widgets import Switchboard
 
 UNKNOWN = "does not say by a hash which base model it was trained on"
@@ -104,9 +105,28 @@ def test_a_run_its_adapter_and_its_folder_are_the_same_source(
 
 def test_another_base_is_refused_by_its_identity(tiny_task: Classification, runs: tuple[Run, Run], tmp_path: Path) -> None:
     stranger = replace(runs[0], base="another base", adapter=replace(runs[0].adapter, base="another base"))
-    for source in (stranger, stranger.adapter, stranger.save(tmp_path / "run")):
-        with pytest.raises(ValueError, match=r"run was trained on another base model.*'another base', than task 'tiny' has"):
+    for source, task in (
+        (stranger, r" \(task 'tiny'\)"),
+        (stranger.adapter, ""),
+        (stranger.save(tmp_path / "run"), r" \(task.*"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"run was trained on another base model{task}, 'another base', than task 'tiny' has, 'tiny base'"
+        ):
             prune(tiny_task, source)
+
+
+def test_a_run_of_another_task_on_the_same_base_is_refused(tiny_task: Classification, runs: tuple[Run, Run]) -> None:
+    with pytest.raises(ValueError, match=r"run was trained on task 'letters', not on 'tiny'.*use merge\(\)"):
+        prune(tiny_task, replace(runs[0], task="letters"))
+
+
+def test_a_runs_folder_without_its_history_holds_an_adapter_still(runs: tuple[Run, Run], tmp_path: Path) -> None:
+    folder = runs[0].save(tmp_path / "run")
+    assert isinstance(open_source(folder, "run"), Run)
+    (folder / HISTORY).unlink()
+    found = open_source(folder, "run")
+    assert isinstance(found, Adapter) and found.tensors.keys() == runs[0].adapter.tensors.keys()
 
 
 @pytest.mark.parametrize("source", [None, 3, {"adapter": 1}])

@@ -188,6 +188,32 @@ def test_adapters_share_what_lies_below_their_lowest_open_block(counted: tuple[T
     assert counts == [45, 45, 45, 45 * len(plain)]
 
 
+def test_what_comes_before_the_blocks_is_computed_once_to_enter_and_once_to_leave(
+    tiny_task: Task, plain: list[Adapter]
+) -> None:
+    counts: list[int] = []
+
+    def load() -> nn.Module:
+        model = tiny_task.load_base()
+        model.vit.embeddings.register_forward_hook(lambda _, __, output: counts.append(len(output)))
+        return model
+
+    evaluator = Evaluator(replace(tiny_task, load_base=load))
+    for _ in range(2):  # the first call tries the model, too
+        counts.clear()
+        evaluator([Variant(plain[0])])
+    assert counts == [45, 45]
+
+
+def test_an_adapter_of_a_single_layer_is_scored_together(tiny_task: Task, loop: Evaluator) -> None:
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], layers_to_transform=[2], layers_pattern="layers")
+    adapter = Adapter.from_model(randomise(peft.get_peft_model(tiny_task.load_base(), config)))
+    variants = [Variant(adapter), Variant(adapter, torch.tensor([False]))]
+    evaluator = Evaluator(tiny_task)
+    assert_same(evaluator(variants, outputs=True), loop(variants, outputs=True))
+    assert scorer(evaluator) is not None
+
+
 def test_the_base_is_built_once(tiny_task: Task, plain: list[Adapter]) -> None:
     built = []
     evaluator = Evaluator(replace(tiny_task, load_base=lambda: built.append(1) or tiny_task.load_base()))
@@ -210,6 +236,13 @@ def test_too_little_memory_is_refused_and_just_enough_is_not(tiny_task: Task, pl
     )
 
 
+def test_the_copies_of_open_rows_that_a_layer_makes_where_one_is_shut_are_counted(
+    tiny_task: Task, plain: list[Adapter]
+) -> None:
+    model = peft.get_peft_model(tiny_task.load_base(), peft.LoraConfig(r=2, target_modules=["fc1"]))  # in the widest part
+    assert one_row(tiny_task, Adapter.from_model(randomise(model)), 45) > one_row(tiny_task, plain[0], 45)
+
+
 def peak_memory(run: Callable[[], object], trace: Path) -> int:
     """The most bytes that were allocated at one time, by torch's profiler."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
@@ -223,8 +256,10 @@ def peak_memory(run: Callable[[], object], trace: Path) -> int:
     return peak
 
 
-@pytest.mark.parametrize(("model", "rows"), [("vit", 1), ("vit", 12), ("llama", 3)])
-def test_the_peak_stays_within_the_memory(tiny_task: Task, plain: list[Adapter], tmp_path: Path, model: str, rows: int) -> None:
+@pytest.mark.parametrize(("model", "rows", "least"), [("vit", 1, 0.8), ("vit", 12, 0.65), ("llama", 3, 0.78)])
+def test_the_peak_stays_within_the_memory(
+    tiny_task: Task, plain: list[Adapter], tmp_path: Path, model: str, rows: int, least: float
+) -> None:
     if model == "vit":
         task, chosen, batch_size = tiny_task, plain[:1], 45
     else:  # where attention written out takes most
@@ -236,7 +271,7 @@ def test_the_peak_stays_within_the_memory(tiny_task: Task, plain: list[Adapter],
     evaluator(variants)
     peak = peak_memory(lambda: evaluator(variants), tmp_path / "trace.json")
     results = 2 * 8 * 30 * task.size("test")  # two measures of 30 variants in double precision, on top of the activations
-    assert 0.5 * memory < peak - results < memory
+    assert least * memory < peak - results < memory
 
 
 # --- Other models ----------------------------------------------------------------------------------------------------------

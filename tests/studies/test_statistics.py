@@ -106,7 +106,7 @@ def test_verdicts(claim: str, margin: float, low: float, high: float, verdict: s
     [
         ("better", 0, "claim='better': must be one of 'above', 'below'"),
         ("above", 1, r"margin=1\.0: .*got 'above'"),
-        ("same", 0, r"margin=0\.0: above 0 for 'not below' and 'same'"),
+        ("same", 0, r"margin=0\.0: must be above 0 for 'not below' and 'same'"),
         ("not below", -1, r"margin=-1\.0"),
     ],
 )
@@ -123,7 +123,7 @@ def test_claims_that_are_refused(claim: str, margin: float, message: str) -> Non
         ([1], [2], None, 0.95, "at least two"),
         ([], [], None, 0.95, "at least two"),
         ([1, 2], [1, 2], [(0,)], 0.95, "seeds has 1 entries for 2 values"),
-        ([1, 2], [1, 2], [(0, 1), (0, 2)], 0.95, "none that is in every value"),
+        ([1, 2], [1, 2], [(0, 1), (0, 2)], 0.95, "no seed may belong to every value"),
         ([1, 2], [1, 2], None, 95, "level=95"),
         ([1, 2], [1, 2], None, 0, "level=0: must be in"),
         ([1, 2], [1, 2], None, 1.0, r"level=1\.0: must be in"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -67,3 +68,23 @@ def test_data_that_do_not_fit_are_refused_with_the_way_out(tiny_task: Classifica
         ValueError, match=r"the columns \['text'\] of the train data are no tensors of one shape\. Give collate="
     ):
         fit(replace(tiny_task, train=words), Recipe(steps=1, batch_size=4), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, 1, 7, 2], "label 7 and 3 classes: labels must be from 0 to 2"),
+        ([0, -100, 1, 2], "label -100 and 3 classes"),
+        ([0.0, 1.0, 2.0, 0.0], r"labels of task 'tiny' are torch.float32 \[4\]: .*int64 \[n\]"),
+        ([[0], [1], [2], [0]], r"are torch.int64 \[4, 1\]"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(tiny_task: Classification, labels: list[Any], said: str) -> None:
+    data = Dataset.from_dict({"pixel_values": torch.zeros(4, 1, 8, 8).numpy(), "labels": labels}).with_format("torch")
+    with pytest.raises(ValueError, match=said):
+        replace(tiny_task, train=data).batch("train", range(4))
+
+
+def test_a_collator_that_makes_no_dict_is_refused(tiny_task: Classification) -> None:
+    with pytest.raises(ValueError, match="collate of task 'tiny' returned a list: return a dict"):
+        replace(tiny_task, collate=list).batch("train", range(2))

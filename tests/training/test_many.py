@@ -221,7 +221,7 @@ def test_bases_whose_rows_would_meet_are_not_shared(
     tiny_task: Task, sizes: list[int], make: Callable[[Task], Task], apart: bool
 ) -> None:
     task = make(tiny_task)
-    assert many._rows_are_apart(task, task.load_base()) is apart
+    assert many._rows_are_apart(task, Recipe(), task.load_base()) is apart
     if not apart and "bfloat16" not in str(task.load_base().dtype):
         recipes = [replace(RECIPE, steps=2, seed=seed) for seed in range(2)]
         runs = together(task, recipes)

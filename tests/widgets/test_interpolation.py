@@ -158,9 +158,12 @@ def test_what_does_not_fit_is_refused_and_the_view_is_as_before(
         explorer.take({"LoRA": stranger})
     with pytest.raises(ValueError, match="r is 3 in adapter 0 and 2 in adapter 1"):
         explorer.take({"LoRA": wide, "CoTo": runs[1]})
-    for none in ({}, {"dropout": runs[0]}):
-        with pytest.raises(ValueError, match="of methods that have a partner: \\['LoRA', 'CoTo'\\]"):
-            explorer.take(none)
+    with pytest.raises(ValueError, match="of methods that have a partner: \\['LoRA', 'CoTo'\\]"):
+        explorer.take({"dropout": runs[0]})
+    with pytest.raises(ValueError, match="runs is empty"):
+        explorer.take({})
+    with pytest.raises(TypeError, match="runs is a list: give a dict"):
+        explorer.take([runs[0]])
     with pytest.raises(ValueError, match=r"partners\['CoTo'\] was trained on another base"):
         InterpolationExplorer(tiny_task, {"CoTo": stranger})
     with pytest.raises(ValueError, match="partners is empty"):

@@ -294,7 +294,15 @@ def test_a_view_that_nobody_holds_is_no_hindrance(tiny_task):
 # What goes wrong
 
 
-@pytest.mark.parametrize("recipes", [{}, {"a": Recipe(steps=3), "b": Recipe(steps=4)}])
-def test_recipes_of_different_lengths_or_none_are_refused(tiny_task, recipes):
-    with pytest.raises(ValueError, match=r"recipes: .*same number of steps"):
+@pytest.mark.parametrize(
+    ("recipes", "error", "said"),
+    [
+        ({}, ValueError, "recipes is empty"),
+        ({"a": Recipe(steps=3), "b": Recipe(steps=4)}, ValueError, r"recipes: .*same number of steps; got \[3, 4\]"),
+        ([Recipe()], TypeError, "recipes is a list: give a dict"),
+        ({"a": "lora"}, TypeError, r"recipes\['a'\] is a str: give a dict"),
+    ],
+)
+def test_only_a_dict_of_recipes_of_one_length_is_taken(tiny_task, recipes, error, said):
+    with pytest.raises(error, match=said):
         LiveTraining(tiny_task, recipes)

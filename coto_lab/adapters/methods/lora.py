@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedModel
 
-_CHOICES = {"peft_type", "r", "lora_alpha", "use_rslora"}  # of a configuration: what every plain LoRA chooses
+# Of a configuration: what every plain LoRA chooses. `fan_in_fan_out` says that the base stores its weights transposed, as
+# transformers' Conv1D does; the factors are the same.
+_CHOICES = {"peft_type", "r", "lora_alpha", "use_rslora", "fan_in_fan_out"}
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,13 @@ class LoRA(Method):
         return LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets))  # alpha: PEFT says int
 
     def recognises(self, config: dict[str, Any]) -> bool:
-        return config.get("peft_type") == "LORA" and beyond_lora(config).keys() <= {"fan_in_fan_out"}  # how weights are stored
+        own = type(self) is LoRA  # a method that inherits from this one trains otherwise, and its adapters count as LoRA's
+        return own and config.get("peft_type") == "LORA" and not beyond_lora(config)
 
     def factors(self, adapter: State) -> Factors | None:
         if more_than_a_product(adapter):
             return None
-        config = adapter.config
-        scale = config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
+        scale = scaling_of(adapter.config)
         pairs = {name: lora_keys(name) for name in _modules(adapter)}
         return {name: (adapter.tensors[a], adapter.tensors[b] * scale) for name, (a, b) in pairs.items()}
 
@@ -71,6 +73,12 @@ def more_than_a_product(adapter: State) -> str:
     if mismatched := [name for name, (a, _) in pairs.items() if len(adapter.tensors[a]) != rank]:
         return f"the configuration says rank r={rank}, but {mismatched[0]} has another."
     return ""
+
+
+def scaling_of(config: dict[str, Any]) -> float:
+    """The scale s of a plain LoRA: alpha / r, or alpha / √r for rank-stabilised LoRA (arXiv:2312.03732)."""
+    rank: int = config["r"]
+    return float(config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank))
 
 
 def beyond_lora(config: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from coto_lab.adapters.layers import find_adapter_layers
 from coto_lab.adapters.names import PREFIX
-from coto_lab.ground.randomness import OwnRandomNumbers
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -101,8 +100,7 @@ def merged_update(adapter: State, base: PreTrainedModel) -> dict[str, Tensor]:
     """
     replica = copy.deepcopy(base)
     before = {id(new): old for new, old in zip(replica.parameters(), base.parameters(), strict=True)}
-    with OwnRandomNumbers(0, next(base.parameters()).device).active():  # PEFT draws factors, which the adapter's replace
-        model = adapter.attach(replica)
+    model = adapter.attach(replica)
     like = next(tensor for tensor in adapter.tensors.values() if tensor.is_floating_point())
     updates = {}
     for name, layer in find_adapter_layers(model).items():

@@ -1,1 +1,1 @@
-"""The parts of ``python data/make_evidence.py``: one module per topic of the page."""
+"""The parts of ``python data/make_evidence.py``, with one module per topic of the page."""

@@ -1,4 +1,4 @@
-"""Topic 1: what a single run scores."""
+"""Topic 1: the accuracy of a single run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from coto_lab.studies.evidence.markdown import method_table
 from coto_lab.studies.evidence.records import Claim, Numbers, Section, against_lora, compare
 from coto_lab.studies.gallery import METHODS
 
-MARGIN = 1.0  # point of accuracy that a method may be behind and still count as equal
+MARGIN = 1.0  # a method counts as equal if it is less than this many points of accuracy behind
 
 
 def measure(lab: Lab, done: Numbers) -> Section:
@@ -32,11 +32,11 @@ def measure(lab: Lab, done: Numbers) -> Section:
 
 
 def text(evidence: Numbers) -> str:
-    """The topic\'s section of the page, in Markdown."""
+    """The topic's section of the page, in Markdown."""
     return f"""## 1. A single run
 
-Test accuracy in %, five seeds, every method at the same learning rate. The second line of a cell is the difference to LoRA.
-The paper (table r3, DTD): LoRA 71.6, dropout 72.0, stochastic depth 71.4, CoTo 72.7.
+The table has the test accuracy in % over five seeds, with every method at the same learning rate. The second line of a cell is
+the difference to LoRA. The paper (table r3, DTD) reports LoRA 71.6, dropout 72.0, stochastic depth 71.4, CoTo 72.7.
 
 {method_table({"all adapters": evidence["accuracy"]["scores"]})}
 """

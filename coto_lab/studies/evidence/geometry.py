@@ -1,4 +1,4 @@
-"""Topic 10: where the adapters lie."""
+"""Topic 10: the geometry of the adapters."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def measure(lab: Lab, done: Numbers) -> Section:
                 everywhere[name], methods[name] = adapter, method
                 if seed == 0:
                     texts[name] = f"{lr:g}"
-    # The highest rates make updates that are tens of times longer than the others: PCA would show nothing but them.
+    # At the highest rates, updates are tens of times longer than the others, and PCA would show only these.
     drawn = embedding_figure(geometry(everywhere), methods, texts, how="tsne").update_layout(title=None, height=640)
     return Section(numbers, [], {"geometry": drawn})
 
 
 def text(evidence: Numbers) -> str:
-    """The topic\'s section of the page, in Markdown."""
+    """The topic's section of the page, in Markdown."""
     numbers = evidence["geometry"]
     return f"""## 10. Geometry
 
-The updates ΔW of whole adapters, taken as vectors: the cosine between two seeds of a method (ten pairs), and the length,
-which is the distance to the pre-trained weights (five seeds); under them, the difference to LoRA. LoRA and CoTo of one seed
-have a cosine of {spread(numbers["between"], 2)}. The paper shows such angles and a t-SNE (figures r4, r9); no claim of it
-is judged here.
+The updates ΔW of whole adapters are taken as vectors. The table has the cosine between two seeds of a method (ten pairs), and
+the length, which is the distance to the pre-trained weights (five seeds), and below them the difference to LoRA. LoRA and CoTo
+of the same seed have a cosine of {spread(numbers["between"], 2)}. The paper shows such angles and a t-SNE (figures r4, r9), but
+no claim of the paper about them is judged here.
 
 {method_table({"cosine of two seeds": numbers["cosine"], "length of ΔW": numbers["norm"]}, digits=2)}
 

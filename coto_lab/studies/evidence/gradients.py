@@ -1,4 +1,4 @@
-"""Topic 5: which blocks the gradient goes to."""
+"""Topic 5: each block's share of the gradient."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
             for per in PER
         ],
     ]
-    # Means over the seeds; the figure computes the entropy of these means.
+    # The shares are averaged over the seeds, and the figure shows the entropy of the mean shares.
     means = {
         method: replace(
             own[0], share=torch.stack([b.share for b in own]).mean(0), overall=torch.stack([b.overall for b in own]).mean(0)
@@ -63,7 +63,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
 
 
 def text(evidence: Numbers) -> str:
-    """The topic\'s section of the page, in Markdown."""
+    """The topic's section of the page, in Markdown."""
     numbers = evidence["gradients"]
     blocks, early = numbers["blocks"], numbers["early"]
     n_blocks = len(blocks["LoRA"])
@@ -72,22 +72,22 @@ def text(evidence: Numbers) -> str:
     largest = {method: max(range(n_blocks), key=shares.__getitem__) for method, shares in blocks.items()}
     low = all(block < n_blocks // 2 for block in largest.values())
     note = (
-        f"The largest share lies in the lower half of the blocks, for every method (block {largest['LoRA']} for LoRA, block "
-        f"{largest['CoTo']} for CoTo)."
+        f"For every method, the block with the largest share is in the lower half of the blocks (block {largest['LoRA']} for "
+        f"LoRA, block {largest['CoTo']} for CoTo)."
         if low
         else f"The largest share is that of block {largest['LoRA']} for LoRA, and of block {largest['CoTo']} for CoTo."
     )
     return f"""## 5. Balance of the gradients
 
-Each block's share of the gradient norm over a whole training, and how even the shares are: Shannon's entropy over its
-maximum, 1 = all the same. Per step, a dropped block counts as 0; per open step, only the steps in which a block was open
-count for it. Five seeds, under it the difference to LoRA.
+This section is about each block's share of the gradient norm over a whole training. The first table says how even the shares
+are: it has Shannon's entropy divided by its maximum, so that 1 means equal shares. Per step, a dropped block counts as 0; per
+open step, only the steps in which the block was open count. There are five seeds, and below a value is the difference to LoRA.
 
 {method_table(entropy, digits=3)}
 
-Shares in %, mean over the seeds, blocks from the input up. {note} A gradient's norm is not an update's size: AdamW divides
-by it. Nor do all steps weigh the same, since the norms are summed: {early["LoRA"]:.0f}% of LoRA's sum and {early["CoTo"]:.0f}%
-of CoTo's lie in the first {EARLY} steps.
+The second table has the shares in %, as means over the seeds, with the blocks from the input up. {note} The norm of a gradient
+is not the size of an update, because AdamW divides by it. Steps do not have equal weight either, because the norms are summed:
+{early["LoRA"]:.0f}% of LoRA's sum and {early["CoTo"]:.0f}% of CoTo's are from the first {EARLY} steps.
 
 {table(["", *[f"block {i}" for i in range(n_blocks)]], rows)}
 

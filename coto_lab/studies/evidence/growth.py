@@ -1,4 +1,4 @@
-"""What happens before LoRA falls, at a rate that CoTo withstands, step by step. It belongs to topic 2, and judges nothing."""
+"""The first steps of trainings at a rate at which LoRA collapses and CoTo does not. This part of topic 2 has no claims."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coto_lab.studies.gallery import METHODS, SWEPT
 from coto_lab.studies.rate_sweep import SEEDS
 
 STEPS, EVERY = 160, 40
-_WINDOW = 10  # steps in a mean of the loss and the gradient norm
+_WINDOW = 10  # steps in a median of the loss and of the gradient norm
 _AXES = {"length of ΔW, mean of the blocks": 1, "gradient norm": 2, "training loss, nats": 2}  # name -> digits
 
 
@@ -28,7 +28,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
     differences = {
         name: {t: asdict(compare(own["LoRA"][t], own["CoTo"][t])) for t in own["LoRA"]} for name, own in columns.items()
     }
-    # A run was open in so many steps; plain LoRA in all of them.
+    # The share of the steps in which a block is open, in %; for plain LoRA it is 100.
     steps_open = {m: summary([own.history.mask.double().mean().item() * 100 for own in runs]) for m, runs in found.items()}
     numbers = {"rate": rate, "columns": columns, "differences": differences, "open": steps_open}
     return Section(numbers, (), {"growth": growth_figure({m: runs[0] for m, runs in found.items()})})
@@ -46,7 +46,7 @@ def _at(own: Growth, name: str, end: int) -> float:
 
 
 def text(evidence: Numbers) -> str:
-    """The topic\'s section of the page, in Markdown."""
+    """The topic's section of the page, in Markdown."""
     numbers = evidence["growth"]
     header = ["after step", *(cell for name in _AXES for cell in (f"{name}: LoRA", "CoTo", "LoRA - CoTo"))]
     rows = []
@@ -57,11 +57,12 @@ def text(evidence: Numbers) -> str:
             row += [spread(own[m][t], digits) for m in SWEPT] + [interval(numbers["differences"][name][t], digits)]
         rows.append(row)
     share = {m: spread(own) for m, own in numbers["open"].items()}
-    return f"""### What happens before LoRA falls
+    return f"""### What happens before LoRA collapses
 
-The first {STEPS} of 800 steps at {numbers["rate"]:g}, seeds {SEEDS[0]} to {SEEDS[-1]}; gradient norm (before clipping, of the
-whole adapter) and loss are medians of {_WINDOW} steps. A block of LoRA is open in {share["LoRA"]}% of these steps, one of CoTo
-in {share["CoTo"]}%. This was looked at after the sweep and explains nothing by itself; notebook 03 has what can be tried.
+The table has the first {STEPS} of 800 steps at {numbers["rate"]:g}, with seeds {SEEDS[0]} to {SEEDS[-1]}. The gradient norm
+(before clipping, of the whole adapter) and the loss are medians of {_WINDOW} steps. A block of LoRA is open in {share["LoRA"]}%
+of these steps, a block of CoTo in {share["CoTo"]}%. These steps were looked at after the sweep, and they explain nothing by
+themselves; notebook 03 has experiments.
 
 {table(header, rows)}
 

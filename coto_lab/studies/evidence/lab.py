@@ -1,4 +1,4 @@
-"""What all topics share: the task, the runs of the gallery and the evaluators."""
+"""The objects that all topics share: the task, the runs of the gallery and the evaluators."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from coto_lab.studies.gallery import METHODS, SEEDS, load_runs, load_sweep, mani
 from coto_lab.tasks import Task, load_task
 from coto_lab.training.run import Run
 
-PART, SMALL_PART = 4, 8  # every which test image is taken where many coalitions are scored; the first ones are easier
+# If many coalitions are scored, only every 4th (or 8th) test image is used, and not the first ones, which are easier.
+PART, SMALL_PART = 4, 8
 
 
 class RememberingEvaluator(Evaluator):
-    """An evaluator that scores no variant twice: Shapley values, stability and Jensen's inequality ask for the same masks."""
+    """An evaluator that scores no variant twice; Shapley values, stability and Jensen's inequality need the same masks."""
 
     def __init__(self, task: Task):
         super().__init__(task)
         self._known: dict[tuple[int, tuple[bool, ...]], tuple[Adapter, Scores]] = {}
 
     def __call__(self, variants: Sequence[Variant], *, split: str = "test", outputs: bool = False) -> Scores:
-        """As `Evaluator`; class logits are always there."""
+        """As `Evaluator`, but the scores always have class logits."""
         if split != "test":
             return super().__call__(variants, split=split, outputs=outputs)
         masks = [module_mask(self.sites(variant.adapter), variant.mask).tolist() for variant in variants]
@@ -36,19 +37,19 @@ class RememberingEvaluator(Evaluator):
         if new:
             scores = super().__call__(list(new.values()), outputs=True)
             for place, (key, variant) in enumerate(new.items()):
-                # An adapter is kept with its scores, so that no other one gets its id.
+                # The adapter is kept with its scores, so that no other adapter gets the same id.
                 self._known[key] = (variant.adapter, scores.take(torch.tensor([place])))
         found = Scores.join([self._known[key][1] for key in keys])
         return replace(found, names=tuple(variant.name for variant in variants))
 
 
 class Lab:
-    """The gallery, read once.
+    """The gallery, which is read only once.
 
     Attributes:
-        task, evaluator: the digits, with all test images.
-        part, part_evaluator: the same with every `PART`-th test image; it remembers what it scored.
-        small_part: with every `SMALL_PART`-th.
+        task, evaluator: the digits with all test images, and their evaluator.
+        part, part_evaluator: the digits with every `PART`-th test image, and their evaluator, which remembers its scores.
+        small_part: the digits with every `SMALL_PART`-th test image.
         base: test accuracy in % and loss in nats of the base model without an adapter.
     """
 
@@ -75,18 +76,18 @@ class Lab:
         return self._runs[method]
 
     def adapters(self, method: str, lr: float | None = None) -> list[Adapter]:
-        """The adapters of all seeds, at the method's own or another learning rate of the sweep."""
+        """The adapters of all seeds, at the method's own learning rate or at another rate of the sweep."""
         if lr is None or lr == METHODS[method].lr:
             return [run.adapter for run in self.runs(method)]
         return load_sweep(method, lr)
 
     def accuracy(self, method: str, lr: float | None = None) -> list[float]:
-        """Test accuracy of all seeds in %, as the gallery's manifest has it."""
+        """Test accuracy of all seeds in %, from the gallery's manifest."""
         rate = None if lr == METHODS[method].lr else lr
         return [100 * self._recorded[run_name(method, seed, rate)]["accuracy"] for seed in SEEDS]
 
     def loss(self, method: str) -> list[float]:
-        """Test loss of all seeds in nats, as the gallery's manifest has it."""
+        """Test loss of all seeds in nats, from the gallery's manifest."""
         return [self._recorded[run_name(method, seed)]["loss"] for seed in SEEDS]
 
     def score(self, variants: Sequence[Adapter]) -> list[float]:

@@ -9,12 +9,12 @@ from coto_lab.studies.evidence.records import Numbers
 
 
 def spread(summary: Numbers, digits: int = 1) -> str:
-    """``93.1 ± 0.9``"""
+    """Mean and standard deviation, such as ``93.1 ± 0.9``."""
     return f"{summary['mean']:.{digits}f} ± {summary['sd']:.{digits}f}"
 
 
 def interval(difference: Numbers, digits: int = 1) -> str:
-    """``+5.6 [+4.1, +7.2]``"""
+    """Mean and interval, such as ``+5.6 [+4.1, +7.2]``."""
     mean, low, high = (f"{difference[key]:+.{digits}f}" for key in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
 
@@ -26,11 +26,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) 
 
 
 def method_table(columns: Mapping[str, Mapping[str, Numbers]], digits: int = 1) -> str:
-    """A row per method: ``mean ± sd`` in each column, and under it the difference to LoRA with its interval.
+    """A table with a row per method. A cell has ``mean ± sd`` and below it the difference to LoRA with its interval.
 
     Args:
-        columns: title -> method -> summary, as `against_lora` makes them.
-        digits: after the point.
+        columns: title of a column -> method -> summary, as `against_lora` makes them.
+        digits: the number of digits after the point.
     """
     methods = next(iter(columns.values()))
     rows = [[method, *[_cell(column[method], digits) for column in columns.values()]] for method in methods]
@@ -43,12 +43,12 @@ def _cell(summary: Numbers, digits: int) -> str:
 
 
 def wrapped(text: str) -> str:
-    """The page with its paragraphs broken into lines of one length; tables, headings, lists and images are left alone."""
+    """The page with its paragraphs wrapped to one line length; tables, headings, lists and images are not changed."""
     parts = text.strip().split("\n\n")
     fill = textwrap.TextWrapper(width=128, break_long_words=False, break_on_hyphens=False).fill
     return "\n\n".join(part if part.startswith(("|", "#", "- ", "!")) else fill(part) for part in parts) + "\n"
 
 
 def figure(name: str, text: str) -> str:
-    """An image of the page, with what it shows."""
+    """An image of the page; ``text`` says what the image shows."""
     return f"![{text}](data/evidence/{name}.png)"

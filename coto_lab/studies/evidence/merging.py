@@ -23,7 +23,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
     """Numbers, claims and figures of this topic; ``done`` holds the numbers of topics measured before."""
     curves = {method: _curves(lab, method) for method in METHODS}
     middle = {method: [100 * curve.accuracy[_HALF].item() for curve in own] for method, own in curves.items()}
-    # 1:2 and 2:1 of a pair are two mixtures of the same two runs; their mean is the pair's value.
+    # The mixtures 1:2 and 2:1 of a pair are made of the same two runs, so the pair's value is the mean of both.
     third = {m: [50 * (c.accuracy[_HALF - 1] + c.accuracy[_HALF + 1]).item() for c in own] for m, own in curves.items()}
     three: dict[str, list[float]] = {}
     ensemble: dict[str, list[float]] = {}
@@ -39,7 +39,8 @@ def measure(lab: Lab, done: Numbers) -> Section:
         "1:1:1": against_lora(three, TRIPLES),
         "ensemble 1:1": against_lora(ensemble, PAIRS),
     }
-    # PEFT's linear add_weighted_adapter gives the factors the roots of the weights: each run's own update keeps a half.
+    # PEFT's linear add_weighted_adapter multiplies the factors by the square roots of the weights, so that each run's own
+    # update has a weight of one half.
     root = 0.5**0.5
     rooted = {m: lab.score([merge([lab.adapters(m)[i] for i in pair], weights=[root, root]) for pair in PAIRS]) for m in SWEPT}
     roots = against_lora(rooted, PAIRS)
@@ -55,8 +56,13 @@ def measure(lab: Lab, done: Numbers) -> Section:
             "Fused 1:1, two seeds of CoTo are better than two of LoRA",
             "DTD 72.0 against 65.6, UCF101 86.7 against 81.5 (table r3)",
         ),
-        claim("1:2", "The same, fused 1:2", "ahead (figure r2)"),
-        claim("1:1:1", "The same, three seeds fused 1:1:1", "DTD 69.7 against 59.6 (figure r2)", TRIPLES),
+        claim("1:2", "Fused 1:2, two seeds of CoTo are better than two of LoRA", "ahead (figure r2)"),
+        claim(
+            "1:1:1",
+            "Fused 1:1:1, three seeds of CoTo are better than three of LoRA",
+            "DTD 69.7 against 59.6 (figure r2)",
+            TRIPLES,
+        ),
         claim(
             "ensemble 1:1",
             "In an ensemble (average of ΔW), CoTo is better than LoRA",
@@ -74,7 +80,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
 
 
 def _curves(lab: Lab, method: str) -> list[Curve]:
-    """What all pairs of seeds score on the lines between them."""
+    """Scores of all pairs of seeds on the lines between the two runs of a pair."""
     seeds = lab.adapters(method)
     ends = (torch.tensor(lab.accuracy(method)).double() / 100, torch.tensor(lab.loss(method)).double())
     mixtures = [merge([seeds[i], seeds[j]], weights=[1 - a, a]) for i, j in PAIRS for a in ALPHAS[1:-1]]
@@ -91,7 +97,7 @@ def _curves(lab: Lab, method: str) -> list[Curve]:
 
 
 def text(evidence: Numbers) -> str:
-    """The topic\'s section of the page, in Markdown."""
+    """The topic's section of the page, in Markdown."""
     scores = evidence["merging"]["scores"]
     paper = table(
         ["table r3, mean ± sd", "DTD alone", "DTD 1:1", "UCF101 alone", "UCF101 1:1"],
@@ -111,19 +117,20 @@ def text(evidence: Numbers) -> str:
     roots = evidence["merging"]["roots"]
     return f"""## 3. Merging
 
-Fusion averages the factors A and B of two or three seeds; an ensemble averages the updates ΔW. Test accuracy in %,
-mean ± sd over all ten pairs (for 1:1:1, all ten triples) of the five seeds; under it, the difference to LoRA. A pair's
-value for 1:2 is the mean of its 1:2 and its 2:1.
+Fusion averages the factors A and B of two or three seeds; an ensemble averages the updates ΔW. The table has the test accuracy
+in %, as mean ± sd over all ten pairs (for 1:1:1, all ten triples) of the five seeds, and below it the difference to LoRA. A
+pair's value for 1:2 is the mean of its fusions 1:2 and 2:1.
 
 {method_table(columns)}
 
 {figure("interpolation", "accuracy and loss on the lines between pairs of seeds, by fusion")}
 
-How the factors are weighted decides. An average (weights of one half) leaves a quarter of each run's own update. PEFT's
-`add_weighted_adapter` with `combination_type="linear"` takes the roots of the weights, which leaves a half: fused 1:1 so, LoRA
-has {spread(roots["LoRA"])}, CoTo {spread(roots["CoTo"])}, difference {interval(roots["CoTo"]["difference"])}.
+The weights of the factors matter. An average (weights of one half) leaves a quarter of each run's own update. PEFT's
+`add_weighted_adapter` with `combination_type="linear"` takes the square roots of the weights, which leaves a half. Fused 1:1 in
+this way, LoRA has {spread(roots["LoRA"])} and CoTo {spread(roots["CoTo"])}; the difference is
+{interval(roots["CoTo"]["difference"])}.
 
-The paper has:
+The paper reports:
 
 {paper}
 """

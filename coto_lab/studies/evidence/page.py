@@ -1,4 +1,4 @@
-"""The page, from the numbers alone."""
+"""The page EVIDENCE.md, made from the numbers in evidence.json alone."""
 
 from __future__ import annotations
 
@@ -22,61 +22,63 @@ TOPICS = (accuracy, sweep, growth, merging, pruning, gradients, shapley, schedul
 
 
 def page(evidence: Numbers) -> str:
-    """EVIDENCE.md, from the content of evidence.json."""
+    """The text of EVIDENCE.md, from the content of evidence.json."""
     about, claims = evidence["about"], evidence["claims"]
     rows = [[str(c["topic"]), c["text"], c["paper"], here(c), c["grid"], f"**{c['verdict']}**"] for c in claims]
     sections = "\n\n".join(topic.text(evidence).strip() for topic in TOPICS)
     return wrapped(f"""# Evidence
 
-What the paper on CoTo ([arXiv:2506.05713](https://arxiv.org/abs/2506.05713)) reports, beside what this lab measures, claim
-by claim. `make evidence` reads the gallery of finished runs, and writes this page, its figures and
-[data/evidence/evidence.json](data/evidence/evidence.json), which holds every number; no result or verdict here is typed by
-hand, but for the paper's. `make gallery` trains the runs.
+This page compares, claim by claim, what the paper on CoTo ([arXiv:2506.05713](https://arxiv.org/abs/2506.05713)) reports with
+what this lab measures. `make evidence` reads the gallery of finished runs, and writes this page, its figures and
+[data/evidence/evidence.json](data/evidence/evidence.json), which contains every number. No result or verdict on this page is
+typed by hand, except the paper's. `make gallery` trains the runs.
 
-Here: handwritten digits, a vision transformer of 0.4 million parameters, r = 4, 800 steps at learning rate {about["lr"]:g},
-{about["seeds"]} seeds of each of {about["methods"]} methods, {about["test_images"]} test images. There: CLIP ViT-B/16 and
-DeBERTa-v3, LLaMA on language. So a verdict says what holds *here*. Numbers of the paper that came to us second hand are
-marked so.
+The lab's runs use handwritten digits, a vision transformer of 0.4 million parameters, r = 4, 800 steps at learning rate
+{about["lr"]:g}, {about["seeds"]} seeds of each of {about["methods"]} methods, and {about["test_images"]} test images. The paper
+uses CLIP ViT-B/16, and DeBERTa-v3 and LLaMA on language. So a verdict says what holds *here*. Numbers of the paper that we know
+only from another source are marked "second hand".
 
 ## Claim by claim
 
 Differences are means over seeds, in percentage points of test accuracy unless another unit is named, with a 95% interval in
-brackets. "Judged at" says at which settings; where it names one learning rate, the seeds are 0 to 4, and nothing is known of
-other rates: only section 2 has them.
+brackets. The column "judged at" names the settings. If it names one learning rate, the seeds are 0 to 4, and nothing is known
+about other rates; only section 2 has several rates.
 
 {table(["", "claim", "paper", "here", "judged at", "verdict"], rows, texts=6)}
 
 **How a verdict is made.** It *holds* if the interval excludes 0 on the claimed side, *does not hold* if it excludes 0 on
 the other side, and is *inconclusive* otherwise. "As accurate, or better" holds if the whole interval is above
--{accuracy.MARGIN:g} point; "the same" if it is between -{accuracy.MARGIN:g} and {accuracy.MARGIN:g}. A claim of several
-parts needs all of them, and does not hold if one does not; so does a count.
+-{accuracy.MARGIN:g} point; "the same" if it is between -{accuracy.MARGIN:g} and {accuracy.MARGIN:g}. A claim with several parts
+holds if all parts hold, and does not hold if one part does not hold. A count holds if all of its cases are as claimed, and does
+not hold otherwise.
 
-**How an interval is made.** Differences are paired by seed: Student's t, {about["seeds"] - 1} degrees of freedom. Pairs and
-triples of seeds share runs, so the ten pairs are not ten observations: their standard error is the jackknife's that leaves
-out one seed at a time, with all pairs it is in (`coto_lab.studies.statistics`). It is rather too large than too small.
+**How an interval is made.** Differences are paired by seed, and the interval is Student's t with {about["seeds"] - 1} degrees
+of freedom. Pairs and triples of seeds share runs, so the ten pairs are not ten observations. Their standard error comes from
+the jackknife, which leaves out one seed at a time, with all pairs of this seed (`coto_lab.studies.statistics`). This error
+tends to be too large and not too small.
 
 **What the intervals do not cover.** All seeds share one choice of 160 training images and the test images. There are
-{len(claims)} claims and no correction for their number: at 95%, about one interval in twenty misses.
+{len(claims)} claims, and the intervals are not corrected for this number: at 95%, about one interval in twenty misses.
 
 ## What does not hold, and what is inconclusive
 
 {_doubtful(claims)}
 
-What was tried before: learning rate and length of the runs were chosen in earlier trials as ones that give CoTo time to
-learn; section 2 has the whole range of rates. Progressive dropout, which the paper has too, can be trained
-(`Recipe(dropout_decay="linear")`) and is not in the gallery.
+The learning rate and the length of the runs were chosen in earlier trials, so that CoTo has time to learn; section 2 has the
+whole range of rates. Progressive dropout, which the paper has too, can be trained (`Recipe(dropout_decay="linear")`), but it is
+not in the gallery.
 
 {sections}
 
 ## 11. Cost
 
-The paper reports up to 24% less training time. Time is a matter of `make bench`, which trains both in turns on your
-machine; the gallery cannot tell, as its runs were trained together.
+The paper reports up to 24% less training time. `make bench` measures time: it trains both methods in turns on your machine. The
+gallery contains no usable times, because its runs were trained together.
 """)
 
 
 def here(claim: Numbers) -> str:
-    """What decides about a claim: each part's difference and interval, or the counts."""
+    """The numbers that decide about a claim: each part's difference and interval, or the counts."""
     cells = []
     unit = f" {claim['unit']}" if claim["unit"] not in ("", "points") else ""
     for name, part in claim["parts"].items():

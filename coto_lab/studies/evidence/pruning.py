@@ -1,4 +1,4 @@
-"""Topic 4: what is left when adapters, or entries of them, are taken away."""
+"""Topic 4: the accuracy without some adapters, or without some of their entries."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
 
 
 def _sparsity_curves(lab: Lab, method: str) -> list[SparsityCurve]:
-    """From the whole adapter to the base model, whose scores are known."""
+    """Curves from the whole adapter to the base model; the scores of these two ends are already known."""
     curves = []
     for run, accuracy, loss in zip(lab.runs(method), lab.accuracy(method), lab.loss(method), strict=True):
         inner = sparsity_curve(lab.task, run, SPARSITIES[1:-1], evaluator=lab.evaluator)
@@ -105,7 +105,7 @@ def _pattern_figure(scores: dict[str, dict[str, Numbers]], base: float) -> go.Fi
 
 
 def text(evidence: Numbers) -> str:
-    """The topic\'s section of the page, in Markdown."""
+    """The topic's section of the page, in Markdown."""
     numbers = evidence["pruning"]
     shares = list(numbers["sparsity"]["LoRA"])
     rows = [
@@ -118,14 +118,14 @@ def text(evidence: Numbers) -> str:
     ]
     return f"""## 4. Pruning
 
-Only some of the adapters are kept, nothing is trained again. Test accuracy in %, five seeds; under it, the difference to
-LoRA. The base model without an adapter has {numbers["base"]:.1f}.
+Only some of the adapters are kept, and nothing is trained again. The table has the test accuracy in % over five seeds, and
+below it the difference to LoRA. The base model without an adapter has {numbers["base"]:.1f}.
 
 {method_table(numbers["scores"])}
 
 {figure("pruning", "test accuracy of the pruning patterns, all methods")}
 
-Unstructured: the smallest entries of A and B, ranked over the whole adapter, are set to 0.
+In unstructured pruning, the smallest entries of A and B, ranked over the whole adapter, are set to 0.
 
 {table(["sparsity", "LoRA", "CoTo", "CoTo - LoRA"], rows)}
 

@@ -1,4 +1,4 @@
-"""What a topic of the page hands over: numbers, claims with their verdicts, and figures."""
+"""The results of a topic of the page: numbers, claims with their verdicts, and figures."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from coto_lab.studies.statistics import FAILS, HOLDS, OPEN, Difference, paired_d
 PAIRS = list(combinations(SEEDS, 2))
 TRIPLES = list(combinations(SEEDS, 3))
 ONE_RATE = f"rate {METHODS['CoTo'].lr:g}"
-_DIGITS = 4  # in evidence.json; verdicts are read off what is written there
+_DIGITS = 4  # digits after the point in evidence.json; verdicts follow from these rounded numbers
 
 Numbers = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, what the paper reports, and what decides about it here.
+    """A claim, the paper's numbers for it, and the measured numbers that decide about it.
 
     Attributes:
         topic: number of the section.
         text: the claim.
-        paper: its numbers in the paper, with the table or figure; or that it is ours.
+        paper: the numbers in the paper, with the table or figure; or a note that the paper does not report the claim.
         kind: ``"above"``, ``"below"``, ``"not below"``, ``"same"`` (`Difference.verdict`), or ``"count"``.
-        parts: name -> difference; the claim holds if it does for all of them. A lone part is called "".
-        counts: for ``"count"``: name -> (how many are as claimed, of how many).
+        parts: name -> difference; the claim holds if it holds for all parts. The name of a single part is "".
+        counts: for ``"count"``: name -> (number of cases as claimed, number of all cases).
         margin: the smallest difference that matters.
-        unit: of the differences.
-        grid: at which settings it was judged; a claim says nothing of others.
-        digits: after the point.
+        unit: unit of the differences.
+        grid: the settings at which the claim was judged; the verdict says nothing about other settings.
+        digits: the number of digits after the point.
     """
 
     topic: int
@@ -63,7 +63,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Section:
-    """What was measured of a topic: JSON values, the claims about them, and figures by the name of their file."""
+    """The measurements of a topic: JSON values, claims about these values, and figures by the names of their files."""
 
     numbers: Numbers
     claims: Sequence[Claim] = ()
@@ -79,7 +79,7 @@ def summary(values: Sequence[float]) -> Numbers:
 
 
 def compare(a: Numbers, b: Numbers | float, seeds: Sequence[Sequence[int]] | None = None) -> Difference:
-    """The difference a - b of two summaries, or of one and a fixed number, rounded."""
+    """The rounded difference a - b of two summaries, or of a summary and a fixed number."""
     others = b["values"] if isinstance(b, dict) else [b] * a["n"]
     found = paired_difference(a["values"], others, seeds)
     mean, low, high = (round(end, _DIGITS) for end in (found.mean, found.low, found.high))

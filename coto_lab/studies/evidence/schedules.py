@@ -1,4 +1,4 @@
-"""Topics 7 and 8: the shape of the ramp, and no ramp at all (stochastic depth)."""
+"""Topics 7 and 8: the shape of the ramp, and training without a ramp (stochastic depth)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
         *[
             Claim(
                 topic=7,
-                text=f"The exponential ramp {does} best ({column})",
+                text=f"The exponential ramp is best for {purpose} ({column})",
                 grid=_RAMPS,
                 paper="best of the three (figure r1)",
                 kind="above",
@@ -54,7 +54,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
                     "exponential - sine": difference(column, exponential, sine),
                 },
             )
-            for does, column in (("merges", FUSED), ("prunes", HALVED))
+            for purpose, column in (("merging", FUSED), ("pruning", HALVED))
         ],
         *[
             Claim(
@@ -78,7 +78,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
 
 
 def text(evidence: Numbers) -> str:
-    """The topic\'s section of the page, in Markdown."""
+    """The topic's section of the page, in Markdown."""
     scores = {
         ALONE: evidence["accuracy"]["scores"],
         FUSED: evidence["merging"]["scores"]["1:1"],
@@ -95,16 +95,16 @@ def text(evidence: Numbers) -> str:
 
     return f"""## 7. The shape of the ramp
 
-Sine opens the blocks early, exponential late. Test accuracy in %, five seeds (fused: ten pairs); under it, the difference
-to CoTo with its linear ramp. The paper (figure r1) reports the same accuracy, and the best merging and pruning for the
-exponential ramp.
+The sine ramp opens the blocks early, the exponential ramp late. The table has the test accuracy in % over five seeds (fused:
+ten pairs), and below it the difference to CoTo with its linear ramp. The paper (figure r1) reports equal accuracy for all
+ramps, and the best merging and pruning for the exponential ramp.
 
 {table(["", *scores], rows(list(RAMPS.values())))}
 
 ## 8. Stochastic depth: no ramp at all
 
-Stochastic depth drops blocks with the same probability, one half, throughout the training. Does CoTo's ramp buy accuracy of
-the single run, and what does it cost in merging and pruning? Columns and differences as in section 7.
+Stochastic depth drops blocks with the same probability, one half, throughout the training. The table shows how CoTo's ramp
+changes the accuracy of a single run, and of merged and pruned runs. Columns and differences are as in section 7.
 
 {table(["", *scores], rows(["CoTo", DEPTH, "LoRA"]))}
 """

@@ -1,4 +1,4 @@
-"""Topic 6: how much each block contributes."""
+"""Topic 6: the contribution of each block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coto_lab.studies.evidence.markdown import figure, interval, spread, table
 from coto_lab.studies.evidence.records import Claim, Numbers, Section, against_lora, compare, summary
 from coto_lab.studies.gallery import SWEPT
 
-ORDERS = 10  # of the modules, for the map
+ORDERS = 10  # random orders of the modules for the map
 
 
 def measure(lab: Lab, done: Numbers) -> Section:
@@ -47,7 +47,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
         ),
         Claim(
             topic=6,
-            text="LoRA's Shapley values sit in the top blocks (share of the top half, in excess of 50)",
+            text="LoRA's Shapley values concentrate in the top blocks (share of the top half, in excess of 50)",
             paper="69% in the top 4 of 12 blocks (second hand); in the last blocks of the vision tower (figure r5)",
             kind="above",
             parts={"": compare(top["LoRA"], 50.0)},
@@ -75,7 +75,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
 
 
 def text(evidence: Numbers) -> str:
-    """The topic\'s section of the page, in Markdown."""
+    """The topic's section of the page, in Markdown."""
     numbers = evidence["shapley"]
     blocks = numbers["blocks"]
     header = ["", *[f"block {i}" for i in range(len(blocks["LoRA"]))]]
@@ -90,8 +90,8 @@ def text(evidence: Numbers) -> str:
     pearson, spearman = (spread(numbers["owen"][name], 2) for name in ("pearson", "spearman"))
     return f"""## 6. Shapley values
 
-Exact, over all {2 ** len(blocks["LoRA"])} coalitions of blocks, in points of accuracy on {numbers["images"]} test images
-(every {PART}th). Five seeds, mean ± sd.
+The values are exact, over all {2 ** len(blocks["LoRA"])} coalitions of blocks, in points of accuracy on {numbers["images"]}
+test images (every {PART}th), as mean ± sd over five seeds.
 
 {table(header, rows)}
 
@@ -99,13 +99,13 @@ Exact, over all {2 ** len(blocks["LoRA"])} coalitions of blocks, in points of ac
 
 {figure("shapley", "Shapley value of every block, LoRA and CoTo")}
 
-By module, estimated from {ORDERS} random orders, on {numbers["map_images"]} test images, of one seed each: an illustration,
-no evidence.
+The values by module are estimated from {ORDERS} random orders, on {numbers["map_images"]} test images, for one seed of each
+method. This map is an illustration and not evidence.
 
 {figure("shapley_map", "estimated Shapley values by block and query, key, value")}
 
-Owen's formula reads Shapley values off the steps of a CoTo training. Its correlation over the blocks with the exact values
-in nats, five seeds: Pearson {pearson}, Spearman {spearman}.
+Owen's formula estimates Shapley values from the steps of a CoTo training. The correlation of the estimates with the exact
+values in nats, over the blocks and for five seeds, is {pearson} (Pearson) and {spearman} (Spearman).
 """
 
 

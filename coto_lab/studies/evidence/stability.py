@@ -10,7 +10,7 @@ from coto_lab.studies.evidence.markdown import figure, interval, spread, table
 from coto_lab.studies.evidence.records import ONE_RATE, PAIRS, Claim, Numbers, Section, against_lora, compare
 from coto_lab.studies.gallery import SWEPT
 
-_ALL = 10_000  # masks for every number of open blocks: more than there are
+_ALL = 10_000  # more than the number of masks with the same number of open blocks, so that all masks are scored
 _ROUNDING = 1e-6  # nats
 
 
@@ -64,22 +64,22 @@ def _half(spread: dict, of: str) -> float:
 
 
 def text(evidence: Numbers) -> str:
-    """The topic\'s section of the page, in Markdown."""
+    """The topic's section of the page, in Markdown."""
     numbers = evidence["stability"]
     rows = [_row(f"accuracy with half of the blocks open, {name}, %", scores, 1) for name, scores in numbers["open"].items()]
     rows += [_row(f"{name}, nats", scores, 3) for name, scores in numbers["nats"].items()]
     return f"""## 9. Dropped blocks
 
-All masks over the blocks, on {numbers["images"]} test images (every {PART}th); five seeds, barriers of ten pairs on a line
-of five points.
+All masks over the blocks are scored on {numbers["images"]} test images (every {PART}th), for five seeds. Barriers are those of
+ten pairs, each on a line of five points.
 
 {table(["", *SWEPT, "CoTo - LoRA"], rows)}
 
 {figure("stability", "test accuracy against the share of open blocks")}
 
-Theorem 3.1 is Jensen's inequality and holds for any adapter, at every p: the count above checks the arithmetic, and is no
-merit of CoTo. The bound on the barrier has constants that we do not have: the figure only shows whether barriers are below
-loss changes, and whether they grow together.
+Theorem 3.1 is Jensen's inequality and holds for any adapter, at every p. So the count above only checks the arithmetic, and
+does not speak for CoTo. The bound on the barrier has constants that we do not have. So the figure only shows whether barriers
+are below loss changes, and whether the two grow together.
 
 {figure("barrier", "barrier of fusion against the loss change with half of the blocks dropped")}
 """

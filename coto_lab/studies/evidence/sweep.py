@@ -58,7 +58,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
     base = round(lab.base[0], 4)
     stands = round((base + max(own[best[ALONE][m]]["mean"] for m, own in single.items())) / 2, 4)
     edges = {s: {m: summary(_edges(own, stands)) for m, own in panel.items()} for s, panel in panels[ALONE].items()}
-    highest = f"{2 ** min(edges['none']['CoTo']['values']):.3g}"  # where every seed of CoTo still stands
+    highest = f"{2 ** min(edges['none']['CoTo']['values']):.3g}"  # the highest rate that every seed of CoTo withstands
     earlier = {method: {f"{lr:g}": summary(lab.accuracy(method, lr)) for lr in RATES} for method in SWEPT}
     numbers = {
         "panels": panels,
@@ -99,7 +99,7 @@ def _best(own: Mapping[str, Numbers]) -> str:
 
 
 def _edges(own: Mapping[str, Numbers], stands: float) -> list[float]:
-    """Of every seed, the highest rate at which it and all runs at lower rates score above ``stands``, in powers of two."""
+    """For each seed, log2 of the highest rate such that the runs at this and at all lower rates score above ``stands``."""
     edges = []
     for scores in zip(*(own[lr]["values"] for lr in own), strict=True):
         trained = [float(lr) for lr, score in zip(own, scores, strict=True) if score > stands]
@@ -111,7 +111,7 @@ def _edges(own: Mapping[str, Numbers], stands: float) -> list[float]:
 
 def _claims_of_rates(single: Panel, best: Mapping[str, str], base: float, highest: str) -> list[Claim]:
     lora, coto = best["LoRA"], best["CoTo"]
-    # Of every seed, the rate at which it scores best, in powers of two.
+    # For each seed, log2 of the rate at which the seed has its best score.
     favourites = {}
     for method, own in single.items():
         values = torch.tensor([own[lr]["values"] for lr in own], dtype=torch.float64)
@@ -128,7 +128,7 @@ def _claims_of_rates(single: Panel, best: Mapping[str, str], base: float, highes
         ),
         Claim(
             topic=2,
-            text="CoTo wants a higher learning rate than LoRA (best rate of each seed)",
+            text="CoTo's best learning rate is higher than LoRA's (best rate of each seed)",
             paper="best at 0.005 against 0.001, 2.3 doublings (figure r6)",
             kind="above",
             unit="doublings",
@@ -137,7 +137,7 @@ def _claims_of_rates(single: Panel, best: Mapping[str, str], base: float, highes
         ),
         Claim(
             topic=2,
-            text=f"At the lowest rate (here {lowest}) CoTo loses",
+            text=f"At the lowest rate (here {lowest}) CoTo is worse than LoRA",
             paper="DTD at 0.00005: 68.8 against 72.1 (figure r6)",
             kind="below",
             grid=f"{lowest}; seeds {SEEDS[0]} to {SEEDS[-1]}",
@@ -145,7 +145,7 @@ def _claims_of_rates(single: Panel, best: Mapping[str, str], base: float, highes
         ),
         Claim(
             topic=2,
-            text=f"At the highest rate that every seed of CoTo withstands (here {highest}) LoRA falls",
+            text=f"At the highest rate that every seed of CoTo withstands (here {highest}) LoRA collapses",
             paper="DTD at 0.005: CoTo is at its best, LoRA collapses (figure r6)",
             kind="above",
             grid=_GRID,
@@ -165,7 +165,7 @@ def _claim_of_fusion(fused: Panel, best: Mapping[str, Mapping[str, str]]) -> Cla
         rivals = {alone: f"{alone}, best alone and best fused"}
     return Claim(
         topic=3,
-        text=f"Fused 1:1, CoTo is better also where LoRA has a better learning rate (CoTo at {own_rate}; LoRA at its best)",
+        text=f"Fused 1:1, CoTo is better even if LoRA has a better learning rate (CoTo at {own_rate}; LoRA at its best)",
         paper="not reported",
         kind="above",
         grid=_GRID,
@@ -199,7 +199,7 @@ def _rows(numbers: Numbers, safeguard: str) -> list[list[str]]:
 
 
 def text(evidence: Numbers) -> str:
-    """The topic\'s section of the page, in Markdown."""
+    """The topic's section of the page, in Markdown."""
     numbers = evidence["sweep"]
     header = ["learning rate", "LoRA", "CoTo", "CoTo - LoRA", "LoRA, fused 1:1", "CoTo, fused 1:1", "CoTo - LoRA"]
     best = "; ".join(f"{title}: LoRA {own['LoRA']}, CoTo {own['CoTo']}" for title, own in numbers["best"].items())
@@ -218,22 +218,22 @@ def text(evidence: Numbers) -> str:
     guarded = "\n\n".join(f"{WORDS[s].capitalize()}:\n\n{table(header, _rows(numbers, s))}" for s in SAFEGUARDS if s != "none")
     return f"""## 2. The learning rate
 
-Both methods at {len(_PLAIN)} learning rates, 0.001, 0.0025, 0.005, and from 0.01 to 0.04 in quarters of a doubling; test
-accuracy in %. The grid was fixed before its first run, and the seeds, {SEEDS[0]} to {SEEDS[-1]}, are fresh: an earlier sweep
-(at the end of this section) had gone from 0.02 to 0.04 in one step. Nothing is known of rates between those of a grid, nor
-outside it.
+The table has the test accuracy in % of both methods at {len(_PLAIN)} learning rates: 0.001, 0.0025, 0.005, and from 0.01 to
+0.04 in quarters of a doubling. The grid was fixed before its first run, and its seeds, {SEEDS[0]} to {SEEDS[-1]}, are new. The
+reason for this sweep was that an earlier one (at the end of this section) had gone from 0.02 to 0.04 in one step. Nothing is
+known about rates between those of a grid, or outside of it.
 
 {table(header, _rows(numbers, "none"))}
 
-Best rates: {best}. They are chosen by the mean on the test images, so what is scored at them is a little too good, for both
-methods. The rate {numbers["highest"]} of the claim above is chosen by CoTo's runs alone. Every other section has all methods
-at {METHODS["CoTo"].lr:g}.
+The best rates are these: {best}. They were chosen by the mean on the test images, so the scores at these rates are slightly too
+good, for both methods. The rate {numbers["highest"]} of the claim above was chosen by CoTo's runs alone. In every other section
+all methods have the rate {METHODS["CoTo"].lr:g}.
 
 {figure("sweep", "test accuracy against the learning rate, single runs and fusions of two seeds")}
 
-A run *withstands* a rate if it scores above {numbers["stands"]:.1f}%, half way between the base model and the best mean.
-The table has, for each seed, the highest rate that it withstands along with all lower ones of the grid, which ends at
-{_PLAIN[-1]:g}. The safeguards are what many people train with: gradients clipped to a norm of 1 (the default of
+A run *withstands* a rate if it scores above {numbers["stands"]:.1f}%, which is half way between the base model and the best
+mean. For each seed, the table has the highest rate such that the seed withstands this rate and all lower rates of the grid. The
+grid ends at {_PLAIN[-1]:g}. The safeguards are common in practice: gradients clipped to a norm of 1 (the default of
 transformers' Trainer), or a linear warm-up over the first 80 of 800 steps.
 
 {table(["", "LoRA, seed by seed", "CoTo, seed by seed", "CoTo - LoRA, doublings"], edge_rows)}
@@ -242,7 +242,7 @@ transformers' Trainer), or a linear warm-up over the first 80 of 800 steps.
 
 {guarded}
 
-The earlier sweep, seeds 0 to 4, on which these claims were judged before:
+This is the earlier sweep, with seeds 0 to 4, on which these claims were judged before:
 
 {table(["learning rate", "LoRA", "CoTo", "CoTo - LoRA"], earlier)}
 """

@@ -68,6 +68,8 @@ def test_update_of_a_transposed_weight_is_out_by_in() -> None:
     model, base = adapted("LoRA", gpt2(), targets=["c_attn"], fan_in_fan_out=True), gpt2()
     adapter = Adapter.from_model(model)
     assert LoRA().recognises(adapter.config)
+    factors = LoRA().factors(adapter)
+    assert factors is not None and {(a.shape, b.shape) for a, b in factors.values()} == {((2, 16), (48, 2))}
     update, merged = LoRA().update(adapter, base), model.merge_and_unload()
     for name, change in update.items():
         assert change.shape == (48, 16)

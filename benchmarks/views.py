@@ -26,7 +26,7 @@ def views(scale: Scale) -> dict[str, float]:
     """What `measure` finds in a kernel that has a client, but no browser."""
     manager, client = start_new_kernel(kernel_name="python3", cwd=str(Path(__file__).parent))
     said: list[str] = []
-    code = f"import json, widgets; print(json.dumps(await widgets.measure({scale is QUICK}, {torch.get_num_threads()})))"
+    code = f"import json, views; print(json.dumps(await views.measure({scale is QUICK}, {torch.get_num_threads()})))"
     try:
         reply = client.execute_interactive(code, output_hook=lambda message: said.append(message["content"].get("text", "")))
         if reply["content"]["status"] != "ok":
