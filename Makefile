@@ -12,7 +12,7 @@ GPU_ARGS ?=
 MUTANTS_ARGS ?=
 TOUR := /lab/tree/notebooks/00_tour.ipynb
 CELL_SECONDS ?= 120
-SLOW := tests/test_environments.py tests/test_solutions.py
+SLOW := tests/test_environments.py tests/test_solutions.py tests/notebook/test_kernels.py
 
 VENV := .venv
 BIN := $(VENV)/bin
