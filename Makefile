@@ -32,10 +32,10 @@ export MALLOC_TRIM_THRESHOLD_ := 4294967296
 lab: $(VENV)/.lab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=$(TOUR) $(LAB_ARGS)
 
-# Two processes share the tests, and each computes with one thread: first all that is quick; then other environments, and the
-# notebooks with the solutions of their exercises and as they are, each in one process. Our "warnings are errors" is for pytest's own
-# process, so it is off for nbval. nbval interrupts a cell that takes longer than CELL_SECONDS and then expects the
-# later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a timeout has to
+# Two processes share the tests, and each computes with one thread: first all that is quick; then other environments, kernels,
+# and the notebooks with the solutions of their exercises and as they are, each in one process. Our "warnings are errors" is
+# for pytest's own process, so it is off for nbval. nbval interrupts a cell that takes longer than CELL_SECONDS and then expects
+# the later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a timeout has to
 # count as a failure (xfail_strict). All ways of running notebooks take the fast scale (shorter trainings), as a setup cell's
 # own output says.
 test: $(VENV)/.test $(VENV)/.lowest $(VENV)/.colab

@@ -85,9 +85,9 @@ def random_vit(width: int, n_blocks: int) -> PreTrainedModel:
         return AutoModelForImageClassification.from_config(config)
 
 
-def random_adapter(task: Task, seed: int) -> Adapter:
+def random_adapter(task: Task, seed: int, rank: int = 4) -> Adapter:
     """A LoRA adapter as training leaves it, as far as speed goes: no factor is zero."""
-    model = get_peft_model(task.load_base(), Recipe().peft_config(task.target_modules))
+    model = get_peft_model(task.load_base(), Recipe(r=rank).peft_config(task.target_modules))
     adapter = Adapter.from_model(model)
     generator = torch.Generator().manual_seed(seed)
     return replace(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from _check import Check, python, require
+from _setup import random_adapter
 from accelerate import Accelerator
 from gpu_gates import checkpointing, gates
 from llama import SMALL, TARGETS, Tokens
@@ -171,19 +172,13 @@ def trainer() -> dict[str, float]:
 # Scoring
 
 
-def random_adapter(task: Tokens, seed: int) -> Adapter:
-    adapter = Adapter.from_model(add_adapter(task.load_base(), Recipe(r=8).peft_config(task.target_modules)))
-    generator = torch.Generator().manual_seed(seed)
-    return replace(adapter, tensors={n: torch.randn(t.shape, generator=generator) / 20 for n, t in adapter.tensors.items()})
-
-
 def evaluator(dtype: torch.dtype, tolerance: float) -> dict[str, float]:
     """What is scored together, in a tree of blocks, is what is scored one by one.
 
     Losses may differ by ``tolerance`` of what they differ by from variant to variant.
     """
     task = Tokens(SMALL, dtype, examples=16)
-    adapters = [random_adapter(task, seed) for seed in range(2)]
+    adapters = [random_adapter(task, seed, rank=8) for seed in range(2)]
     masks = [draw_mask(SMALL.layers, 0.5, seed=0, step=step) for step in range(12)]
     variants = [Variant(adapter, mask) for adapter in adapters for mask in masks]
     together = Evaluator(task)

@@ -8,9 +8,8 @@ from statistics import median
 
 import scores
 import torch
-from _setup import FULL, QUICK, Scale
+from _setup import FULL, QUICK, Scale, random_adapter
 from _timing import Call, in_turns, medians, seconds
-from gpu_checks import random_adapter
 from llama import BILLION, TARGETS, TINY, Shape, Tokens
 from peft import HiraConfig, LoraConfig, PeftConfig
 from steps import stacked_step
@@ -135,7 +134,7 @@ def many_rows(size: Size) -> dict[str, float]:
 def curve(size: Size) -> dict[str, float]:
     """21 mixtures of two adapters of the language model: together, one by one, and the base alone, 21 times."""
     task = Tokens(size.shape, torch.bfloat16, examples=size.examples)
-    pair = [random_adapter(task, seed) for seed in range(2)]
+    pair = [random_adapter(task, seed, rank=8) for seed in range(2)]
     variants = [Variant(merge(pair, "fuse", [1 - i / 20, i / 20])) for i in range(21)]
     together, one_by_one = (Evaluator(task, batch_size=8, together=together) for together in (True, False))
     base = task.load_base().eval()

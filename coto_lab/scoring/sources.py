@@ -6,6 +6,7 @@ from pathlib import Path
 
 from coto_lab.adapters.adapter import Adapter, is_of_run
 from coto_lab.ground.caller import warn_user
+from coto_lab.ground.lists import check_dict
 from coto_lab.tasks.check import check_task
 from coto_lab.tasks.task import Task
 from coto_lab.training.run import HISTORY, Run
@@ -35,6 +36,16 @@ def open_source(source: Source, name: str) -> Run | Adapter:
     if not isinstance(source, (Run, Adapter)):
         raise TypeError(f"{name} is a {type(source).__name__}: give a Run, an Adapter, or the folder of either.")
     return source
+
+
+def check_sources(name: str, sources: object) -> None:
+    """Whether ``sources`` is a dict with at least one entry, as views take it: name -> `Source`; its values are not looked at.
+
+    Raises:
+        TypeError: ``sources`` is no mapping.
+        ValueError: ``sources`` is empty.
+    """
+    check_dict(name, sources, object, "give a dict of runs, adapters or folders, such as {'CoTo': run}.")
 
 
 def adapter_of(task: Task, source: Source, name: str) -> Adapter:

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 
 from coto_lab.figures.interpolation import line_explorer_figure
-from coto_lab.ground.lists import check_dict
 from coto_lab.probes.flips import Flips
 from coto_lab.probes.interpolation import Curve, line
 from coto_lab.scoring.scores import Scores
-from coto_lab.scoring.sources import Source
+from coto_lab.scoring.sources import Source, check_sources
 from coto_lab.tasks import Task
 from coto_lab.widgets.field import NumberField
 from coto_lab.widgets.mixtures import MixtureView
@@ -44,7 +43,7 @@ class InterpolationExplorer(MixtureView):
     def __init__(self, task: Task, partners: Mapping[str, Source], runs: Mapping[str, Source] | None = None, images: int = 410):
         self.alpha = NumberField("α", 0.5, 0, 1, 0.05)
         self._alphas = _ALPHAS  # the values of α whose scores are drawn
-        check_dict("partners", partners, object, "give a dict of runs, adapters or folders, such as {'CoTo': run}.")
+        check_sources("partners", partners)
         others = {name: [run] for name, run in partners.items()}
         super().__init__(task, others, line(_ALPHAS), [self.alpha], "coto-interpolation", images)
         self.alpha.observe(self.show, "value")

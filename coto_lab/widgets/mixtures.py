@@ -13,12 +13,11 @@ from torch import Tensor
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.figures.examples import class_word
 from coto_lab.figures.flips import SHOWN
-from coto_lab.ground.lists import check_dict
 from coto_lab.probes.flips import Flips, flips
 from coto_lab.probes.interpolation import mixtures
 from coto_lab.scoring.evaluator import Evaluator
 from coto_lab.scoring.scores import Scores
-from coto_lab.scoring.sources import Source, adapter_of
+from coto_lab.scoring.sources import Source, adapter_of, check_sources
 from coto_lab.tasks import Task
 from coto_lab.widgets.evenly_spaced import evenly_spaced
 from coto_lab.widgets.message import Message
@@ -101,7 +100,7 @@ class MixtureView(View):
             ValueError: there are no runs; a method has no partner; a run is of another task or base, or cannot be merged with
                 its partners. The view is as before.
         """
-        check_dict("runs", runs, object, "give a dict of runs, adapters or folders, such as {'CoTo': run}.")
+        check_sources("runs", runs)
         if not runs.keys() <= self._partners.keys():
             raise ValueError(f"runs has {list(runs)}: give runs of methods that have a partner: {list(self._partners)}.")
         adapters = {name: adapter_of(self.task, source, f"runs[{name!r}]") for name, source in runs.items()}

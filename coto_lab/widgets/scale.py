@@ -9,10 +9,9 @@ from typing import Any
 import torch
 
 from coto_lab.figures.scale import scale_figure
-from coto_lab.ground.lists import check_dict
 from coto_lab.merging.merge import merge
 from coto_lab.scoring.evaluator import Evaluator
-from coto_lab.scoring.sources import Source, adapter_of
+from coto_lab.scoring.sources import Source, adapter_of, check_sources
 from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
 from coto_lab.widgets.evenly_spaced import evenly_spaced
@@ -44,7 +43,7 @@ class ScaleExplorer(View):
     """
 
     def __init__(self, task: Task, runs: Mapping[str, Source], module: str, images: int = 410):
-        check_dict("runs", runs, object, "give a dict of runs, adapters or folders, such as {'CoTo': run}.")
+        check_sources("runs", runs)
         self._scored = evenly_spaced(task, images)
         self._adapters = {name: adapter_of(task, source, f"runs[{name!r}]") for name, source in runs.items()}
         self._updates = {}

@@ -96,7 +96,7 @@ class SideBySide:
         if due:
             variants = [Variant(Adapter.from_model(training.model), name=name) for name, training in due.items()]
             with warnings.catch_warnings():  # the view itself says which training diverges
-                warnings.filterwarnings("ignore", message="'loss' is nan for variants", category=UserWarning)
+                warnings.filterwarnings("ignore", message="'loss' is (nan|inf) for variants", category=UserWarning)
                 scores = self._evaluator(variants)
             for name, accuracy in zip(scores.names, scores.accuracy.tolist(), strict=True):
                 self.accuracy[name][self.done] = accuracy

@@ -15,14 +15,13 @@ from coto_lab.adapters.adapter import Adapter
 from coto_lab.adapters.peft_model import add_adapter
 from coto_lab.figures.confusion import confusion_matrix
 from coto_lab.figures.switchboard import switchboard_figure
-from coto_lab.ground.lists import check_dict
 from coto_lab.ground.numbers import MAX_SEED, whole_number
 from coto_lab.ground.randomness import OwnRandomNumbers
 from coto_lab.probes.pruning import paper_patterns
 from coto_lab.scoring.evaluator import Evaluator
 from coto_lab.scoring.scores import Scores
 from coto_lab.scoring.sites import Sites, module_mask
-from coto_lab.scoring.sources import Source, adapter_of
+from coto_lab.scoring.sources import Source, adapter_of, check_sources
 from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
 from coto_lab.training.recipe import Recipe
@@ -98,7 +97,7 @@ class Switchboard(View):
             ValueError: there are no runs; a run is of another task or base, or has adapters on other modules. The board is as
                 before.
         """
-        check_dict("runs", runs, object, "give a dict of runs, adapters or folders, such as {'CoTo': run}.")
+        check_sources("runs", runs)
         adapters = {name: adapter_of(self.task, source, f"runs[{name!r}]") for name, source in runs.items()}
         sites = [self._evaluator.sites(adapter) for adapter in adapters.values()]
         expected = self._sites if self._runs else sites[0]
