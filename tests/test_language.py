@@ -94,7 +94,7 @@ def test_every_probe_without_classes(task: CopyTask, trained: list[Run]) -> None
     values = shapley(task, first, value="loss", evaluator=evaluator)
     assert values.values.sum().item() == pytest.approx(table.loss[-1].item() - table.loss[0].item(), abs=1e-6)
     assert stability(task, first, samples=3, evaluator=evaluator).loss[-1] == curve.loss[0]
-    with pytest.raises(ValueError, match="outputs=True: task 'copy' has no classes"):
+    with pytest.raises(ValueError, match="task 'copy' has no classes, so there are no class logits to average"):
         jensen(task, first)
 
 

@@ -122,7 +122,7 @@ def test_broken_link_is_told(root: Path, tmp_path: Path) -> None:
 def test_foreign_folder_is_not_written_to(root: Path) -> None:
     done = build(root, root / "data")
     assert done.returncode == 1 and "holds no pages that were written here" in done.stderr
-    assert sorted(path.name for path in (root / "data").iterdir()) == ["README.md", "evidence", "glyph-vit"]
+    assert sorted(path.name for path in (root / "data").iterdir()) == ["README.md", "evidence", "glyph-vit", "letter-llama"]
 
 
 @pytest.mark.parametrize("mine", ["notebooks/00_tiny.html", "_static"])

@@ -222,7 +222,8 @@ def test_wheel_works_elsewhere(tmp_path: Path) -> None:
         "import coto_lab; from coto_lab.ground.files import data_path\n"
         "task = coto_lab.load_task('digits'); base = task.load_base(); "
         "print(coto_lab.__file__, data_path('glyph-vit'), task.size('test'), base.num_parameters(), sep='\\n'); "
-        "data_path('gallery', 'scores.json'), data_path('evidence', 'evidence.json')"
+        "data_path('gallery', 'scores.json'), data_path('evidence', 'evidence.json'); "
+        "coto_lab.load_task('strings/rotate-back').load_base()"
     )
     package, data, n_test, parameters = run("-c", code, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(site)}).split("\n")[
         :4

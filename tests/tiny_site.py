@@ -54,7 +54,8 @@ def write_repository(root: Path) -> None:
         new_code_cell("print('folded ' + 'away')", metadata=FOLDED),
         new_code_cell("print('all ' + 'of it')", metadata=ALL_FOLDED),
     ]
-    for folder in ("notebooks", "pages", "data/evidence", "data/glyph-vit", "coto_lab/gating", "coto_lab/scoring"):
+    data = ("data/evidence", "data/glyph-vit", "data/letter-llama")
+    for folder in ("notebooks", "pages", *data, "coto_lab/gating", "coto_lab/scoring"):
         (root / folder).mkdir(parents=True)
     nbformat.write(new_notebook(cells=cells), root / "notebooks/00_tiny.ipynb")
     texts = {
@@ -65,7 +66,7 @@ def write_repository(root: Path) -> None:
     }
     others = (
         "CONTRIBUTING.md", "CHANGELOG.md", "pages/blocks.md", "pages/live.png", "CITATION.cff", "LICENSE", "data/README.md",
-        "data/glyph-vit/README.md", "coto_lab/gating/README.md", "coto_lab/scoring/README.md",
+        "data/glyph-vit/README.md", "data/letter-llama/README.md", "coto_lab/gating/README.md", "coto_lab/scoring/README.md",
     )  # fmt: skip
     for name, text in (texts | dict.fromkeys(others, "# Title")).items():
         (root / name).write_text(text)

@@ -186,6 +186,15 @@ class CopyTask:
         return torch.randint(len(self._letters), (length,), generator=generator).tolist()
 
 
+class SpeakingTask(CopyTask):
+    """It also says what the model answers, as text; padding and the sign of equality are shown as ``_`` and ``=``."""
+
+    def say(self, prediction: Tensor, batch: dict[str, Tensor]) -> list[str]:
+        """The most likely letter at each place of the answer."""
+        rows = zip(prediction.argmax(-1), batch["targets"][:, 1:], strict=True)
+        return ["".join(f"{self._letters}_="[i] for i in said[targets >= 0].tolist()) for said, targets in rows]
+
+
 def lora_adapters(task: Task) -> list[Adapter]:
     """Randomised, of ranks 2 and 3."""
     conv = "c_attn" in task.target_modules

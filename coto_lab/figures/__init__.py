@@ -1,5 +1,6 @@
 """Plotly figures as pure functions: each function takes records of probes and returns a figure."""
 
+from coto_lab.figures.attention import attention_figure
 from coto_lab.figures.cost import cost_figure, step_cost_figure
 from coto_lab.figures.game import game_figure
 from coto_lab.figures.geometry import cosine_figure, embedding_figure
@@ -22,7 +23,7 @@ from coto_lab.figures.training import training_figure
 from coto_lab.figures.update import update_figure
 
 __all__ = [
-    "CONFIG", "STYLES", "barrier_figure", "cosine_figure", "cost_figure", "embedding_figure", "game_figure",
+    "CONFIG", "STYLES", "attention_figure", "barrier_figure", "cosine_figure", "cost_figure", "embedding_figure", "game_figure",
     "gradient_balance_figure", "growth_figure", "image_figure", "interpolation_figure", "jensen_figure", "owen_figure",
     "plan_figure", "pruning_figure", "ramp_figure", "schedule_figure", "shapley_figure", "shapley_map_figure", "simplex_figure",
     "sparsity_figure", "spread_figure", "stability_figure", "step_cost_figure", "sweep_figure", "switchboard_figure",

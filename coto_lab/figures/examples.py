@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coto_lab.figures.lines import cells_of, line_of
-from coto_lab.figures.tiles import TILES, tile_strip
+from coto_lab.figures.answers import answered_lines
+from coto_lab.figures.lines import ONE_WIDTH, cells_of, line_of
+from coto_lab.figures.theme import INK
+from coto_lab.figures.tiles import TILES, WRONG, tile_strip
 from coto_lab.tasks.task import Example
 
 _PIXELS = 48  # pixels of the longer side; larger images are reduced, because a browser gets every pixel as a number
@@ -55,6 +57,7 @@ def exhibit(
     words: Sequence[str],
     shape: tuple[int, int],
     places: Sequence[tuple[int, int]] | None = None,
+    said: Mapping[str, Sequence[str]] | None = None,
 ) -> Exhibit:
     """Some examples on a sheet whose size does not depend on the number of examples.
 
@@ -64,12 +67,13 @@ def exhibit(
         words: the words for each shown example, made by `words_of`.
         shape: the numbers of rows and columns of the sheet.
         places: row and column of each image; by default images fill row after row, and texts always do.
+        said: who answers -> the answer to each shown example, for the box under the pointer of a text.
     """
     rows, columns = shape
     places = [divmod(i, columns) for i in range(len(shown))] if places is None else places
     common = {"mode": "text", "text": list(words), "hoverinfo": "skip"}
     if not are_images(examples):
-        sheet = go.Heatmap(cells_of([examples[i] for i in shown], shape))
+        sheet = go.Heatmap(cells_of([examples[i] for i in shown], shape, said))
         at = {"x": [column for _, column in places], "y": [row + 0.5 for row, _ in places]}
         lines = go.Scatter(**at, textposition="middle right", **common)
         y = {"visible": False, "range": [rows, 0], "scaleanchor": None}
@@ -93,7 +97,13 @@ def _small(example: Example) -> Tensor:
     return example.image if scale >= 1 else F.interpolate(example.image[None], scale_factor=scale, mode="area")[0]
 
 
-def words_of(examples: Sequence[Example], shown: Sequence[int], marks: Sequence[str], answer: bool = True) -> list[str]:
+def words_of(
+    examples: Sequence[Example],
+    shown: Sequence[int],
+    marks: Sequence[str],
+    answer: bool = True,
+    said: Sequence[str] | None = None,
+) -> list[str]:
     """The words for some examples: for images the marks; for texts lines of mark and text, and of the answer if asked for.
 
     Args:
@@ -101,7 +111,23 @@ def words_of(examples: Sequence[Example], shown: Sequence[int], marks: Sequence[
         shown: indices of the examples that are shown.
         marks: one mark for each shown example.
         answer: whether the lines include the right answer.
+        said: the model's answer to each shown example; with it, lines of text are those of `answered_lines`.
     """
     if are_images(examples):
         return list(marks)
+    if said is not None:
+        return answered_lines(marks, [examples[i] for i in shown], said)
     return [line_of(mark, examples[i], answer) for mark, i in zip(marks, shown, strict=True)]
+
+
+def font_of(right: Sequence[bool], said: Sequence[str] | None = None) -> dict[str, Any]:
+    """The font of the words of `words_of`: one colour for right and one for wrong ones, or, where the model's answers are in
+    the lines, which mark what is wrong themselves, letters of one width.
+
+    Args:
+        right: whether each shown example is answered correctly.
+        said: as in `words_of`.
+    """
+    if said is None:
+        return {"color": [INK if ok else WRONG for ok in right], "family": None}
+    return {"color": INK, "family": ONE_WIDTH}

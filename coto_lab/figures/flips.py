@@ -6,25 +6,27 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from coto_lab.figures.examples import are_images, class_word, exhibit, words_of
-from coto_lab.figures.theme import INK
-from coto_lab.figures.tiles import WRONG
+from coto_lab.figures.answers import ANSWERED
+from coto_lab.figures.examples import are_images, class_word, exhibit, font_of, words_of
 from coto_lab.probes.flips import Flips
 from coto_lab.tasks.task import Example
 
 _IMAGES, _LINES = (2, 10), (10, 2)  # rows and columns of the strip
 SHOWN = 20
+_HERE = "answer here"
 
 
-def flips_title(examples: Sequence[Example], classes: Sequence[str]) -> str:
+def flips_title(flips: Flips | None, examples: Sequence[Example], classes: Sequence[str]) -> str:
     """The title above the strip.
 
     Args:
+        flips: the flips; None before there are any.
         examples: examples of the task.
         classes: names of the classes; empty for tasks without classes.
     """
     if not classes:
-        return "right with the first run alone and wrong here (✓→✗), or the other way round (✗→✓)"
+        title = "right with the first run alone and wrong here (✓→✗), or the other way round (✗→✓)"
+        return title if _said(flips) is None or are_images(examples) else f"{title}<br>{ANSWERED}"
     where = "below" if are_images(examples) else "in front"
     return f"classified differently than by the first run alone ({where}: true {class_word(classes)}: before→now)"
 
@@ -42,10 +44,12 @@ def add_flips(figure: go.Figure, row: int, flips: Flips | None, examples: Sequen
     shown = [] if flips is None else flips.indices[:SHOWN].tolist()
     right = [] if flips is None else flips.right_now[:SHOWN].tolist()
     marks = [] if flips is None else _marks(flips, [examples[i].answer for i in shown], classes)
-    words = words_of(examples, shown, marks, answer=not classes)
-    strip = exhibit(examples, shown, words, _IMAGES if are_images(examples) else _LINES)
+    said = _said(flips)
+    now = None if said is None else said[_HERE]
+    words = words_of(examples, shown, marks, answer=not classes, said=now)
+    strip = exhibit(examples, shown, words, _IMAGES if are_images(examples) else _LINES, said=said)
     strip.sheet.update(name="flips")
-    strip.words.update(name="what was read", textfont={"color": [INK if ok else WRONG for ok in right]}, showlegend=False)
+    strip.words.update(name="what was read", textfont=font_of(right, now), showlegend=False)
     figure.add_traces([strip.sheet, strip.words], rows=row, cols=1)
     x = next(figure.select_xaxes(row=row))
     figure.update_xaxes(**strip.x | {"visible": False, "constrain": "domain"}, row=row)
@@ -53,6 +57,13 @@ def add_flips(figure: go.Figure, row: int, flips: Flips | None, examples: Sequen
     if are_images(examples):
         top = {"range": [strip.y["range"][0], -2.5]}  # row 0 is on top, a little below the title
         figure.update_yaxes(**top, scaleanchor=x.plotly_name.replace("axis", ""), row=row)
+
+
+def _said(flips: Flips | None) -> dict[str, tuple[str, ...]] | None:
+    """Who answers -> the answers to the examples that are shown; None where they are unknown."""
+    if flips is None or flips.said_before is None or flips.said_now is None:
+        return None
+    return {"first run's answer": flips.said_before[:SHOWN], _HERE: flips.said_now[:SHOWN]}
 
 
 def _marks(flips: Flips, answers: Sequence[str], classes: Sequence[str]) -> list[str]:

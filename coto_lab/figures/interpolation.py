@@ -63,7 +63,7 @@ def line_explorer_figure(
         cols=2,
         specs=[[{}, {}], [{"colspan": 2}, None]],
         row_heights=[0.55, 0.45],
-        subplot_titles=[*_TITLES, flips_title(examples, classes)],
+        subplot_titles=[*_TITLES, flips_title(flips, examples, classes)],
         horizontal_spacing=0.12,
         vertical_spacing=0.2,
     )

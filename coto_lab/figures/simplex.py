@@ -69,7 +69,10 @@ def simplex_explorer_figure(
         cols=n,
         specs=[[{}] * n, [{"colspan": n}, *[None] * (n - 1)]],
         row_heights=[0.62, 0.38],
-        subplot_titles=[*(_here(name, record, at) for name, record in simplexes.items()), flips_title(examples, classes)],
+        subplot_titles=[
+            *(_here(name, record, at) for name, record in simplexes.items()),
+            flips_title(flips, examples, classes),
+        ],
         horizontal_spacing=0.02,
         vertical_spacing=0.12,
     )

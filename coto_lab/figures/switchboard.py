@@ -9,11 +9,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from coto_lab.figures.answers import ANSWERED
 from coto_lab.figures.confusion import confusion_traces, count_mistakes
-from coto_lab.figures.examples import are_images, class_word, exhibit, kind_of, words_of
+from coto_lab.figures.examples import are_images, class_word, exhibit, font_of, kind_of, words_of
+from coto_lab.figures.lines import cells_of
 from coto_lab.figures.style import GUESS_COLOR, dress, style
-from coto_lab.figures.theme import INK
-from coto_lab.figures.tiles import WRONG
 from coto_lab.scoring.scores import Scores
 from coto_lab.tasks.task import Example
 
@@ -38,10 +38,11 @@ def switchboard_figure(
     The colour scale of the mistakes ends at the count of the most frequent mistake. The diagonal has another colour, and counts
     of 0 have none. If the samples are images, they are the first five of each class, one column per class; if they are texts,
     they are a list in which the classes alternate. For a task without classes only samples are shown, marked as right (✓) or
-    wrong (✗).
+    wrong (✗); where the scores have the model's answers to texts, each line has the answer, with its wrong characters marked.
 
     Args:
-        scores: the scores of one variant, with class logits if the task has classes; None before there is anything to show.
+        scores: the scores of one variant, with class logits if the task has classes, and perhaps with answers as text if it has
+            none; None before there is anything to show.
         examples: all N examples.
         labels: the true classes, int64 ``[N]``; None for tasks without classes.
         classes: names of the classes.
@@ -62,7 +63,8 @@ def switchboard_figure(
         marks = [f"{classes[i]} {mark}" for i, mark in zip(predicted[samples].tolist(), marks, strict=True)]
     accuracy = scores.accuracy[0].item() * 100
     look = style(name, position)
-    bar, mark, *confusion, _, words = figure.data
+    bar, mark, *confusion, cells, words = figure.data
+    said = None if scores.said is None or are_images(examples) else [scores.said[0][i] for i in samples]
     with figure.batch_update():
         bar.update(x=[accuracy], text=[f"{accuracy:.1f}%"])
         bar.marker.update(
@@ -72,8 +74,12 @@ def switchboard_figure(
             mark.update(x=[whole * 100])
         if predicted is not None and labels is not None:
             count_mistakes(confusion[0], confusion[1], predicted, labels, len(classes))
-        words.update(text=words_of(examples, samples, marks))
-        words.textfont.update(color=[INK if ok else WRONG for ok in right])
+        words.update(text=words_of(examples, samples, marks, said=said))
+        words.textfont.update(font_of(right, said))
+        if said is not None:
+            boxes = cells_of([examples[i] for i in samples], _shape(examples, len(classes)), {"model's answer": said})
+            cells.update(text=boxes["text"], hoverlabel=boxes["hoverlabel"])
+            figure.layout.annotations[-1].text = f"samples: {ANSWERED}"
     return figure
 
 
@@ -92,6 +98,11 @@ def _samples(
         return [index for indices in firsts for index in indices], places
     turns = sorted(places)  # the first of each class, the second of each, ...
     return [firsts[column][row] for row, column in turns][:_LINES], None
+
+
+def _shape(examples: Sequence[Example], n_classes: int) -> tuple[int, int]:
+    """The numbers of rows and columns of samples."""
+    return (_SAMPLES, n_classes or _COLUMNS) if are_images(examples) else (_LINES, 1 if n_classes else 2)
 
 
 def _empty_figure(examples: Sequence[Example], labels: Tensor | None, classes: Sequence[str]) -> go.Figure:
@@ -147,10 +158,8 @@ def _add_samples(
 ) -> None:
     """Add the samples, still without marks, to the second row."""
     samples, places = _samples(examples, labels, len(classes))
-    shape = (_LINES, 2 if labels is None else 1)
-    if are_images(examples):
-        shape = (_SAMPLES, _COLUMNS if labels is None else len(classes))
-    panel = exhibit(examples, samples, words_of(examples, samples, [""] * len(samples)), shape, places)
+    words = words_of(examples, samples, [""] * len(samples))
+    panel = exhibit(examples, samples, words, _shape(examples, len(classes)), places)
     figure.add_traces([panel.sheet.update(name="samples"), panel.words.update(name="read")], rows=2, cols=column)
     figure.update_yaxes(**panel.y, row=2, col=column)
     if places is None:

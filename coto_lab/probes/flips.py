@@ -21,6 +21,7 @@ class Flips:
         indices: places of the examples in the split, in rising order, int64 ``[F]``.
         right_before, right_now: whether each variant is right, ``BoolTensor [F]``.
         before, now: the predicted classes, int64 ``[F]``; None for tasks without classes.
+        said_before, said_now: the answers as text, F strings; None where the scores have none.
     """
 
     indices: Int64[Tensor, " F"]
@@ -28,6 +29,8 @@ class Flips:
     right_now: Bool[Tensor, " F"]
     before: Int64[Tensor, " F"] | None = None
     now: Int64[Tensor, " F"] | None = None
+    said_before: tuple[str, ...] | None = None
+    said_now: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -48,7 +51,8 @@ def flips(scores: Scores, before: int, now: int) -> Flips:
     right = scores.values["correct"][[before, now]] == 1
     if scores.outputs is None:
         indices = (right[0] != right[1]).nonzero().flatten()
-        return Flips(indices, *right[:, indices])
+        said = [None if scores.said is None else tuple(scores.said[i][j] for j in indices.tolist()) for i in (before, now)]
+        return Flips(indices, right[0, indices], right[1, indices], said_before=said[0], said_now=said[1])
     read = scores.outputs[[before, now]].argmax(-1)
     indices = (read[0] != read[1]).nonzero().flatten()
     return Flips(indices, *right[:, indices], *read[:, indices])

@@ -108,13 +108,18 @@ def jensen(task: Task, run: Source, ps: int | Sequence[float] = 21, evaluator: E
         evaluator: an evaluator to reuse.
 
     Raises:
-        ValueError: the run is of another task or base, or has more than 12 blocks; a probability is outside [0, 1].
+        ValueError: the task has no classes; the run is of another task or base, or has more than 12 blocks; a probability is
+            outside [0, 1].
 
     Source: arXiv:2506.05713, theorem 3.1.
     """
     p = _check_probabilities(ps)
     adapter = adapter_of(task, run, "run")
     evaluator = evaluator_for(task, evaluator)
+    if not task.classes:
+        raise ValueError(
+            f"task {task.name!r} has no classes, so there are no class logits to average: give a task with classes."
+        )
     n_blocks = len(evaluator.sites(adapter).block_names)
     if n_blocks > _MOST_BLOCKS:
         raise ValueError(

@@ -28,7 +28,7 @@ from coto_lab.scoring.sources import check_base
 from coto_lab.scoring.tree import TreeScorer
 from coto_lab.scoring.variant import Variant, check_adapter
 from coto_lab.tasks.check import check_split, check_task, fresh_base, try_task
-from coto_lab.tasks.task import Task
+from coto_lab.tasks.task import Task, has_outputs
 
 
 class Evaluator:
@@ -104,13 +104,14 @@ class Evaluator:
         Args:
             variants: at least one.
             split: which examples.
-            outputs: whether the class logits are wanted, too: ``[V, N, classes]``.
+            outputs: whether what the variants say is wanted, too: the class logits ``[V, N, classes]``, or, of a task without
+                classes, the answers as text.
 
         Raises:
             TypeError: ``variants`` is no list of Variants.
-            ValueError: no variants; an adapter of another base; an unknown split; outputs of a task without classes; a mask
-                or an adapter that does not fit the model; a measure of the task that does not fit (`coto_lab.tasks.check`);
-                ``memory`` too small.
+            ValueError: no variants; an adapter of another base; an unknown split; outputs of a task that has neither classes
+                nor ``say``; a mask or an adapter that does not fit the model; a measure or an answer of the task that does not
+                fit (`coto_lab.tasks.check`); ``memory`` too small.
 
         Warns:
             UserWarning: a value is not finite.
@@ -119,8 +120,11 @@ class Evaluator:
         check_split(split)
         for i, variant in enumerate(chosen):
             check_base(self.task, variant.adapter.base, f"variants[{i}]")
-        if outputs and not self.task.classes:
-            raise ValueError(f"outputs=True: task {self.task.name!r} has no classes, so there are no class logits.")
+        if outputs and not has_outputs(self.task):
+            raise ValueError(
+                f"outputs=True: task {self.task.name!r} has no classes, so there are no class logits; and it has no method "
+                "'say', so there are no answers as text."
+            )
         if split not in self._tried:
             try_task(self.task, self._load(), split)
             self._tried.add(split)

@@ -24,12 +24,15 @@ class Scores:
         outputs: the classes' logits, float32 ``[V, N, classes]``; None unless they were asked for, and for tasks without
             classes.
         labels: the right classes, int64 ``[N]``, where there are outputs.
+        said: the answers of each variant to each example as text, ``[V][N]``; None unless outputs were asked for, and for tasks
+            with classes.
     """
 
     names: tuple[str, ...]
     values: Mapping[str, Float64[Tensor, "V N"]]
     outputs: Float32[Tensor, "V N classes"] | None = None
     labels: Int64[Tensor, " N"] | None = None
+    said: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def accuracy(self) -> Float64[Tensor, " V"]:
@@ -61,17 +64,20 @@ class Scores:
             {name: value[places] for name, value in self.values.items()},
             None if self.outputs is None else self.outputs[places],
             self.labels,
+            None if self.said is None else tuple(self.said[i] for i in places.tolist()),
         )
 
     @classmethod
     def join(cls, parts: list[Scores]) -> Scores:
         """The scores of several calls on the same split as one."""
         outputs = [part.outputs for part in parts if part.outputs is not None]
+        said = [part.said for part in parts if part.said is not None]
         return cls(
             tuple(name for part in parts for name in part.names),
             {name: torch.cat([part.values[name] for part in parts]) for name in parts[0].values},
             torch.cat(outputs) if len(outputs) == len(parts) else None,
             parts[0].labels,
+            tuple(own for part in said for own in part) if len(said) == len(parts) else None,
         )
 
     def frame(self) -> pd.DataFrame:

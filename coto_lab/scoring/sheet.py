@@ -9,7 +9,7 @@ from jaxtyping import Float32, Float64, Int64, Shaped
 from torch import Tensor
 
 from coto_lab.scoring.scores import Scores
-from coto_lab.tasks.check import measured
+from coto_lab.tasks.check import measured, said
 from coto_lab.tasks.task import Batch, Task
 
 
@@ -20,7 +20,7 @@ class Sheet:
         task: what measures.
         variants: their number V.
         examples: their number N.
-        outputs: whether class logits are kept, too.
+        outputs: whether class logits are kept, too, or, of a task without classes, the answers as text.
     """
 
     def __init__(self, task: Task, variants: int, examples: int, outputs: bool):
@@ -28,8 +28,10 @@ class Sheet:
         self.values: dict[str, Float64[Tensor, "V N"]] = {}
         self.logits: Float32[Tensor, "V N classes"] | None
         self.labels: Int64[Tensor, " N"] | None
-        self.logits = torch.empty(variants, examples, len(task.classes)) if outputs else None
-        self.labels = torch.empty(examples, dtype=torch.long) if outputs else None
+        logits, texts = outputs and bool(task.classes), outputs and not task.classes
+        self.logits = torch.empty(variants, examples, len(task.classes)) if logits else None
+        self.labels = torch.empty(examples, dtype=torch.long) if logits else None
+        self.said = [[""] * examples for _ in range(variants)] if texts else None
 
     def write(self, variants: Sequence[Sequence[int]], start: int, prediction: Shaped[Tensor, "Rn ..."], batch: Batch) -> None:
         """Fill in what a prediction says of n examples from ``start`` on.
@@ -57,7 +59,13 @@ class Sheet:
             for row, members in zip(prediction.float().cpu().unflatten(0, (rows, -1)), variants, strict=True):
                 self.logits[members, start:end] = row
             self.labels[start:end] = batch["labels"][: end - start].cpu()
+        if self.said is not None and (texts := said(self.task, prediction, batch)) is not None:
+            n = end - start
+            for row, members in enumerate(variants):
+                for variant in members:
+                    self.said[variant][start:end] = texts[row * n : (row + 1) * n]
 
     def scores(self, names: tuple[str, ...]) -> Scores:
         """The filled table."""
-        return Scores(names, self.values, self.logits, self.labels)
+        texts = None if self.said is None else tuple(map(tuple, self.said))
+        return Scores(names, self.values, self.logits, self.labels, texts)

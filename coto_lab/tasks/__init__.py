@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 from coto_lab.tasks.classification import Classification
 from coto_lab.tasks.digits import load_digits_task
 from coto_lab.tasks.part import Part
+from coto_lab.tasks.string_task import StringTask
+from coto_lab.tasks.strings import TASKS, load_string_task
 from coto_lab.tasks.task import Example, Task, to_device
 
-__all__ = ["Classification", "Example", "Part", "Task", "load_task", "to_device"]
+__all__ = ["Classification", "Example", "Part", "StringTask", "Task", "load_task", "to_device"]
 
-_TASKS = {"digits": load_digits_task}
+_STRINGS = "strings/"
 
 
-def load_task(name: str) -> Classification:
-    """The task called ``name``; today ``"digits"``, which needs no download.
+@overload
+def load_task(name: Literal["digits"]) -> Classification: ...
+
+
+@overload
+def load_task(name: str) -> Classification | StringTask: ...
+
+
+def load_task(name: str) -> Classification | StringTask:
+    """The task called ``name``; none needs a download.
+
+    Args:
+        name: ``"digits"``, or ``"strings/"`` and the name of a task in `coto_lab.tasks.strings`, such as
+            ``"strings/sort-descending"``.
 
     Raises:
-        ValueError: no such task.
+        ValueError: no such task; or the embedded base model is damaged.
+        FileNotFoundError: the embedded base model is missing.
     """
-    if name not in _TASKS:
-        raise ValueError(f"name={name!r}: no such task; there is {', '.join(map(repr, _TASKS))}.")
-    return _TASKS[name]()
+    if name == "digits":
+        return load_digits_task()
+    if isinstance(name, str) and name.removeprefix(_STRINGS) in TASKS and name.startswith(_STRINGS):
+        return load_string_task(name.removeprefix(_STRINGS))
+    known = ["digits", *(f"{_STRINGS}{task}" for task in TASKS)]
+    raise ValueError(f"name={name!r}: no such task; there is {', '.join(map(repr, known))}.")

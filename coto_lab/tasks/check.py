@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from coto_lab.adapters.layers import find_adapter_layers
 from coto_lab.ground.numbers import whole_number
-from coto_lab.tasks.task import Batch, Example, Task, size_of, to_device
+from coto_lab.tasks.task import Batch, Example, Task, say_of, size_of, to_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,6 +50,8 @@ def check_task(task: object) -> None:
         raise ValueError(f"task.{empty[0]}={found[empty[0]]!r}: must not be empty, see coto_lab.Task.")
     if fixed := [name for name in _MEMBERS if name not in (*_NAMES, *_LISTS) and not callable(found[name])]:
         raise TypeError(f"task.{fixed[0]}={found[fixed[0]]!r}: must be a method, see coto_lab.Task.")
+    if (say := getattr(task, "say", None)) is not None and not callable(say):
+        raise TypeError(f"task.say={say!r}: must be a method, or be left out, see coto_lab.Task.")
 
 
 def fresh_base(task: Task) -> PreTrainedModel:
@@ -106,6 +108,24 @@ def measured(task: Task, prediction: Shaped[Tensor, "n ..."], batch: Batch) -> d
     return {name: value.detach().double().cpu() for name, value in values.items()}
 
 
+def said(task: Task, prediction: Shaped[Tensor, "n ..."], batch: Batch) -> list[str] | None:
+    """What ``task.say`` makes of a prediction, n strings; None where the task has no ``say``.
+
+    Raises:
+        ValueError: it is no list of one string per example.
+    """
+    if (say := say_of(task)) is None:
+        return None
+    texts, n = say(prediction, batch), size_of(batch)
+    if not isinstance(texts, (list, tuple)) or len(texts) != n or not all(isinstance(text, str) for text in texts):
+        kinds = sorted({type(text).__name__ for text in texts}) if isinstance(texts, (list, tuple)) else []
+        found = f"{len(texts)} of {', '.join(kinds)}" if kinds else f"a {type(texts).__name__}"
+        raise ValueError(
+            f"say of task {task.name!r} returned {found} for a batch of {n} examples: return a list of {n} strings."
+        )
+    return list(texts)
+
+
 @torch.no_grad()
 def try_task(task: Task, model: nn.Module, split: str) -> None:
     """Predict two examples, and look at what the task makes of it; ``model`` is as before.
@@ -116,8 +136,8 @@ def try_task(task: Task, model: nn.Module, split: str) -> None:
         split: where the examples are from.
 
     Raises:
-        ValueError: the split is empty; a batch, what is shown for it, a loss or a measure is of another kind or length than the
-            protocol says, or is not finite.
+        ValueError: the split is empty; a batch, what is shown or said for it, a loss or a measure is of another kind or length
+            than the protocol says, or is not finite.
     """
     size = whole_number(f"task {task.name!r}: size({split!r})", task.size(split), 0)
     if size < 1:
@@ -152,6 +172,7 @@ def try_task(task: Task, model: nn.Module, split: str) -> None:
             f"loss of task {task.name!r} is {list(loss.shape) if isinstance(loss, Tensor) else loss!r} for a batch of {n} "
             f"examples: return one number per example, a float tensor [{n}]; training takes the mean itself."
         )
+    said(task, prediction, batch)
     found = {f"measure[{name!r}]": value for name, value in measured(task, prediction, batch).items()}
     for name, value in {"loss": loss, **found}.items():
         if not value.isfinite().all():

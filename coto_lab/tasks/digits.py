@@ -6,21 +6,21 @@ The base is the glyph ViT in ``data/glyph-vit`` (see its README); the data are s
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from coto_lab.ground.files import data_path
 from coto_lab.tasks.classification import Classification
+from coto_lab.tasks.embedded import identity, load_embedded
 from coto_lab.tasks.glyphs import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
+BASE = "glyph-vit"
 SHOTS = 16  # training images per class; the rest is the test set
 
 
@@ -33,10 +33,9 @@ def load_digits_task() -> Classification:
         FileNotFoundError: the embedded base model is missing.
     """
     train, test = handwritten_digits()
-    checkpoint = data_path("glyph-vit", "model.safetensors")
     return Classification(
         name="digits",
-        base=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        base=identity(BASE),
         load_base=load_glyph_vit,
         train=train,
         test=test,
@@ -47,24 +46,8 @@ def load_digits_task() -> Classification:
 
 def load_glyph_vit() -> PreTrainedModel:
     """A fresh copy of the base: a ViT with 8 blocks of width 64 that reads the 36 printed classes 0-9, A-Z."""
-    from transformers import AutoModelForImageClassification
-    from transformers.utils import logging
-
-    folder = data_path("glyph-vit")
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # for a file that loads in milliseconds
-    try:
-        model = AutoModelForImageClassification.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            attn_implementation="eager",  # on 17 tokens, faster than torch's fused kernel on a CPU (make bench)
-        )
-    finally:
-        if bar:
-            logging.enable_progress_bar()
-    model.name_or_path = "coto_lab/glyph-vit"  # PEFT writes it into every adapter; a path would name this machine
-    return model
+    # On 17 tokens, eager attention is faster than torch's fused kernel on a CPU (make bench).
+    return load_embedded(BASE, "AutoModelForImageClassification", attention="eager")
 
 
 def handwritten_digits() -> tuple[Dataset, Dataset]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from coto_lab.ground.numbers import whole_number
-from coto_lab.tasks.task import Batch, Example, Task
+from coto_lab.tasks.task import Batch, Example, Say, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -81,6 +81,12 @@ class Part:
     def measure(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """As the task does."""
         return self.task.measure(prediction, batch)
+
+    @property
+    def say(self) -> Say:
+        """The task's; AttributeError, and so no ``say``, where the task has none."""
+        say: Say = self.task.say  # type: ignore[attr-defined]
+        return say
 
     def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
         """The examples at these places of the part, for people."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Batch = dict[str, Tensor]
+Say = Callable[[Tensor, Batch], list[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,9 @@ class Task(Protocol):
     A *batch* is a dict of tensors whose first dimension is the example, of any other shapes and names. Batches are made from
     indices, so a data set need not be in memory. What a task says of an example must not depend on the others in its batch, nor
     on how far they make it pad: a model needs its attention mask, and a mean over tokens must leave the padding out.
+
+    A task whose answers are texts may have one more method, ``say(prediction, batch) -> list[str]``: the model's answer to each
+    example as text, read off the prediction. Views then compare it with the right answer, character by character.
     """
 
     @property
@@ -81,6 +85,17 @@ class Task(Protocol):
 
     def show(self, split: str, indices: Sequence[int] | Int64[Tensor, " n"]) -> list[Example]:
         """The examples at these places, for people."""
+
+
+def say_of(task: Task) -> Say | None:
+    """The method ``say`` of a task that has one; None for any other."""
+    say: Say | None = getattr(task, "say", None)
+    return say
+
+
+def has_outputs(task: Task) -> bool:
+    """Whether what a model says can be kept, as class logits (``classes``) or as text (``say``)."""
+    return bool(task.classes) or say_of(task) is not None
 
 
 def size_of(batch: Batch) -> int:

@@ -19,6 +19,7 @@ from coto_lab.scoring.evaluator import Evaluator
 from coto_lab.scoring.scores import Scores
 from coto_lab.scoring.sources import Source, adapter_of, check_sources
 from coto_lab.tasks import Task
+from coto_lab.tasks.task import has_outputs
 from coto_lab.widgets.evenly_spaced import evenly_spaced
 from coto_lab.widgets.message import Message
 from coto_lab.widgets.view import View
@@ -176,7 +177,7 @@ class MixtureView(View):
         parts: dict[str, list[Scores]] = {name: [] for name in runs}
         for name, some in bar(jobs):
             variants = mixtures([runs[name], *self._partners[name]], some, how)
-            parts[name].append(self._evaluator(variants, outputs=bool(self.task.classes)))
+            parts[name].append(self._evaluator(variants, outputs=has_outputs(self.task)))
         return {name: Scores.join(own) for name, own in parts.items()}
 
     def _bar(self, jobs: Sequence[Job]) -> Iterator[Job]:

@@ -24,6 +24,7 @@ from coto_lab.scoring.sites import Sites, module_mask
 from coto_lab.scoring.sources import Source, adapter_of, check_sources
 from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Task
+from coto_lab.tasks.task import has_outputs
 from coto_lab.training.recipe import Recipe
 from coto_lab.widgets.evenly_spaced import evenly_spaced
 from coto_lab.widgets.view import View
@@ -36,7 +37,8 @@ class Switchboard(View):
     """Switch adapters off and on, by block or one by one, and see accuracy, samples, and the confusion matrix of classes.
 
     The view always scores the same part of the test set. For the embedded task this part is small enough that one CPU core
-    scores it within 300 ms. Instead of a run, an adapter or a folder can be given, because the training history is not needed.
+    scores it within 300 ms. If the task has a method ``say`` (see `Task`), samples of text show the model's answers, with the
+    wrong characters marked. Instead of a run, an adapter or a folder can be given, because the training history is not needed.
 
     Args:
         task: the task that the runs were trained on.
@@ -126,7 +128,7 @@ class Switchboard(View):
             return
         name = self.method.value
         variants = [Variant(self._runs[name], self._mask, name)]
-        self.scores = self._evaluator(variants, outputs=self._scored.labels is not None)
+        self.scores = self._evaluator(variants, outputs=has_outputs(self.task))
         self._figure()
         right, accuracy = self.scores.values["correct"][0], self.scores.accuracy.item()
         change = compared(100 * (accuracy - self._whole[name]), "with all open")

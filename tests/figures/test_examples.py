@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from coto_lab.figures.examples import are_images, class_word, exhibit, kind_of, words_of
+from coto_lab.figures.examples import are_images, class_word, exhibit, font_of, kind_of, words_of
+from coto_lab.figures.lines import ONE_WIDTH
+from coto_lab.figures.theme import INK
+from coto_lab.figures.tiles import WRONG
 from coto_lab.tasks import Example
 
 IMAGE, TEXT = Example("a", image=torch.rand(1, 4, 6)), Example("b", text="what is it?")
@@ -37,3 +40,16 @@ def test_large_images_are_made_smaller() -> None:
     sheet = exhibit([Example("a", image=photograph)], [0], ["✓"], (1, 1)).sheet
     assert sheet.z[:48, :32].min() == sheet.z[:48, :32].max() == pytest.approx(0.5)
     assert sheet.z.size < 80 * 40
+
+
+def test_where_the_models_answers_are_known_texts_show_them() -> None:
+    other = Example("d", text="and this?")
+    assert words_of([TEXT, other], [1, 0], "✓✓", said=["d", "b"]) == ["✓  and this?   → d", "✓  what is it? → b"]
+    assert words_of([IMAGE], [0], "✓", said=["a"]) == ["✓"], "below an image there is no room"
+    sheet = exhibit([TEXT, other], [1], ["✓"], (1, 1), said={"model's answer": ["e"]}).sheet
+    assert sheet.text[0][0] == "and this?<br>model's answer: e<br>right answer:   d"
+
+
+def test_lines_that_mark_what_is_wrong_have_one_colour_and_letters_of_one_width() -> None:
+    assert font_of([True, False]) == {"color": [INK, WRONG], "family": None}
+    assert font_of([True, False], ["a", "b"]) == {"color": INK, "family": ONE_WIDTH}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from coto_lab.figures.lines import cells_of, cut, line_of, whole
+from coto_lab.figures.lines import ONE_WIDTH, cells_of, cut, line_of, whole
+from coto_lab.figures.theme import set_text_size
 from coto_lab.tasks import Example
 
 LONG = Example("because it is so, and was so", text="Which of these\n\nlines is the longest one of all? " * 8)
@@ -27,6 +28,11 @@ def test_a_line_has_a_mark_the_text_and_the_answer_and_fits() -> None:
     assert line_of("", Example("3", text="1+2=")) == "1+2= → 3"
     line = line_of("✗→✓", LONG)
     assert line.startswith("✗→✓  Which of") and line.count("…") == 2 and len(line) <= 38
+    set_text_size("large")
+    try:
+        assert len(line_of("✗→✓", LONG)) <= 38 * 12 / 17
+    finally:
+        set_text_size("normal")
 
 
 def test_markup_in_a_text_is_shown_and_not_obeyed() -> None:
@@ -46,3 +52,18 @@ def test_every_example_has_a_cell_and_an_empty_cell_has_no_box() -> None:
     assert cells["z"] == [[0, 0], [0, None]] and not cells["hoverongaps"]
     assert cells["text"][1][0].startswith("text 2<br>")
     assert (cells["x"], cells["y"]) == ([0.5, 1.5], [0.5, 1.5])
+
+
+def test_answers_stand_below_each_other_in_the_box_under_the_pointer() -> None:
+    answers = {"first run's answer": "dc<a;", "answer here": ""}
+    assert whole(Example("dcba;", text=":abcd="), answers).split("<br>") == [
+        ":abcd=",
+        "first run's answer: dc&lt;a;",
+        "answer here:        ",
+        "right answer:       dcba;",
+    ]
+    long = whole(Example("right", text="short"), {"model's answer": "word " * 40}).split("<br>")
+    assert max(map(len, long)) <= 80 and " ".join(long).split().count("word") == 40
+    cells = cells_of([Example("b", text="text a"), Example("d", text="text c")], (1, 2), {"model's answer": ["x", "y"]})
+    assert cells["text"][0][1] == "text c<br>model's answer: y<br>right answer:   d"
+    assert cells["hoverlabel"] == {"align": "left", "font": {"family": ONE_WIDTH}}

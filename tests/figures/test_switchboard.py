@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -11,8 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coto_lab import Scores
+from coto_lab.figures.lines import ONE_WIDTH
 from coto_lab.figures.style import STYLES
 from coto_lab.figures.switchboard import switchboard_figure
+from coto_lab.figures.theme import INK
+from coto_lab.figures.tiles import WRONG
 from coto_lab.tasks import Example
 
 CLASSES = tuple("abcd")
@@ -154,3 +159,29 @@ def test_texts_with_classes_take_turns_beside_the_confusion_matrix() -> None:
     ]
     assert words.text[0].startswith("d ✗") and np.nansum(np.array(mistakes.z, dtype=float)) > 0
     assert mistakes.hovertemplate.startswith("%{z} examples of a")
+
+
+def test_texts_show_the_models_answers_where_the_scores_have_them() -> None:
+    texts = [Example(f"{i:02};", text=f"!{i:02}=") for i in range(40)]
+    figure = switchboard_figure(None, texts)
+    assert figure.data[-1].text[3] == "!03= → 03;" and "right answer" in figure.layout.annotations[-1].text
+    for shift in (1, 2):  # drawn, and drawn again
+        said = tuple(example.answer if i % 3 else f"{(i + shift) % 40:02};" for i, example in enumerate(texts))
+        scores = replace(without_classes([bool(i % 3) for i in range(40)]), said=(said,))
+        assert switchboard_figure(scores, texts, name="LoRA", figure=figure) is figure
+        *_, cells, words = figure.data
+        assert words.text[4] == "✓  !04= → 04;"
+        assert words.text[3] == (
+            f'<span style="color:{WRONG}">✗</span>  !03= → 0<span style="color:{WRONG}"><b><u>{3 + shift}</u></b></span>; '
+            f'<span style="color:{INK}">(03;)</span>'
+        )
+        assert cells.text[1][1] == f"!03=<br>model's answer: 0{3 + shift};<br>right answer:   03;"
+        assert (words.textfont.family, words.textfont.color) == (ONE_WIDTH, INK)
+        assert cells.hoverlabel.font.family == ONE_WIDTH
+        assert figure.layout.annotations[-1].text == "samples: text → answer (right answer), wrong characters underlined"
+
+
+def test_answers_to_images_are_not_written_below_them() -> None:
+    examples = [Example("a cat", image=torch.rand(1, 4, 4)) for _ in range(3)]
+    figure = switchboard_figure(replace(without_classes([True] * 3), said=(("a dog",) * 3,)), examples)
+    assert list(figure.data[-1].text) == ["✓"] * 3 and "answer (" not in figure.layout.annotations[-1].text

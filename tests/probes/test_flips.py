@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.nn import functional as F
 
@@ -41,3 +43,10 @@ def test_nothing_flips_between_a_variant_and_itself() -> None:
     for outputs in (True, False):
         same = flips(scores([0, 1], labels=[0, 0], outputs=outputs), 0, 0)
         assert len(same) == same.spoiled == same.mended == 0
+
+
+def test_answers_as_text_come_along() -> None:
+    two = replace(scores([0, 1, 2], [1, 1, 0], labels=[0, 1, 2], outputs=False), said=(("a", "b", "c"), ("b", "b", "a")))
+    changed = flips(two, 0, 1)
+    assert (changed.said_before, changed.said_now) == (("a", "c"), ("b", "a"))
+    assert flips(replace(two, said=None), 0, 1).said_now is None

@@ -6,6 +6,7 @@ import peft
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss
+from tiny_tasks import CopyTask, SpeakingTask, lora_adapters
 from torch import Tensor
 
 from coto_lab import Adapter, Classification, Evaluator, Linear, Recipe, Run, Scores, Task, Variant, fit, merge
@@ -188,3 +189,23 @@ def test_an_adapter_that_writes_into_the_base_does_not_change_the_scores_of_othe
 def test_an_adapter_of_another_base_is_refused(evaluator: Evaluator, adapters: dict[str, Adapter]) -> None:
     with pytest.raises(ValueError, match=r"variants\[1\] was trained on another base model, 'other base', than task 'tiny'"):
         evaluator([Variant(adapters["a"]), Variant(replace(adapters["a"], base="other base"))])
+
+
+def test_answers_as_text_are_those_of_each_adapter_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = SpeakingTask()
+    adapters = lora_adapters(task)
+    masks = [None, torch.arange(8) < 3]
+    variants = [Variant(adapter, mask) for mask in masks for adapter in adapters]
+    together, alone = (Evaluator(task, batch_size=7, together=way)(variants, outputs=True) for way in (True, False))
+    assert together.said == alone.said and len(set(together.said)) == 4
+    batch = task.batch("test", range(40))
+    with torch.no_grad():
+        for i, adapter in enumerate(adapters):
+            model = adapter.attach(task.load_base()).eval()
+            assert list(together.said[i]) == task.say(task.predict(model, batch), batch)
+    shown = task.show("test", range(40))
+    right = [[own == example.answer for own, example in zip(said, shown, strict=True)] for said in together.said]
+    assert together.values["correct"].bool().tolist() == right
+    assert Evaluator(task)(variants[:1]).said is None
+    with pytest.raises(ValueError, match=r"outputs=True: task 'copy' has no classes, .* and it has no method 'say'"):
+        Evaluator(CopyTask())(variants, outputs=True)

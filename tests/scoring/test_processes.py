@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from tiny_tasks import SpeakingTask, lora_adapters
 from two_ranks import run_two
 
 from coto_lab import Evaluator, Recipe, Training, Variant, load_task
@@ -15,6 +17,8 @@ import json, os, pathlib, sys
 import torch
 from accelerate import PartialState
 from coto_lab import Evaluator, Recipe, Training, Variant, load_task
+sys.path.insert(0, "TESTS")
+from tiny_tasks import SpeakingTask, lora_adapters
 out, rank = pathlib.Path(sys.argv[1]), int(os.environ["RANK"])
 PartialState(cpu=True)
 task = load_task("digits").every(40)
@@ -32,11 +36,15 @@ masks = [None, torch.arange(8) < 3, torch.arange(8) > 5]
 variants = [Variant(adapter, mask, f"{i}") for adapter in adapters for i, mask in enumerate(masks)][:5]
 scores = evaluator(variants, outputs=True)
 one = evaluator(variants[:1])
+speaking = SpeakingTask()
+torch.manual_seed(0)
+first, second = lora_adapters(speaking)
+said = Evaluator(speaking)([Variant(first), Variant(second), Variant(first, torch.arange(8) < 3)], outputs=True).said
 facts = {"counted": counted, "names": scores.names, "loss": scores.values["loss"].tolist(), "labels": scores.labels.tolist(),
-         "outputs": scores.outputs.sum().item(), "one": one.loss.item()}
+         "outputs": scores.outputs.sum().item(), "one": one.loss.item(), "said": said}
 (out / f"rank{rank}.json").write_text(json.dumps(facts))
 torch.distributed.destroy_process_group()
-"""
+""".replace("TESTS", str(Path(__file__).parents[1]))
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +69,15 @@ def test_all_get_all_scores_in_order(facts: list[dict]) -> None:
         torch.testing.assert_close(torch.tensor(own["loss"], dtype=torch.float64), scores.values["loss"], rtol=0, atol=1e-5)
         assert own["labels"] == scores.labels.tolist() and own["one"] == pytest.approx(scores.loss[0].item(), abs=1e-5)
         assert own["outputs"] == pytest.approx(scores.outputs.sum().item(), rel=1e-4)
+
+
+def test_all_get_all_answers_as_text_in_order(facts: list[dict]) -> None:
+    task = SpeakingTask()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        first, second = lora_adapters(task)
+    variants = [Variant(first), Variant(second), Variant(first, torch.arange(8) < 3)]
+    said = Evaluator(task)(variants, outputs=True).said
+    assert len(set(said)) == 3
+    for own in facts:
+        assert tuple(map(tuple, own["said"])) == said

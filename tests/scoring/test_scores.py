@@ -11,6 +11,7 @@ LOSS = torch.tensor([[1.0, 2.0, 3.0, 6.0], [0.0, 0.5, 0.0, 0.5]], dtype=torch.fl
 CORRECT = torch.tensor([[1, 0, 0, 0], [1, 1, 0, 1]], dtype=torch.float64)
 OUTPUTS = torch.arange(24.0).view(2, 4, 3)
 LABELS = torch.tensor([0, 2, 1, 0])
+SAID = (tuple("abcd"), tuple("efgh"))
 
 
 def table(**others: object) -> Scores:
@@ -41,7 +42,8 @@ def test_take_chooses_and_orders_variants(places: list[int]) -> None:
     assert taken.values.keys() == {"loss", "correct"}
     assert torch.equal(taken.values["loss"], LOSS[places]) and torch.equal(taken.values["correct"], CORRECT[places])
     assert torch.equal(taken.logits, OUTPUTS[places]) and torch.equal(taken.labels, LABELS)
-    assert table().take(torch.tensor(places)).outputs is None
+    assert table().take(torch.tensor(places)).outputs is None and table().take(torch.tensor(places)).said is None
+    assert table(said=SAID).take(torch.tensor(places)).said == tuple(SAID[i] for i in places)
 
 
 def test_join_puts_variants_one_after_the_other() -> None:
@@ -55,6 +57,8 @@ def test_join_puts_variants_one_after_the_other() -> None:
     assert alone.names == ("b",) and torch.equal(alone.values["loss"], LOSS[[1]]) and torch.equal(alone.labels, LABELS)
     without = Scores.join([table(), table()])
     assert without.outputs is None and without.labels is None and without.names == ("a", "b", "a", "b")
+    assert without.said is None and Scores.join([table(said=SAID), table()]).said is None
+    assert Scores.join([table(said=SAID), table(said=SAID[::-1])]).said == (*SAID, *SAID[::-1])
 
 
 def test_scores_are_frozen_and_compared_by_identity() -> None:

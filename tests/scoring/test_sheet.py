@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_tasks import CopyTask, SpeakingTask
 from torch.nn.functional import cross_entropy
 
 from coto_lab import Classification
@@ -47,3 +48,31 @@ def test_what_is_not_written_yet_is_no_number(task: Classification) -> None:
     sheet = Sheet(task, 2, 3, True)
     sheet.write([[1]], 1, LOGITS[0, 1:2], {"labels": LABELS[1:2]})
     assert sheet.values["correct"].isnan().tolist() == [[True, True, True], [True, False, True]]
+
+
+def letters(*answers: str) -> torch.Tensor:
+    """Logits, ``[n, 5, 10]``, of a model that answers these three letters each to the prompts ``xx=``."""
+    logits = torch.zeros(len(answers), 5, 10)
+    for logit, answer in zip(logits, answers, strict=True):
+        logit[range(2, 5), ["abcdefgh".index(letter) for letter in answer]] = 1.0
+    return logits
+
+
+def said(task: CopyTask, outputs: bool) -> object:
+    sheet = Sheet(task, 3, 3, outputs)
+    for start, rows in ((0, ("abc", "bcd", "ddd", "eee")), (2, ("aaa", "hhh"))):
+        targets = torch.tensor([[-100] * 3 + [0, 1, 2]]).repeat(len(rows), 1)
+        sheet.write([[2], [0, 1]], start, letters(*rows), {"targets": targets})
+    return sheet.scores(("a", "b", "c"))
+
+
+def test_answers_as_text_are_written_for_all_the_variants_of_a_row() -> None:
+    scores = said(SpeakingTask(), outputs=True)
+    assert scores.said == (("ddd", "eee", "hhh"), ("ddd", "eee", "hhh"), ("abc", "bcd", "aaa"))
+    assert scores.outputs is None and scores.labels is None
+    assert scores.values["correct"].tolist() == [[0, 0, 0], [0, 0, 0], [1, 0, 0]]
+    assert said(SpeakingTask(), outputs=False).said is None
+
+
+def test_a_task_with_classes_has_logits_alone(task: Classification) -> None:
+    assert filled(task, outputs=True).scores(("a", "b", "c")).said is None

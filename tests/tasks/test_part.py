@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_tasks import CopyTask
+from tiny_tasks import CopyTask, SpeakingTask
 
 from coto_lab import Classification
 from coto_lab.tasks import Part
+from coto_lab.tasks.task import has_outputs, say_of
 
 
 def test_every_fourth_test_image_and_nothing_else_changed(tiny_task: Classification) -> None:
@@ -30,3 +31,13 @@ def test_a_part_of_any_task_and_of_a_part() -> None:
     assert shown == [example.text for example in whole.show("test", [0, 4, 8])]
     with pytest.raises(ValueError, match="step=0"):
         Part(whole, 0)
+
+
+def test_a_part_speaks_where_its_task_does() -> None:
+    part = Part(Part(SpeakingTask(test=10), 2), 2)
+    batch = part.batch("test", range(3))
+    prediction = torch.nn.functional.one_hot(batch["targets"][:, 1:].clamp(min=0), 10).float()
+    assert part.say(prediction, batch) == [example.answer for example in part.show("test", range(3))]
+    assert say_of(part) is not None and has_outputs(part)
+    silent = Part(CopyTask(), 2)
+    assert not hasattr(silent, "say") and say_of(silent) is None and not has_outputs(silent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import peft
 import pytest
 import torch
 from tiny_models import randomise
-from tiny_tasks import CopyTask, language_task
+from tiny_tasks import CopyTask, SpeakingTask, language_task
 
 from coto_lab import Evaluator, Linear, Recipe, Run, Variant, fit, interpolate
 from coto_lab.probes.interpolation import mixtures
@@ -56,6 +57,29 @@ def test_the_switchboard_marks_what_is_right(copying: CopyTask, three: list[Run]
     said = plain(board.text.value)
     assert said.startswith(f"LoRA with 4 of 8 adapters open answers {int(sum(right))} of 40 test examples correctly: ")
     assert said.endswith("with all open."), "no class is taken for another"
+
+
+def test_the_views_show_what_a_task_that_speaks_says(three: list[Run]) -> None:
+    task = SpeakingTask()
+    board = Switchboard(task, {"LoRA": three[0]})
+    board.blocks[3].value = False
+    scores = Evaluator(task)([Variant(three[0].adapter, board.mask)], outputs=True)
+    wrong = next(i for i, right in enumerate(scores.values["correct"][0]) if not right)
+    said, example = scores.said[0][wrong], task.show("test", [wrong])[0]
+    cells, words = board.figure.data[-2:]
+    assert seen(words.text[wrong]).split() == ["✗", example.text, "→", said, f"({example.answer})"]
+    assert f"model's answer: {said}<br>" in cells.text[wrong // 2][wrong % 2]
+    explorer = InterpolationExplorer(task, {"LoRA": three[1]}, {"LoRA": three[0]})
+    explorer.alpha.value = 0.7
+    here = Evaluator(task)(mixtures(three[:2], torch.tensor([[0.3, 0.7]])), outputs=True).said[0]
+    places = {example.text: i for i, example in enumerate(task.show("test", range(40)))}
+    lines = [seen(line).split() for line in explorer.figure.data[-1].text]
+    assert lines and all(line[3] == here[places[line[1]]] for line in lines)
+
+
+def seen(line: str) -> str:
+    """A line without its looks."""
+    return re.sub(r"<[^>]*>", "", line)
 
 
 def test_the_interpolation_explorer_shows_what_becomes_right_or_wrong(copying: CopyTask, three: list[Run]) -> None:
