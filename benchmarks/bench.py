@@ -22,6 +22,7 @@ import memory
 import overhead
 import scores
 import steps
+import strings
 import views
 from _report import machine, table
 from _setup import FULL, QUICK, Scale
@@ -38,6 +39,7 @@ SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
     steps.together,
     scores.interpolation,
     scores.shapley,
+    strings.strings,
     views.views,
 ]
 

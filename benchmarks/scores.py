@@ -138,18 +138,21 @@ def interpolation(scale: Scale) -> dict[str, float]:
 
 def shapley(scale: Scale) -> dict[str, float]:
     """Both games: seconds of all coalitions, taking turns; the loop's from its sample."""
-    figures: dict[str, float] = {}
-    for which, name in enumerate(("shapley8", "shapley12")):
-        taken, losses = _timed({side: WORKLOADS[f"{name}.{side}"](scale) for side in ("together", "loop")}, scale.repeats)
-        sample = _sample(scale, which)
-        _check_agreement(losses["together"][sample], losses["loop"])
-        loop = taken["loop"] * 2 ** scale.blocks[which] / len(sample)
-        figures |= {
-            f"{name}.together_s": taken["together"],
-            f"{name}.loop_s": loop,
-            f"{name}.over_loop": loop / taken["together"],
-        }
-    return figures
+    return game(scale, 0, "shapley8") | game(scale, 1, "shapley12")
+
+
+def game(scale: Scale, which: int, name: str) -> dict[str, float]:
+    """The first or the second game."""
+    calls = {"together": coalitions_together(scale, which), "loop": coalitions_loop(scale, which)}
+    taken, losses = _timed(calls, scale.repeats)
+    sample = _sample(scale, which)
+    _check_agreement(losses["together"][sample], losses["loop"])
+    loop = taken["loop"] * 2 ** scale.blocks[which] / len(sample)
+    return {
+        f"{name}.together_s": taken["together"],
+        f"{name}.loop_s": loop,
+        f"{name}.over_loop": loop / taken["together"],
+    }
 
 
 def _timed(calls: dict[str, Scoring], turns: int) -> tuple[dict[str, float], dict[str, Tensor]]:

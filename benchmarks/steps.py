@@ -92,13 +92,13 @@ def together(scale: Scale) -> dict[str, float]:
         task = scale.task(attention=attention)
         calls |= {
             f"{attention}.many": stacked_step(task, plain, scale.rows, single),
-            f"{attention}.fit": _repeated(Training(task, plain).step, single),
-            f"{attention}.peft": _repeated(PlainPeft(task, plain).step, single),
+            f"{attention}.fit": repeated(Training(task, plain).step, single),
+            f"{attention}.peft": repeated(PlainPeft(task, plain).step, single),
         }
     task = scale.task()
     calls |= {
         "coto.many": stacked_step(task, coto, scale.rows, single),
-        "coto.fit": _repeated(Training(task, coto).step, single),
+        "coto.fit": repeated(Training(task, coto).step, single),
     }
     taken = in_turns(calls, scale.turns)
     step = {name: median(values) / (1 if name.endswith("many") else single) for name, values in taken.items()}
@@ -116,18 +116,19 @@ def together(scale: Scale) -> dict[str, float]:
     }
 
 
-def _repeated(step: Call, times: int) -> Call:
+def repeated(step: Call, times: int) -> Call:
+    """So many steps in a row as one call."""
     return lambda: [step() for _ in range(times)]
 
 
 def _many(scale: Scale) -> Call:
     task = scale.task()
-    return lambda: _repeated(stacked_step(task, Recipe(steps=3), scale.rows), 3)()
+    return lambda: repeated(stacked_step(task, Recipe(steps=3), scale.rows), 3)()
 
 
 def _one(scale: Scale) -> Call:
     task = scale.task()
-    return lambda: _repeated(Training(task, Recipe(steps=3)).step, 3)()
+    return lambda: repeated(Training(task, Recipe(steps=3)).step, 3)()
 
 
 # What `memory` runs: a scale in, the call out. Three steps: the first has no moments yet.

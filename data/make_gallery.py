@@ -1,9 +1,9 @@
 """Train the gallery, and score it: ``python data/make_gallery.py``.
 
-The script trains five seeds of every method, and of LoRA and CoTo at every learning rate of the sweep
-(`coto_lab.studies.gallery`). Runs that are already in ``--out`` are not trained again; with another folder
-(``--out runs/gallery``) all runs are trained. ``manifest.json`` lists every run with its recipe, scores and hashes.
-``scores.json`` is the table that the tour and the README quote.
+The script trains five seeds of every method on the digits and on three tasks on strings, and on the digits also of LoRA and
+CoTo at every learning rate of the sweep (`coto_lab.studies.gallery`). Runs that are already in ``--out`` are not trained again;
+with another folder (``--out runs/gallery``) all runs are trained. ``manifest.json`` lists every run with its recipe, scores and
+hashes. ``scores.json`` is the table that the tour and the README quote.
 """
 
 from __future__ import annotations
@@ -11,38 +11,61 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from coto_lab import Adapter, Evaluator, Recipe, Run, Task, Variant, fit_many, interpolate, load_task, merge, prune
-from coto_lab.ground.files import data_path, new_folder, sha256, write_file
+from coto_lab.ground.files import data_path, new_folder, read_json, sha256, write_file
 from coto_lab.ground.versions import version_of
-from coto_lab.probes.gradients import gradient_share
-from coto_lab.studies.gallery import MANIFEST, SEEDS, SWEPT, planned_runs, run_name
+from coto_lab.probes.gradients import PER, gradient_balance, gradient_share
+from coto_lab.studies.gallery import GRADIENT, MANIFEST, SEEDS, SWEPT, planned_runs, run_name, task_of
+from coto_lab.studies.legs import LEGS
+from coto_lab.tasks import digits, string_task
+from coto_lab.tasks.embedded import WEIGHTS
 
-_TOGETHER = 10  # runs that are trained at once, and that are lost if the script is interrupted
+_TOGETHER = 10  # runs that are lost if the script is interrupted
 
 
-def train_missing(task: Task, out: Path) -> None:
-    """Train the runs that are not in ``out`` yet. A run of the sweep is stored without its history, which needs most space."""
-    missing = {name: recipe for name, recipe in planned_runs().items() if not (out / name).exists()}
+def train_missing(task: Task, out: Path, together: int = _TOGETHER) -> None:
+    """Train the runs of a task that are not in ``out`` yet, so many at once.
+
+    A run of the sweep is stored without its history, which needs most space; so is a run on the strings, in half precision.
+    """
+    planned = {name: recipe for name, recipe in planned_runs().items() if task_of(name) == task.name}
+    missing = {name: recipe for name, recipe in planned.items() if not (out / name).exists()}
     names = sorted(missing, key=lambda name: missing[name].dropout)  # runs that can share a base model come together
-    for start in range(0, len(names), _TOGETHER):
-        chosen = names[start : start + _TOGETHER]
+    for start in range(0, len(names), together):
+        chosen = names[start : start + together]
         print(f"training {', '.join(chosen)}", flush=True)
-        for name, run in zip(chosen, fit_many(task, [missing[name] for name in chosen]), strict=True):
-            if name.startswith("sweep/"):
-                with new_folder(out / name) as folder:
-                    run.adapter.save(folder)
-            else:
+        for name, run in zip(chosen, fit_many(task, [missing[name] for name in chosen], progress=False), strict=True):
+            if "/" not in name:
                 run.save(out / name)
+                continue
+            adapter = run.adapter
+            if name.startswith("strings/"):
+                adapter = replace(adapter, tensors={key: tensor.half() for key, tensor in adapter.tensors.items()})
+            with new_folder(out / name) as folder:
+                adapter.save(folder)
+                if name.startswith("strings/"):
+                    (folder / GRADIENT).write_text(json.dumps(gradient(run), indent=1) + "\n")
+
+
+def gradient(run: Run) -> dict[str, dict[str, Any]]:
+    """Each block's share of the gradient norm over the training, and the entropy, per step and per open step."""
+    balances = {per: gradient_balance(run.history, per=per) for per in PER}
+    return {
+        per: {"share": [round(share, 6) for share in found.overall.tolist()], "entropy": round(found.entropy, 6)}
+        for per, found in balances.items()
+    }
 
 
 def loaded(task: Task, name: str, recipe: Recipe, out: Path) -> Adapter:
     """The adapter of a run in ``out``; SystemExit if the run has another recipe or base."""
-    if name.startswith("sweep/"):
+    if "/" in name:
         return Adapter.load(out / name)
     run = Run.load(out / name)
     if (run.recipe, run.base) != (recipe, task.base):
@@ -50,24 +73,33 @@ def loaded(task: Task, name: str, recipe: Recipe, out: Path) -> Adapter:
     return run.adapter
 
 
-def write_manifest(task: Task, evaluator: Evaluator, out: Path) -> None:
+def write_manifest(tasks: dict[str, Task], out: Path) -> None:
     """Write recipe, scores and hashes of every run, and the versions of the packages that made the runs."""
     recipes = planned_runs()
-    scores = evaluator([Variant(loaded(task, name, recipe, out), name=name) for name, recipe in recipes.items()])
-    runs = {
-        name: {
-            "recipe": recipe.to_json(),
-            "seed": recipe.seed,
-            "accuracy": round(accuracy, 6),
-            "loss": round(loss, 6),
-            "sha256": {path.name: sha256(path) for path in sorted((out / name).iterdir())},
-        }
-        for (name, recipe), accuracy, loss in zip(recipes.items(), scores.accuracy.tolist(), scores.loss.tolist(), strict=True)
-    }
+    runs: dict[str, dict[str, Any]] = {}
+    for task in tasks.values():
+        own = {name: recipe for name, recipe in recipes.items() if task_of(name) == task.name}
+        scores = Evaluator(task)([Variant(loaded(task, name, recipe, out), name=name) for name, recipe in own.items()])
+        for (name, recipe), accuracy, loss in zip(own.items(), scores.accuracy.tolist(), scores.loss.tolist(), strict=True):
+            runs[name] = {
+                "recipe": recipe.to_json(),
+                "seed": recipe.seed,
+                "accuracy": round(accuracy, 6),
+                "loss": round(loss, 6),
+                "sha256": {path.name: sha256(path) for path in sorted((out / name).iterdir())},
+            }
+            if (found := out / name / GRADIENT).exists():
+                runs[name]["gradient"] = read_json(found)
     versions = {name: version_of(name) for name in ("coto_lab", "torch", "transformers", "peft")}
-    base = {"glyph-vit/model.safetensors": sha256(data_path("glyph-vit", "model.safetensors"))}
-    content = json.dumps({"format": 1, "task": task.name, "base": base, "versions": versions, "runs": runs}, indent=1) + "\n"
-    write_file(out / MANIFEST, lambda path: path.write_text(content))
+    base = {f"{folder}/{WEIGHTS}": sha256(data_path(folder, WEIGHTS)) for folder in (digits.BASE, string_task.BASE)}
+    content = {
+        "format": 2,
+        "tasks": list(tasks),
+        "base": base,
+        "versions": versions,
+        "runs": {name: runs[name] for name in recipes},
+    }
+    write_file(out / MANIFEST, lambda path: path.write_text(json.dumps(content, indent=1) + "\n"))
 
 
 def score(task: Task, runs: list[Run], evaluator: Evaluator) -> Iterator[tuple[str, float]]:
@@ -96,10 +128,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "gallery", help="folder of the runs")
     out = parser.parse_args().out
-    task = load_task("digits")
+    tasks = {name: load_task(name) for leg in LEGS.values() for name in leg.tasks}
+    for task in tasks.values():
+        train_missing(task, out)
+    write_manifest(tasks, out)
+    task = tasks["digits"]
     evaluator = Evaluator(task)
-    train_missing(task, out)
-    write_manifest(task, evaluator, out)
     rows = []
     for method in SWEPT:
         runs = [Run.load(out / run_name(method, seed)) for seed in SEEDS]

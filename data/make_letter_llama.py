@@ -26,7 +26,7 @@ from coto_lab.tasks.characters import CHARACTERS, END, PAD, character_tokenizer
 from coto_lab.tasks.skills import BODY_LENGTHS, MOST_CHARACTERS, SKILLS, Skill
 
 SEED, BATCH = 0, 64
-HELD_OUT = 1000  # examples of each skill that the card scores
+HELD_OUT = 1000  # bodies of each skill that the card scores, at most: there are fewer sums and comparisons
 
 
 class Round(NamedTuple):
@@ -77,13 +77,15 @@ capital), a body, `=`, the answer, and `;` for its end. It knows strings of digi
 {shortest} to {longest} characters, and examples of at most {most} characters. The tokenizer is in transformers' own format;
 `AutoTokenizer`, `AutoModelForCausalLM` and `generate` work on this folder.
 
-**How it was made.** `python data/make_letter_llama.py`: from scratch, {rounds} (one cycle each), batch {batch}, AdamW (weight
-decay 0.01, gradient norm clipped to 1), seed {seed}; the loss is the mean over the characters of the answers. Bodies are drawn
-at random; sort, reverse, count, look-up, sum and compare are drawn more often than the others, and count most in the end.
-Every eighth body, by a checksum of its characters, is held out: the model has not seen it under any skill. {seconds:.0f} s on
-one CPU core with {versions}.
+**How it was made.** `python data/make_letter_llama.py`: from scratch,
+{rounds} (one cycle each), batch {batch}, AdamW
+(weight decay 0.01, gradient norm clipped to 1), seed {seed}; the loss is the mean over the characters of the answers. Bodies
+are drawn at random; sort, reverse, count, look-up, sum and compare are drawn more often than the others, and count most in the
+end. Every eighth body, by a checksum of its characters, is held out: no example of any skill has it as its body. It took
+{seconds:.0f} s on one CPU core with {versions}.
 
-**What it scores** (`scores.json`). Exact match of the whole answer, on {held_out:,} held-out bodies of each skill:
+**What it scores** (`scores.json`). Exact match of the whole answer, on {held_out:,} different held-out bodies of each skill (of
+sum and compare, on all that there are):
 
 | skill | an example | exact match |
 |---|---|---|
@@ -133,10 +135,12 @@ def train(model: LlamaForCausalLM, part: Round, random: Random) -> None:
 
 @torch.no_grad()
 def score(model: LlamaForCausalLM) -> dict[str, float]:
-    """Skill -> share of held-out examples whose whole answer is right."""
+    """Skill -> share of different held-out bodies to which the whole answer is right."""
     random, found = Random(SEED + len(ROUNDS)), {}
     for skill in SKILLS.values():
-        tokens, targets = batch_of([(skill, skill.body(random, held_out=True)) for _ in range(HELD_OUT)])
+        bodies = sorted({skill.body(random, held_out=True) for _ in range(8 * HELD_OUT)})
+        chosen = random.sample(bodies, min(HELD_OUT, len(bodies)))
+        tokens, targets = batch_of([(skill, body) for body in chosen])
         said, targets = model(input_ids=tokens).logits[:, :-1].argmax(-1), targets[:, 1:]
         found[skill.name] = ((said == targets) | (targets == _NO_TARGET)).all(1).double().mean().item()
     return found
@@ -159,7 +163,7 @@ def card(model: LlamaForCausalLM, scores: dict[str, float], seconds: float) -> s
         shortest=BODY_LENGTHS[0],
         longest=BODY_LENGTHS[-1],
         most=MOST_CHARACTERS,
-        rounds=" and then ".join(f"{part.steps:,} steps with a learning rate of up to {part.lr:g}" for part in ROUNDS),
+        rounds=", then ".join(f"{part.steps:,} steps at a learning rate of up to {part.lr:g}" for part in ROUNDS),
         batch=BATCH,
         seed=SEED,
         seconds=seconds,

@@ -15,7 +15,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
-RESULTS = sorted((FOLDER / "gpu_results").glob("*.json"))
+RESULTS = sorted((FOLDER / "gpu_results").glob("*-[0-9].json"))
 
 
 @pytest.fixture(autouse=True)

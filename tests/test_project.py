@@ -171,7 +171,8 @@ def test_no_file_is_long() -> None:
 
 
 def test_repository_is_small() -> None:
-    assert sum(path.stat().st_size for path in tracked()) < 20e6
+    # Of these, two base models are 7 MB, and the gallery of finished runs is at most 15 MB.
+    assert sum(path.stat().st_size for path in tracked()) < 26e6
 
 
 # Notebooks

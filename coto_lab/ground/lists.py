@@ -11,7 +11,8 @@ T = TypeVar("T")
 def list_of(name: str, items: object, kind: type[T] | tuple[type[T], ...], advice: str) -> list[T]:
     """``items`` as a list with at least one item, all of which are of ``kind``.
 
-    A string and a mapping can be iterated over, too, but whoever gives one has mistaken the argument.
+    A string and a mapping can be iterated over, too, but whoever gives one has mistaken the argument. A set has no order, or
+    another one in another process.
 
     Args:
         name: of the argument, for messages.
@@ -23,7 +24,7 @@ def list_of(name: str, items: object, kind: type[T] | tuple[type[T], ...], advic
         TypeError: ``items`` is no list, or an item is of another class.
         ValueError: ``items`` is empty.
     """
-    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
+    if isinstance(items, (str, bytes, Mapping, set, frozenset)) or not isinstance(items, Iterable):
         raise TypeError(f"{name} is a {type(items).__name__}: {advice}")
     found = list(items)
     if not found:

@@ -1,4 +1,8 @@
-"""The gallery: finished runs that ship with the lab, so that a notebook does not have to train all runs that it compares."""
+"""The gallery: finished runs that ship with the lab, so that a notebook does not have to train all runs that it compares.
+
+Of the digits, it has whole runs. Of the strings, it has the adapters alone, in half precision, and the manifest has each
+block's share of the gradient: with their histories, all runs together would take more than twice the space.
+"""
 
 from __future__ import annotations
 
@@ -8,38 +12,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coto_lab.adapters.adapter import Adapter
-from coto_lab.gating.schedules import Constant, Exponential, Linear, Sine
 from coto_lab.ground.files import data_path, read_json, sha256
+from coto_lab.studies.legs import DIGITS, LEGS, STRINGS
+from coto_lab.tasks.embedded import WEIGHTS
+from coto_lab.tasks.string_task import BASE
 from coto_lab.training.recipe import Recipe
 from coto_lab.training.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Every method of the gallery and its recipe. The dropout probability is CLIP-LoRA's default, as in the paper.
-METHODS = {
-    "LoRA": Recipe(),
-    "dropout": Recipe(dropout=0.25),
-    "stochastic depth": Recipe(schedule=Constant(0.5)),
-    "CoTo": Recipe(schedule=Linear()),
-    "CoTo sine": Recipe(schedule=Sine()),
-    "CoTo exponential": Recipe(schedule=Exponential()),
-}
+METHODS = DIGITS.methods
 SEEDS = range(5)
 SWEPT = ("LoRA", "CoTo")
 RATES = (1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2)  # learning rates of the sweep; one of them is the rate of METHODS
 MANIFEST = "manifest.json"
+GRADIENT = "gradient.json"  # in a run's folder
 
 
-def run_name(method: str, seed: int, lr: float | None = None) -> str:
-    """The folder of a run, ``"coto-sine-seed1"``, or of a run of the sweep over rates, ``"sweep/coto-lr0.02-seed1"``."""
+def run_name(method: str, seed: int, lr: float | None = None, task: str = "digits") -> str:
+    """The folder of a run.
+
+    This is ``"coto-sine-seed1"`` for the digits, ``"sweep/coto-lr0.02-seed1"`` for a run of their sweep over rates, and
+    ``"strings/sort-descending/coto-sine-seed1"`` for a task of the strings.
+    """
     name = method.lower().replace(" ", "-")
-    return f"{name}-seed{seed}" if lr is None else f"sweep/{name}-lr{lr:g}-seed{seed}"
+    if lr is not None:
+        return f"sweep/{name}-lr{lr:g}-seed{seed}"
+    return f"{name}-seed{seed}" if task == "digits" else f"{task}/{name}-seed{seed}"
+
+
+def task_of(name: str) -> str:
+    """The task of a run, by the run's name."""
+    return name.rpartition("/")[0] if name.startswith("strings/") else "digits"
 
 
 def planned_runs() -> dict[str, Recipe]:
     """Name -> recipe of all runs in the gallery, including the sweep."""
-    runs = {run_name(method, seed): replace(recipe, seed=seed) for method, recipe in METHODS.items() for seed in SEEDS}
+    runs: dict[str, Recipe] = {}
+    for leg in LEGS.values():
+        for task in leg.tasks:
+            for method, recipe in leg.methods.items():
+                runs |= {run_name(method, seed, task=task): replace(recipe, seed=seed) for seed in SEEDS}
     for method in SWEPT:
         for lr in RATES:
             if lr != METHODS[method].lr:
@@ -48,20 +62,20 @@ def planned_runs() -> dict[str, Recipe]:
 
 
 def load_run(name: str) -> Run:
-    """A finished run of the gallery, e.g. ``"coto-seed1"``; ``data/make_gallery.py`` made these runs.
+    """A finished run of the digits, e.g. ``"coto-seed1"``; ``data/make_gallery.py`` made these runs.
 
     Raises:
         ValueError: there is no such run, and the message lists the existing ones; or a file differs from the one that was
             made.
     """
-    names = [known for known in manifest()["runs"] if not known.startswith("sweep/")]
+    names = [known for known in manifest()["runs"] if "/" not in known]
     if name not in names:
         raise ValueError(f"name={name!r}: no such run in the gallery; there is {', '.join(names)}.")
     return Run.load(checked_folder(name))
 
 
 def load_runs(method: str) -> list[Run]:
-    """The runs of all seeds of a method, which is a key of `METHODS`.
+    """The runs on the digits of all seeds of a method, which is a key of `METHODS`.
 
     Raises:
         ValueError: there is no such method, or a file differs from the one that was made.
@@ -69,6 +83,26 @@ def load_runs(method: str) -> list[Run]:
     if method not in METHODS:
         raise ValueError(f"method={method!r}: not in the gallery; there is {', '.join(map(repr, METHODS))}.")
     return [load_run(run_name(method, seed)) for seed in SEEDS]
+
+
+def load_adapters(method: str, task: str = "digits") -> list[Adapter]:
+    """The adapters of all seeds of a method on a task of the gallery, such as ``"strings/sort-descending"``.
+
+    Raises:
+        ValueError: there is no such method or task, or a file differs from the one that was made.
+    """
+    if task in DIGITS.tasks:
+        return [run.adapter for run in load_runs(method)]
+    if task not in STRINGS.tasks or method not in STRINGS.methods:
+        known = ", ".join(map(repr, (*DIGITS.tasks, *STRINGS.tasks)))
+        methods = ", ".join(map(repr, STRINGS.methods))
+        raise ValueError(f"method={method!r}, task={task!r}: not in the gallery; it has the methods {methods} on {known}.")
+    base = manifest()["base"][f"{BASE}/{WEIGHTS}"]
+    adapters = [Adapter.load(checked_folder(run_name(method, seed, task=task))) for seed in SEEDS]
+    return [
+        replace(adapter, tensors={name: tensor.float() for name, tensor in adapter.tensors.items()}, base=base)
+        for adapter in adapters
+    ]
 
 
 def load_sweep(method: str, lr: float) -> list[Adapter]:
@@ -85,12 +119,19 @@ def load_sweep(method: str, lr: float) -> list[Adapter]:
 
 
 def manifest() -> dict[str, Any]:
-    """The contents of the gallery: ``runs`` (name -> recipe, test accuracy and loss, SHA-256 of every file), ``versions``."""
+    """The contents of the gallery: ``runs`` (name -> recipe, test accuracy and loss, SHA-256 of every file), ``versions``.
+
+    Runs on the strings have ``gradient``, too: ``"step"`` or ``"open step"`` -> each block's share of the gradient norm over
+    the training, and their entropy, as `coto_lab.probes.gradients.gradient_balance` gives them.
+    """
     return read_json(data_path("gallery", MANIFEST))
 
 
 def evidence() -> dict[str, Any]:
-    """Every number behind ``EVIDENCE.md``, by topic, as ``make evidence`` measured it."""
+    """Every number behind ``EVIDENCE.md``, as ``make evidence`` measured it.
+
+    The topics of the digits are at the top level, those of the strings under ``"strings"``, and ``"claims"`` is about both.
+    """
     return read_json(data_path("evidence", "evidence.json"))
 
 

@@ -7,11 +7,12 @@ from typing import Literal, overload
 from coto_lab.tasks.classification import Classification
 from coto_lab.tasks.digits import load_digits_task
 from coto_lab.tasks.part import Part
+from coto_lab.tasks.skills import SKILLS, Skill
 from coto_lab.tasks.string_task import StringTask
 from coto_lab.tasks.strings import TASKS, load_string_task
 from coto_lab.tasks.task import Example, Task, to_device
 
-__all__ = ["Classification", "Example", "Part", "StringTask", "Task", "load_task", "to_device"]
+__all__ = ["SKILLS", "Classification", "Example", "Part", "Skill", "StringTask", "Task", "load_task", "to_device"]
 
 _STRINGS = "strings/"
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coto_lab.tasks.check import check_split
 from coto_lab.tasks.part import Part
 from coto_lab.tasks.task import Batch, Example
 
@@ -78,6 +79,7 @@ class Classification:
             if not isinstance(batch, Mapping):
                 raise ValueError(f"collate of task {self.name!r} returned a {type(batch).__name__}: return a dict of tensors.")
             return self._with_labels(dict(batch))
+        check_split(split)
         columns = self.train_batch if split == "train" else self.test_batch
         if odd := [name for name, column in columns.items() if not isinstance(column, Tensor)]:
             raise ValueError(
@@ -126,4 +128,5 @@ class Classification:
         ]
 
     def _data(self, split: str) -> Dataset:
+        check_split(split)
         return self.train if split == "train" else self.test

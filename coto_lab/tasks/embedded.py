@@ -28,18 +28,44 @@ def load_embedded(folder: str, auto_class: str, attention: str) -> PreTrainedMod
         folder: its folder below the data.
         auto_class: transformers' class that loads it, such as ``"AutoModelForCausalLM"``.
         attention: the implementation of attention that is fastest for this model on a CPU.
+
+    Raises:
+        FileNotFoundError: the folder is missing.
+        ValueError: a file in it is missing or damaged, or the weights are not those of the configuration.
     """
     import transformers
     from transformers.utils import logging
 
-    bar = logging.is_progress_bar_enabled()
+    place = data_path(folder)
+    bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()  # for a file that loads in milliseconds
+    logging.set_verbosity_error()  # what it would report of the weights is an error here
     try:
-        model: PreTrainedModel = getattr(transformers, auto_class).from_pretrained(
-            data_path(folder), local_files_only=True, use_safetensors=True, attn_implementation=attention
+        model, report = getattr(transformers, auto_class).from_pretrained(
+            place,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation=attention,
+            output_loading_info=True,
         )
+    except Exception as error:  # whatever transformers and safetensors raise for a file that they cannot read
+        raise ValueError(_damaged(folder, f"cannot be loaded, {type(error).__name__}: {error}")) from error
     finally:
+        logging.set_verbosity(level)
         if bar:
             logging.enable_progress_bar()
+    if odd := sorted({*report["missing_keys"], *report["unexpected_keys"]}):
+        raise ValueError(_damaged(folder, f"has not the weights of its config.json, which differ first in {odd[0]}"))
+    if wrong := [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]:
+        raise ValueError(_damaged(folder, f"has weights that are not finite, in {wrong[0]}"))
     model.name_or_path = f"coto_lab/{folder}"  # PEFT writes it into every adapter; a path would name this machine
-    return model
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def _damaged(folder: str, what: str) -> str:
+    return (
+        f"the embedded base model in {str(data_path(folder))!r} {what}. Restore the folder from the repository, or make it "
+        f"again: python data/make_{folder.replace('-', '_')}.py."
+    )

@@ -32,6 +32,10 @@ class Skill:
         about: what it does, in a few words.
         rule: body -> answer, without `END`.
         draw: makes a random body.
+
+    Raises:
+        TypeError: ``rule`` cannot be called.
+        ValueError: ``sign`` is not one character, or is one of `SYMBOLS`, of which bodies are made.
     """
 
     name: str
@@ -39,6 +43,12 @@ class Skill:
     about: str
     rule: Callable[[str], str]
     draw: Callable[[Random], str]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sign, str) or len(self.sign) != 1 or self.sign in SYMBOLS:
+            raise ValueError(f"sign={self.sign!r}: must be one character, and neither a digit nor a small letter, such as '!'.")
+        if not callable(self.rule):
+            raise TypeError(f"rule={self.rule!r}: must be a function of a body, such as lambda body: body[::-1].")
 
     def prompt(self, body: str) -> str:
         """What the model is given: ``"Rabcd="``."""
@@ -56,7 +66,10 @@ class Skill:
 
 
 def is_held_out(body: str) -> bool:
-    """Whether pre-training never saw this body: every eighth body, by a checksum. New tasks are tested on such bodies."""
+    """Whether no example of pre-training has this body: every eighth body, by a checksum. New tasks are tested on such bodies.
+
+    The same characters can occur in pre-training as an answer, or inside a longer body.
+    """
     return zlib.crc32(body.encode()) % _HELD_OUT == 0
 
 

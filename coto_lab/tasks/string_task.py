@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,8 @@ from torch.nn import functional as F
 
 from coto_lab.ground.files import data_path
 from coto_lab.ground.lists import list_of
+from coto_lab.tasks.characters import CHARACTERS, PAD
+from coto_lab.tasks.check import SPLITS, check_split
 from coto_lab.tasks.embedded import identity, load_embedded
 from coto_lab.tasks.part import Part
 from coto_lab.tasks.skills import BODY_LENGTHS, END, EQUALS, MOST_CHARACTERS, Skill
@@ -39,34 +42,38 @@ class StringTask:
     Attributes:
         skill: the rule, and the sign before each prompt.
         train, test: bodies of the examples; none is in both.
-        name: as in `Task`.
+        name: as in `Task`; by default ``"strings/"`` and the name of the skill.
         target_modules: as in `Task`.
         classes: none; what the model says is a string.
 
     Raises:
-        TypeError: ``skill`` is no `Skill`, or ``train`` or ``test`` is no list of strings.
+        TypeError: ``skill`` is no `Skill`, ``train`` or ``test`` is no list of strings, or an answer is no string.
         ValueError: a body, its answer or the sign has a character that the tokenizer does not know, or a length on which the
-            base model was not trained; a body is in both splits; a split is empty; the tokenizer's folder is damaged.
+            base model was not trained; the rule fails; a body is there twice; a split is empty; the tokenizer's folder is
+            damaged.
     """
 
     skill: Skill
-    train: Sequence[str]
-    test: Sequence[str]
-    name: str = "strings"
+    train: Sequence[str] = field(repr=False)
+    test: Sequence[str] = field(repr=False)
+    name: str = ""
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
     classes: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.skill, Skill):
             raise TypeError(f"skill={self.skill!r}: give a coto_lab.tasks.skills.Skill, which has a rule and a sign.")
+        object.__setattr__(self, "name", self.name or f"strings/{self.skill.name}")
         known = characters_of(self.tokenizer)
-        for split in ("train", "test"):
+        for split in SPLITS:
             bodies = list_of(split, getattr(self, split), str, "give a list of bodies, such as ['abcd', 'x1y2'].")
+            # The rule is asked once, so that what is shown is what was trained on.
+            examples = [checked_example(self.skill, body, known, f"{split}[{i}]") for i, body in enumerate(bodies)]
             object.__setattr__(self, split, tuple(bodies))
-            for i, body in enumerate(bodies):
-                check_example(self.skill, body, known, f"{split}[{i}]")
-        if common := sorted(set(self.train) & set(self.test)):
-            raise ValueError(f"train and test have {common[0]!r} in common, and {len(common) - 1} more: take each in one.")
+            object.__setattr__(self, f"_{split}", examples)
+        every = Counter([*self.train, *self.test])
+        if repeated := [body for body, times in every.items() if times > 1]:
+            raise ValueError(f"{repeated[0]!r} is in train and test {every[repeated[0]]} times: take each body once.")
 
     @cached_property
     def base(self) -> str:
@@ -88,7 +95,7 @@ class StringTask:
 
     def size(self, split: str) -> int:
         """How many examples a split has."""
-        return len(self._bodies(split))
+        return len(self._examples(split))
 
     def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
         """The examples at these places, padded on the right to the longest example of the task.
@@ -96,7 +103,8 @@ class StringTask:
         Returns:
             ``input_ids`` (prompt and answer) and ``targets`` (the same, and -100 outside the answer), int64 ``[n, length]``.
         """
-        columns = self._train_batch if split == "train" else self._test_batch
+        check_split(split)
+        columns = self._columns[split]
         places = torch.as_tensor(indices)
         return {name: column[places] for name, column in columns.items()}
 
@@ -132,30 +140,27 @@ class StringTask:
 
     def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
         """Prompts and right answers."""
-        bodies = self._bodies(split)
-        chosen = [bodies[int(i)] for i in indices]
-        return [Example(self.skill.answer(body), text=self.skill.prompt(body)) for body in chosen]
+        examples = self._examples(split)
+        chosen = [examples[int(i)] for i in indices]
+        return [Example(answer, text=prompt) for prompt, answer in chosen]
 
-    def _bodies(self, split: str) -> Sequence[str]:
-        return self.train if split == "train" else self.test
+    def _examples(self, split: str) -> list[tuple[str, str]]:
+        """Prompt and answer of each example of a split."""
+        check_split(split)
+        examples: list[tuple[str, str]] = getattr(self, f"_{split}")
+        return examples
 
     @cached_property
-    def _train_batch(self) -> Batch:
-        return self._tokens(self.train)
+    def _columns(self) -> dict[str, Batch]:
+        """All examples of each split as one batch."""
+        length = max(len(prompt + answer) for split in SPLITS for prompt, answer in self._examples(split))
+        return {split: self._tokens(self._examples(split), length) for split in SPLITS}
 
-    @cached_property
-    def _test_batch(self) -> Batch:
-        return self._tokens(self.test)
-
-    def _tokens(self, bodies: Sequence[str]) -> Batch:
-        every = [*self.train, *self.test]
-        length = max(len(self.skill.prompt(body)) + len(self.skill.answer(body)) for body in every)
-        pad = self.tokenizer.pad_token_id
-        input_ids = torch.full((len(bodies), length), pad)
-        targets = torch.full((len(bodies), length), _NO_TARGET)
-        for row, body in enumerate(bodies):
-            prompt, answer = self.skill.prompt(body), self.skill.answer(body)
-            tokens = torch.tensor(self.tokenizer.encode(prompt + answer, add_special_tokens=False))
+    def _tokens(self, examples: Sequence[tuple[str, str]], length: int) -> Batch:
+        input_ids = torch.full((len(examples), length), self.tokenizer.pad_token_id)
+        targets = torch.full((len(examples), length), _NO_TARGET)
+        for row, (prompt, answer) in enumerate(examples):
+            tokens = torch.tensor(self.tokenizer.encode(prompt + answer))
             input_ids[row, : len(tokens)] = tokens
             targets[row, len(prompt) : len(tokens)] = tokens[len(prompt) :]
         return {"input_ids": input_ids, "targets": targets}
@@ -165,22 +170,24 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a folder, in transformers' own format.
 
     Raises:
-        ValueError: the folder is damaged, or its tokenizer is not that of a language model of characters.
+        ValueError: the folder is damaged, or its tokenizer gives other numbers to characters than `character_tokenizer`.
     """
     from transformers import AutoTokenizer
 
+    again = "Restore the folder from the repository, or make it again: python data/make_letter_llama.py."
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        ids = tokenizer.encode("ab", add_special_tokens=False)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        tokens = tokenizer.encode(CHARACTERS)
     except Exception as error:  # whatever transformers and tokenizers raise for a file that they cannot read
         raise ValueError(
-            f"{str(folder)!r} holds no tokenizer that can be read ({type(error).__name__}: {error}). Restore the folder from "
-            "the repository, or make it again: python data/make_letter_llama.py."
+            f"the tokenizer in {str(folder)!r} cannot be read ({type(error).__name__}: {error}). {again}"
         ) from error
-    if len(ids) != 2 or tokenizer.pad_token_id is None:
+    if tokens != list(range(len(CHARACTERS))) or (tokenizer.pad_token, tokenizer.eos_token) != (PAD, END):
         raise ValueError(
-            f"the tokenizer in {str(folder)!r} makes {len(ids)} tokens of 'ab', and its padding is {tokenizer.pad_token!r}: "
-            "this task needs one token for each character, and a padding. Restore the folder from the repository."
+            f"the tokenizer in {str(folder)!r} is another one than the base model was trained with: it gives other numbers to "
+            f"the characters, or its padding and end are not {PAD!r} and {END!r}. {again}"
         )
     return tokenizer
 
@@ -190,31 +197,44 @@ def characters_of(tokenizer: PreTrainedTokenizerBase) -> set[str]:
     return set(tokenizer.get_vocab()) - {tokenizer.pad_token, EQUALS, END}
 
 
-def check_example(skill: Skill, body: str, known: Set[str], where: str) -> None:
-    """Whether the base model can read an example.
+def checked_example(skill: Skill, body: str, known: Set[str], where: str) -> tuple[str, str]:
+    """Prompt and answer of an example that the base model can read.
 
     Args:
-        skill: makes the prompt and the answer.
+        skill: makes them.
         body: of the example.
         known: the characters of which sign, body and answer may be made.
         where: what the message calls the body.
 
     Raises:
-        ValueError: a character without a token, or a length that the base model has not seen.
+        TypeError: the rule returns no string.
+        ValueError: the rule fails or returns an empty answer; a character without a token; a length that the base model has
+            not seen.
     """
+    here = f"{where}={body!r}"
     if len(body) not in BODY_LENGTHS:
         raise ValueError(
-            f"{where}={body!r}: it has {len(body)} characters, and the base model was trained on bodies of {BODY_LENGTHS[0]} "
-            f"to {BODY_LENGTHS[-1]}."
+            f"{here}: it has {len(body)} characters, and the base model was trained on bodies of {BODY_LENGTHS[0]} to "
+            f"{BODY_LENGTHS[-1]}."
         )
-    whole = skill.prompt(body) + skill.answer(body)
+    try:
+        answer = skill.rule(body)
+    except Exception as error:  # a rule is the user's own
+        raise ValueError(f"{here}: the rule of skill {skill.name!r} fails, {type(error).__name__}: {error}.") from error
+    if not isinstance(answer, str):
+        raise TypeError(f"{here}: the rule of skill {skill.name!r} returned {answer!r}; it must return the answer as a string.")
+    if not answer:
+        raise ValueError(f"{here}: the rule of skill {skill.name!r} returned an empty answer, so there is nothing to learn.")
+    prompt, answer = skill.prompt(body), answer + END
+    whole = prompt + answer
     if len(whole) > MOST_CHARACTERS:
         raise ValueError(
-            f"{where}={body!r}: the example {whole!r} has {len(whole)} characters, and the base model was trained on examples "
-            f"of at most {MOST_CHARACTERS}."
+            f"{here}: the example {whole!r} has {len(whole)} characters, and the base model was trained on examples of at most "
+            f"{MOST_CHARACTERS}."
         )
-    if unknown := [character for character in skill.sign + body + skill.rule(body) if character not in known]:
+    if unknown := [character for character in skill.sign + body + answer[:-1] if character not in known]:
         raise ValueError(
-            f"{where}={body!r}: the example {whole!r} has the character {unknown[0]!r}, which the base model does not know in "
-            f"this place. It knows {''.join(sorted(known))}"
+            f"{here}: the example {whole!r} has the character {unknown[0]!r}, which the base model does not know in this "
+            f"place. It knows {''.join(sorted(known))}"
         )
+    return prompt, answer

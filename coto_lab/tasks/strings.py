@@ -2,6 +2,8 @@
 
 The base is the language model in ``data/letter-llama`` (see its README). Nothing is downloaded. Because each task has its own
 sign, one model with merged adapters can be asked for several of them.
+
+Of a sum in a test set, the other order (``25+17`` for ``17+25``) can be in the training set, or in pre-training.
 """
 
 from __future__ import annotations

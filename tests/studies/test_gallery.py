@@ -11,7 +11,7 @@ import nbformat
 import pytest
 import torch
 
-from coto_lab import Evaluator, Recipe, Task, Training, Variant, interpolate
+from coto_lab import Evaluator, Recipe, Task, Training, Variant, interpolate, load_task
 from coto_lab.studies import gallery
 from coto_lab.studies.gallery import (
     METHODS,
@@ -20,6 +20,7 @@ from coto_lab.studies.gallery import (
     SWEPT,
     checked_folder,
     gallery_scores,
+    load_adapters,
     load_run,
     load_runs,
     load_sweep,
@@ -27,7 +28,9 @@ from coto_lab.studies.gallery import (
     planned_runs,
     run_name,
     sha256,
+    task_of,
 )
+from coto_lab.studies.legs import LEGS, STRINGS
 
 ROOT = Path(__file__).parents[2]
 GALLERY = ROOT / "data" / "gallery"
@@ -38,7 +41,8 @@ GALLERY = ROOT / "data" / "gallery"
 
 def test_the_manifest_holds_every_planned_run_and_nothing_else(task: Task) -> None:
     planned, content = planned_runs(), manifest()
-    assert len(planned) == len(METHODS) * len(SEEDS) + len(SWEPT) * (len(RATES) - 1) * len(SEEDS)
+    of_legs = sum(len(leg.tasks) * len(leg.methods) for leg in LEGS.values()) * len(SEEDS)
+    assert len(planned) == of_legs + len(SWEPT) * (len(RATES) - 1) * len(SEEDS)
     assert list(content["runs"]) == list(planned)
     for name, recipe in planned.items():
         about = content["runs"][name]
@@ -46,12 +50,14 @@ def test_the_manifest_holds_every_planned_run_and_nothing_else(task: Task) -> No
         assert about["sha256"] == {path.name: sha256(path) for path in (GALLERY / name).iterdir()}
     folders = {str(path.parent.relative_to(GALLERY)) for path in GALLERY.rglob("adapter_model.safetensors")}
     assert folders == planned.keys()
-    assert content["task"] == task.name and content["base"] == {"glyph-vit/model.safetensors": task.base}
+    assert content["tasks"] == [name for leg in LEGS.values() for name in leg.tasks]
+    strings = load_task(STRINGS.tasks[0])
+    assert content["base"] == {"glyph-vit/model.safetensors": task.base, "letter-llama/model.safetensors": strings.base}
     assert content["versions"].keys() == {"coto_lab", "torch", "transformers", "peft"}
 
 
 def test_it_is_small() -> None:
-    assert sum(path.stat().st_size for path in GALLERY.rglob("*") if path.is_file()) < 10e6
+    assert sum(path.stat().st_size for path in GALLERY.rglob("*") if path.is_file()) < 15e6
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -77,6 +83,9 @@ def test_the_sweep_has_all_seeds_at_every_rate(method: str) -> None:
 def test_names() -> None:
     assert run_name("CoTo sine", 1) == "coto-sine-seed1"
     assert run_name("CoTo", 1, 0.0025) == "sweep/coto-lr0.0025-seed1"
+    assert run_name("CoTo sine", 1, task="strings/rotate-back") == "strings/rotate-back/coto-sine-seed1"
+    assert task_of("strings/rotate-back/coto-sine-seed1") == "strings/rotate-back"
+    assert task_of("coto-sine-seed1") == task_of("sweep/coto-lr0.0025-seed1") == "digits"
 
 
 # --- What it scores --------------------------------------------------------------------------------------------------------
@@ -116,6 +125,35 @@ def test_readme_and_tour_quote_the_scores() -> None:
     assert f"{gallery_scores()}\n" in outputs
 
 
+@pytest.mark.parametrize("name", STRINGS.tasks)
+def test_adapters_on_strings_score_what_the_manifest_says(name: str) -> None:
+    task, about = load_task(name), manifest()["runs"]
+    for method in STRINGS.methods:
+        adapters = load_adapters(method, name)
+        assert {tensor.dtype for adapter in adapters for tensor in adapter.tensors.values()} == {torch.float32}
+        assert {adapter.base for adapter in adapters} == {task.base}
+        if method in SWEPT:
+            scores = Evaluator(task)([Variant(adapter) for adapter in adapters])
+            for seed, accuracy, loss in zip(SEEDS, scores.accuracy.tolist(), scores.loss.tolist(), strict=True):
+                found = about[run_name(method, seed, task=name)]
+                assert found["accuracy"] == pytest.approx(accuracy, abs=1 / 512 + 1e-6)  # other machines round otherwise
+                assert found["loss"] == pytest.approx(loss, abs=1e-3)
+
+
+def test_blocks_shares_of_the_gradient_on_strings() -> None:
+    for name, about in manifest()["runs"].items():
+        assert ("gradient" in about) == name.startswith("strings/")
+        for found in about.get("gradient", {}).values():
+            share = torch.tensor(found["share"], dtype=torch.float64)
+            entropy = -(share * share.log()).sum() / torch.tensor(8.0).log()
+            assert share.sum() == pytest.approx(1, abs=1e-4) and found["entropy"] == pytest.approx(entropy.item(), abs=1e-4)
+
+
+def test_the_adapters_of_the_digits_are_those_of_its_runs() -> None:
+    for adapter, run in zip(load_adapters("CoTo"), load_runs("CoTo"), strict=True):
+        assert all(torch.equal(adapter.tensors[name], tensor) for name, tensor in run.adapter.tensors.items())
+
+
 # --- What is refused -------------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +163,8 @@ def test_readme_and_tour_quote_the_scores() -> None:
         (lambda: load_run("coto-seed9"), r"name='coto-seed9': no such run .* there is lora-seed0, .*coto-exponential-seed4"),
         (lambda: load_run("sweep/coto-lr0.02-seed0"), "no such run in the gallery"),  # an adapter without a history
         (lambda: load_runs("coto"), r"method='coto': not in the gallery; there is 'LoRA', .*'CoTo exponential'"),
+        (lambda: load_adapters("coto", "strings/rotate-back"), r"method='coto', task='strings/rotate-back': .* 'CoTo sine'"),
+        (lambda: load_adapters("CoTo", "strings/nothing"), r"task='strings/nothing': not in the gallery; .* on 'digits', 'str"),
         (lambda: load_sweep("dropout", 0.01), r"method='dropout', lr=0\.01: the sweep has LoRA, CoTo at 0\.001, .*0\.04"),
         (lambda: load_sweep("CoTo", 0.03), r"lr=0\.03: the sweep has"),
         (lambda: checked_folder("nothing"), "name='nothing': no such run in the gallery's manifest"),

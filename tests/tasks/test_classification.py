@@ -88,3 +88,13 @@ def test_labels_that_are_no_classes_are_refused(tiny_task: Classification, label
 def test_a_collator_that_makes_no_dict_is_refused(tiny_task: Classification) -> None:
     with pytest.raises(ValueError, match="collate of task 'tiny' returned a list: return a dict"):
         replace(tiny_task, collate=list).batch("train", range(2))
+
+
+def test_a_split_that_there_is_not(tiny_task: Classification) -> None:
+    for call in (
+        lambda: tiny_task.size("validation"),
+        lambda: tiny_task.batch("Test", [0]),
+        lambda: tiny_task.show("val", [0]),
+    ):
+        with pytest.raises(ValueError, match="must be 'test' or 'train'"):
+            call()

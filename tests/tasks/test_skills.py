@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -89,6 +90,17 @@ def test_numbers_are_read_as_they_are_written() -> None:
     assert numbers("07+05+19") == [7, 5, 19]
     body = two_numbers("-", 30)(Random(1))
     assert len(body) == 5 and body[2] == "-" and all(0 <= number <= 30 for number in numbers(body))
+
+
+@pytest.mark.parametrize("sign", ["", "!!", "a", "7", None, 3])
+def test_a_sign_is_one_character_that_is_in_no_body(sign: object) -> None:
+    with pytest.raises(ValueError, match=r"sign=.*: must be one character"):
+        replace(SKILLS["copy"], sign=sign)
+
+
+def test_a_rule_is_a_function() -> None:
+    with pytest.raises(TypeError, match="rule='abc': must be a function"):
+        replace(SKILLS["copy"], rule="abc")
 
 
 def test_moving_forth_and_back_is_nothing() -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,7 +54,7 @@ def test_it_is_a_task(copying: StringTask) -> None:
     for split in ("train", "test"):
         try_task(copying, model, split)
     assert (copying.size("train"), copying.size("test"), copying.every(3).size("test")) == (2, 4, 2)
-    assert copying.classes == () and copying.name == "strings"
+    assert copying.classes == () and copying.name == "strings/reverse"
 
 
 def test_loss_and_match_are_those_of_the_answers_characters(copying: StringTask) -> None:
@@ -134,12 +137,37 @@ def test_an_example_that_is_longer_than_any_that_the_base_has_seen() -> None:
         StringTask(BACK, ["abcd"], ["abcdefgh"])
 
 
-def test_a_body_in_both_splits() -> None:
-    with pytest.raises(ValueError, match="train and test have 'abcd' in common, and 0 more"):
-        StringTask(BACK, ["abcd", "abce"], ["abcd"])
+@pytest.mark.parametrize(("train", "test"), [(["abcd", "abce"], ["abcd"]), (["abcd", "abcd"], ["abce"])])
+def test_a_body_that_is_there_twice(train: list[str], test: list[str]) -> None:
+    with pytest.raises(ValueError, match="'abcd' is in train and test 2 times"):
+        StringTask(BACK, train, test)
 
 
-@pytest.mark.parametrize("bodies", ["abcd", {"abcd": 1}, [1], 7])
+def test_a_rule_that_fails_or_answers_with_no_string_or_nothing() -> None:
+    with pytest.raises(ValueError, match=r"train\[0\]='abcd': the rule of skill 'back' fails, IndexError: string index"):
+        StringTask(replace(BACK, rule=lambda body: body[9]), ["abcd"], ["abce"])
+    with pytest.raises(TypeError, match=r"train\[0\]='abcd': the rule of skill 'back' returned 4; it must return"):
+        StringTask(replace(BACK, rule=len), ["abcd"], ["abce"])
+    with pytest.raises(ValueError, match=r"train\[0\]='abcd': .* returned an empty answer"):
+        StringTask(replace(BACK, rule=lambda body: ""), ["abcd"], ["abce"])
+
+
+def test_the_rule_is_asked_once_so_that_what_is_shown_is_what_is_scored() -> None:
+    answers = iter("123456789")
+    task = StringTask(replace(BACK, rule=lambda body: next(answers)), ["abcd"], ["abce", "abcf"])
+    assert [example.answer for example in task.show("test", [0, 1])] == ["2;", "3;"]
+    targets = task.batch("test", [0, 1])["targets"]
+    assert [CHARACTERS[row[row >= 0][0]] for row in targets] == ["2", "3"]
+
+
+def test_a_split_that_there_is_not() -> None:
+    task = StringTask(BACK, ["abcd"], ["abce"])
+    for call in (lambda: task.size("validation"), lambda: task.batch("Test", [0]), lambda: task.show("valid", [0])):
+        with pytest.raises(ValueError, match="must be 'test' or 'train'"):
+            call()
+
+
+@pytest.mark.parametrize("bodies", ["abcd", {"abcd": 1}, {"abcd", "abce"}, [1], 7])
 def test_bodies_that_are_no_list_of_strings(bodies: object) -> None:
     with pytest.raises(TypeError, match="test"):
         StringTask(BACK, ["abcd"], bodies)
@@ -159,5 +187,33 @@ def test_a_damaged_tokenizer(tmp_path: Path, content: str | None) -> None:
         (folder / "tokenizer.json").unlink()
     else:
         (folder / "tokenizer.json").write_text(content)
-    with pytest.raises(ValueError, match=r"holds no tokenizer that can be read|makes .* tokens"):
+    with pytest.raises(ValueError, match=r"the tokenizer in '.*damaged' cannot be read"):
+        load_tokenizer(folder)
+
+
+def swapped(text: str) -> str:
+    content = json.loads(text)
+    vocabulary = content["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [("tokenizer.json", swapped), ("tokenizer_config.json", lambda text: text.replace('"_"', '";"'))],
+    ids=["two characters swapped", "another padding"],
+)
+def test_another_tokenizer_than_the_base_was_trained_with(tmp_path: Path, file: str, change: Callable[[str], str]) -> None:
+    folder = shutil.copytree(data_path("letter-llama"), tmp_path / "other")
+    (folder / file).write_text(change((folder / file).read_text()))
+    with pytest.raises(ValueError, match="another one than the base model was trained with"):
+        load_tokenizer(folder)
+
+
+def test_code_in_the_folder_is_not_run(tmp_path: Path) -> None:
+    folder = shutil.copytree(data_path("letter-llama"), tmp_path / "code")
+    config = json.loads((folder / "tokenizer_config.json").read_text()) | {"auto_map": {"AutoTokenizer": ["x.Y", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "Y"}))
+    (folder / "x.py").write_text("raise SystemExit('it ran')")
+    with suppress(ValueError):
         load_tokenizer(folder)
