@@ -11,19 +11,17 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 import plotly.graph_objects as go
 import plotly.io
 from joblib import Parallel, delayed
 
-from coto_lab import load_task
 from coto_lab.figures.theme import on_white
 from coto_lab.ground.files import new_folder, write_file
 from coto_lab.studies.evidence import (
     accuracy,
+    fusion,
     geometry,
     gradients,
     growth,
@@ -35,55 +33,119 @@ from coto_lab.studies.evidence import (
     sweep,
 )
 from coto_lab.studies.evidence.lab import Lab
-from coto_lab.studies.evidence.page import page
+from coto_lab.studies.evidence.markdown import figure_name
+from coto_lab.studies.evidence.page import page, short
 from coto_lab.studies.evidence.records import Numbers, Section
-from coto_lab.studies.gallery import METHODS, SEEDS
+from coto_lab.studies.evidence.rows import claim_rows
+from coto_lab.studies.evidence.values import Values, averaged
+from coto_lab.studies.gallery import SEEDS
+from coto_lab.studies.legs import DIGITS, LEGS, Leg
+from coto_lab.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
 PAGE, FOLDER = ROOT / "EVIDENCE.md", ROOT / "data" / "evidence"
 NUMBERS = "evidence.json"
 WIDTH = 900  # pixels
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+PROCESSES = 2
 
-# Two halves for two processes, which take about the same time; then the topics that use the numbers of both halves. A topic may
-# use the numbers of earlier topics of its half.
+# The order is that of evidence.json. The topics of a half of a task are measured in one process: Shapley values and stability
+# need the same scores.
+TOPICS = {
+    "accuracy": accuracy,
+    "merging": merging,
+    "sweep": sweep,
+    "growth": growth,
+    "pruning": pruning,
+    "gradients": gradients,
+    "shapley": shapley,
+    "stability": stability,
+    "geometry": geometry,
+    "schedules": schedules,
+}
 HALVES = (
-    {"accuracy": accuracy, "merging": merging, "sweep": sweep, "growth": growth},
-    {"pruning": pruning, "gradients": gradients, "shapley": shapley, "stability": stability, "geometry": geometry},
+    ("shapley", "stability", "gradients", "geometry", "schedules"),
+    ("accuracy", "merging", "sweep", "growth", "pruning"),
 )
-LAST = {"schedules": schedules}
+DIGITS_ONLY = ("growth",)
+
+
+def topics(leg: Leg) -> list[str]:
+    """The topics that are measured on a leg."""
+    return [name for name in TOPICS if leg == DIGITS or name not in DIGITS_ONLY]
+
+
+def measured(leg: Leg, task: str, half: tuple[str, ...]) -> Values:
+    """The values of some topics on one task."""
+    lab, found = Lab(leg, task), {}
+    for name in topics(leg):
+        if name in half:
+            started = time.perf_counter()
+            found[name] = TOPICS[name].values(lab)
+            print(f"{task}, {name}: {time.perf_counter() - started:.0f} s", flush=True)
+    return found
 
 
 def measure() -> tuple[Numbers, dict[str, go.Figure]]:
     """All numbers, and the figures by the names of their files."""
-    sections: dict[str, Section] = {}
-    # On the small base model, two processes with one thread each (joblib sets that) are faster than one with two threads.
-    for half in Parallel(n_jobs=len(HALVES), return_as="generator")(delayed(_sections)(topics, {}) for topics in HALVES):
-        sections |= half
-    sections |= _sections(LAST, {name: section.numbers for name, section in sections.items()})
+    jobs = [(leg, task, half) for half in HALVES for leg in LEGS.values() for task in leg.tasks]
+    # On small base models, two processes with one thread each (joblib sets that) are faster than one with two threads.
+    found: dict[str, Values] = {}
+    for (_, task, _), values in zip(jobs, Parallel(n_jobs=PROCESSES)(delayed(measured)(*job) for job in jobs), strict=True):
+        found.setdefault(task, {}).update(values)
+    sections, of_tasks = {}, {}
+    for leg in LEGS.values():
+        own = {task: found[task] for task in leg.tasks}
+        sections[leg.name] = judged(averaged(list(own.values())), leg)
+        sections[leg.name]["fusion"] = fusion.judge({short(task): values for task, values in own.items()})
+        if len(leg.tasks) > 1:
+            of_tasks |= {task: judged(values, leg) for task, values in own.items()}
+    numbers = {leg: {name: section.numbers for name, section in own.items()} for leg, own in sections.items()}
     evidence: Numbers = {
-        "about": {
-            "seeds": len(SEEDS),
-            "methods": len(METHODS),
-            "lr": METHODS["CoTo"].lr,
-            "test_images": len(load_task("digits").test),
-        },
-        **{name: section.numbers for name, section in sections.items()},
+        "about": about(),
+        **numbers.pop(DIGITS.name),
+        **numbers,
+        "claims": claim_rows(
+            {leg: [claim for section in own.values() for claim in section.claims] for leg, own in sections.items()},
+            {task: [claim for section in own.values() for claim in section.claims] for task, own in of_tasks.items()},
+        ),
     }
-    claims = [claim for section in sections.values() for claim in section.claims]
-    evidence["claims"] = [claim.to_json() for claim in sorted(claims, key=lambda claim: claim.topic)]
-    return evidence, {name: figure for section in sections.values() for name, figure in section.figures.items()}
+    figures = {
+        figure_name(leg, name): figure
+        for leg, own in sections.items()
+        for section in own.values()
+        for name, figure in section.figures.items()
+    }
+    return evidence, figures
 
 
-def _sections(topics: Mapping[str, ModuleType], done: Numbers) -> dict[str, Section]:
-    """Measure some topics, one after the other."""
-    lab = Lab()
-    sections = {}
-    for name, topic in topics.items():
-        started = time.perf_counter()
-        sections[name] = topic.measure(lab, done | {other: section.numbers for other, section in sections.items()})
-        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
-    return sections
+def judged(values: Values, leg: Leg) -> dict[str, Section]:
+    """Numbers, claims and figures of a leg's topics, from the values of a leg or of one task."""
+    return {name: TOPICS[name].judge(values, leg) for name in topics(leg)}
+
+
+def about() -> Numbers:
+    """The settings of the runs."""
+    recipes = {leg.name: leg.methods["CoTo"] for leg in LEGS.values()}
+    firsts = {leg.name: load_task(leg.tasks[0]) for leg in LEGS.values()}
+    return {
+        "seeds": len(SEEDS),
+        "methods": len(DIGITS.methods),
+        "lr": recipes[DIGITS.name].lr,
+        "test_images": firsts[DIGITS.name].size("test"),
+        "legs": {
+            leg.name: {
+                "tasks": list(leg.tasks),
+                "r": recipes[leg.name].r,
+                "steps": recipes[leg.name].steps,
+                "lr": recipes[leg.name].lr,
+                "parameters": firsts[leg.name].load_base().num_parameters(),
+                "train": firsts[leg.name].size("train"),
+                "test": firsts[leg.name].size("test"),
+            }
+            for leg in LEGS.values()
+        },
+    }
 
 
 def find_browser() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from coto_lab.studies.evidence.records import Numbers
+from coto_lab.studies.legs import DIGITS
 
 
 def spread(summary: Numbers, digits: int = 1) -> str:
@@ -49,6 +50,21 @@ def wrapped(text: str) -> str:
     return "\n\n".join(part if part.startswith(("|", "#", "- ", "!")) else fill(part) for part in parts) + "\n"
 
 
-def figure(name: str, text: str) -> str:
+def figure_name(leg: str, name: str) -> str:
+    """The name of a figure's file: ``"pruning"`` for the digits, ``"strings_pruning"`` for the strings."""
+    return name if leg == DIGITS.name else f"{leg}_{name}"
+
+
+def figure(leg: str, name: str, text: str) -> str:
     """An image of the page; ``text`` says what the image shows."""
-    return f"![{text}](data/evidence/{name}.png)"
+    return f"![{text}](data/evidence/{figure_name(leg, name)}.png)"
+
+
+def on_each(legs: Mapping[str, Numbers], part: Callable[[str, Numbers], str]) -> str:
+    """The same part of a section for each leg, under the leg's name.
+
+    Args:
+        legs: name of a leg -> its numbers.
+        part: makes the Markdown from the leg's name and numbers.
+    """
+    return "\n\n".join(f"On the {leg}:\n\n{part(leg, numbers).strip()}" for leg, numbers in legs.items())

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from torch import Tensor
 
-from coto_lab.studies.gallery import METHODS, SEEDS
+from coto_lab.studies.gallery import SEEDS
 from coto_lab.studies.statistics import FAILS, HOLDS, OPEN, Difference, paired_difference
 
 PAIRS = list(combinations(SEEDS, 2))
 TRIPLES = list(combinations(SEEDS, 3))
-ONE_RATE = f"rate {METHODS['CoTo'].lr:g}"
 _DIGITS = 4  # digits after the point in evidence.json; verdicts follow from these rounded numbers
 
 Numbers = dict[str, Any]
@@ -23,19 +23,19 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, the paper's numbers for it, and the measured numbers that decide about it.
+    """A claim, the paper's numbers for it, and the numbers measured on one leg (or on one task) that decide about it.
 
     Attributes:
         topic: number of the section.
-        text: the claim.
+        text: the claim, in the same words for each leg.
         paper: the numbers in the paper, with the table or figure; or a note that the paper does not report the claim.
         kind: ``"above"``, ``"below"``, ``"not below"``, ``"same"`` (`Difference.verdict`), or ``"count"``.
         parts: name -> difference; the claim holds if it holds for all parts. The name of a single part is "".
         counts: for ``"count"``: name -> (number of cases as claimed, number of all cases).
         margin: the smallest difference that matters.
         unit: unit of the differences.
-        grid: the settings at which the claim was judged; the verdict says nothing about other settings.
-        digits: the number of digits after the point.
+        grid: the settings at which the claim was judged, where they are not those of the gallery or need more words.
+        decimals: the number of digits after the point.
     """
 
     topic: int
@@ -46,8 +46,8 @@ class Claim:
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     margin: float = 0.0
     unit: str = "points"
-    grid: str = ONE_RATE
-    digits: int = 1
+    grid: str = ""
+    decimals: int = 1
 
     @property
     def verdict(self) -> str:
@@ -57,8 +57,13 @@ class Claim:
         return FAILS if FAILS in found else OPEN if OPEN in found else HOLDS
 
     def to_json(self) -> Numbers:
-        """The claim and its verdict as JSON values."""
-        return asdict(self) | {"verdict": self.verdict}
+        """What was measured, and the verdict, as JSON values."""
+        return {
+            "grid": self.grid,
+            "parts": {name: asdict(part) for name, part in self.parts.items()},
+            "counts": {name: list(counted) for name, counted in self.counts.items()},
+            "verdict": self.verdict,
+        }
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Section:
     figures: Mapping[str, go.Figure] = field(default_factory=dict)
 
 
-def summary(values: Sequence[float]) -> Numbers:
+def summary(values: Sequence[float] | Tensor) -> Numbers:
     """Mean, sample standard deviation, number and the values themselves, rounded."""
     array = np.asarray(values, dtype=float)
     mean, deviation = array.mean().item(), array.std(ddof=1).item()
@@ -86,7 +91,9 @@ def compare(a: Numbers, b: Numbers | float, seeds: Sequence[Sequence[int]] | Non
     return Difference(mean, low, high, found.n, found.level)
 
 
-def against_lora(values: Mapping[str, Sequence[float]], seeds: Sequence[Sequence[int]] | None = None) -> dict[str, Numbers]:
+def against_lora(
+    values: Mapping[str, Sequence[float] | Tensor], seeds: Sequence[Sequence[int]] | None = None
+) -> dict[str, Numbers]:
     """Method -> summary, with ``"difference"`` to LoRA for the other methods."""
     found = {method: summary(own) for method, own in values.items()}
     for method in found.keys() - {"LoRA"}:

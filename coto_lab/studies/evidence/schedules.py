@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from coto_lab.studies.evidence.accuracy import MARGIN
 from coto_lab.studies.evidence.lab import Lab
-from coto_lab.studies.evidence.markdown import interval, spread, table
-from coto_lab.studies.evidence.records import ONE_RATE, PAIRS, Claim, Numbers, Section, compare
+from coto_lab.studies.evidence.markdown import interval, on_each, spread, table
+from coto_lab.studies.evidence.merging import HALF
+from coto_lab.studies.evidence.records import PAIRS, Claim, Numbers, Section, compare, summary
+from coto_lab.studies.evidence.values import Values
+from coto_lab.studies.legs import Leg
 from coto_lab.studies.statistics import Difference
 
-_RAMPS = f"{ONE_RATE}; ramps from 0 to 1 over 3/4"
+_RAMPS = "ramps from 0 to 1 over 3/4"
 RAMPS = {"linear": "CoTo", "sine": "CoTo sine", "exponential": "CoTo exponential"}
 DEPTH = "stochastic depth"
 ALONE, FUSED, HALVED = "all adapters", "fused 1:1", "every other block"
 
 
-def measure(lab: Lab, done: Numbers) -> Section:
-    """Numbers, claims and figures of this topic; ``done`` holds the numbers of topics measured before."""
-    scores = {
-        ALONE: done["accuracy"]["scores"],
-        FUSED: done["merging"]["scores"]["1:1"],
-        HALVED: done["pruning"]["scores"]["every other"],
+def values(lab: Lab) -> Values:
+    """None of its own: this topic compares values of topics 1, 3 and 4."""
+    return {}
+
+
+def judge(found: Values, leg: Leg) -> Section:
+    """Numbers and claims of this topic; ``found`` holds the values of all topics."""
+    columns = {
+        ALONE: found["accuracy"],
+        FUSED: {method: 100 * accuracy[:, HALF] for method, accuracy in found["merging"]["accuracy"].items()},
+        HALVED: found["pruning"]["patterns"]["every other"],
     }
+    scores = {column: {method: summary(values) for method, values in own.items()} for column, own in columns.items()}
 
     def difference(column: str, a: str, b: str) -> Difference:
         return compare(scores[column][a], scores[column][b], PAIRS if column == FUSED else None)
@@ -60,7 +70,7 @@ def measure(lab: Lab, done: Numbers) -> Section:
             Claim(
                 topic=8,
                 text=f"CoTo is better than stochastic depth ({column})",
-                grid=f"{ONE_RATE}; p = 1/2",
+                grid="p = 1/2",
                 paper=f"{paper} (table r3)",
                 kind="above",
                 parts={"": difference(column, linear, DEPTH)},
@@ -77,21 +87,29 @@ def measure(lab: Lab, done: Numbers) -> Section:
     return Section({"differences": numbers}, claims)
 
 
-def text(evidence: Numbers) -> str:
-    """The topic's section of the page, in Markdown."""
-    scores = {
-        ALONE: evidence["accuracy"]["scores"],
-        FUSED: evidence["merging"]["scores"]["1:1"],
-        HALVED: evidence["pruning"]["scores"]["every other"],
+def _scores(numbers: Numbers) -> Numbers:
+    """Column -> method -> summary."""
+    return {
+        ALONE: numbers["accuracy"]["scores"],
+        FUSED: numbers["merging"]["scores"]["1:1"],
+        HALVED: numbers["pruning"]["scores"]["every other"],
     }
-    differences = evidence["schedules"]["differences"]
 
-    def rows(methods: list[str]) -> list[list[str]]:
-        cells = []
-        for method in methods:
-            own = differences.get(f"{method} - CoTo")
-            cells.append([method, *[spread(s[method]) + (f"<br>{interval(own[c])}" if own else "") for c, s in scores.items()]])
-        return cells
+
+def text(legs: Mapping[str, Numbers]) -> str:
+    """The topics' two sections of the page, in Markdown."""
+
+    def rows(methods: list[str]) -> Callable[[str, Numbers], str]:
+        def part(leg: str, numbers: Numbers) -> str:
+            scores, differences = _scores(numbers), numbers["schedules"]["differences"]
+            cells = []
+            for method in methods:
+                own = differences.get(f"{method} - CoTo")
+                columns = (spread(s[method]) + (f"<br>{interval(own[c])}" if own else "") for c, s in scores.items())
+                cells.append([method, *columns])
+            return table(["", *scores], cells)
+
+        return part
 
     return f"""## 7. The shape of the ramp
 
@@ -99,12 +117,12 @@ The sine ramp opens the blocks early, the exponential ramp late. The table has t
 ten pairs), and below it the difference to CoTo with its linear ramp. The paper (figure r1) reports equal accuracy for all
 ramps, and the best merging and pruning for the exponential ramp.
 
-{table(["", *scores], rows(list(RAMPS.values())))}
+{on_each(legs, rows(list(RAMPS.values())))}
 
 ## 8. Stochastic depth: no ramp at all
 
 Stochastic depth drops blocks with the same probability, one half, throughout the training. The table shows how CoTo's ramp
 changes the accuracy of a single run, and of merged and pruned runs. Columns and differences are as in section 7.
 
-{table(["", *scores], rows(["CoTo", DEPTH, "LoRA"]))}
+{on_each(legs, rows(["CoTo", DEPTH, "LoRA"]))}
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 
@@ -10,167 +9,83 @@ import plotly.graph_objects as go
 import torch
 
 from coto_lab.figures.sweep import sweep_figure
+from coto_lab.studies.evidence import sweep_panels
 from coto_lab.studies.evidence.lab import Lab
-from coto_lab.studies.evidence.markdown import figure, interval, spread, table
-from coto_lab.studies.evidence.records import PAIRS, Claim, Numbers, Section, compare, summary
-from coto_lab.studies.gallery import METHODS, RATES, SWEPT
-from coto_lab.studies.rate_sweep import SAFEGUARDS, SEEDS, fused_name, rate_sweep, sweep_name, swept_rates
-
-ALONE, FUSED = "one run", "1:1 fusion of two seeds"
-WORDS = {
-    "none": "without safeguards",
-    "clipping": "with gradients clipped to a norm of 1",
-    "warm-up": "with a warm-up over the first tenth",
-}
-_PLAIN = swept_rates("none")
-_GRID = f"{len(_PLAIN)} rates, {_PLAIN[0]:g} to {_PLAIN[-1]:g}; seeds {SEEDS[0]} to {SEEDS[-1]}"
-
-Panel = dict[str, dict[str, Numbers]]  # method -> rate -> summary
+from coto_lab.studies.evidence.markdown import figure, interval, on_each, spread, table
+from coto_lab.studies.evidence.records import PAIRS, Numbers, Section, compare, summary
+from coto_lab.studies.evidence.sweep_claims import WORDS, claim_of_fusion, claims_of_edges, claims_of_rates
+from coto_lab.studies.evidence.sweep_panels import ALONE, FUSED, PLAIN, Panel, best_rate, edges, plain_rates, seeds
+from coto_lab.studies.evidence.values import Values
+from coto_lab.studies.gallery import SWEPT
+from coto_lab.studies.legs import DIGITS, LEGS, Leg
 
 
-def measure(lab: Lab, done: Numbers) -> Section:
-    """Numbers, claims and figures of this topic; ``done`` holds the numbers of topics measured before."""
-    found = rate_sweep()
-    panels: dict[str, dict[str, Panel]] = {ALONE: {}, FUSED: {}}
-    for safeguard in SAFEGUARDS:
-        rates = swept_rates(safeguard)
-        panels[ALONE][safeguard] = {
-            method: {
-                f"{lr:g}": summary([found["runs"][sweep_name(safeguard, method, lr, seed)]["accuracy"] for seed in SEEDS])
-                for lr in rates
-            }
-            for method in SWEPT
-        }
-        panels[FUSED][safeguard] = {
-            method: {f"{lr:g}": summary(found["fused"][fused_name(safeguard, method, lr)]) for lr in rates} for method in SWEPT
-        }
+def values(lab: Lab) -> Values:
+    """As `sweep_panels.values`."""
+    return sweep_panels.values(lab)
+
+
+def judge(found: Values, leg: Leg) -> Section:
+    """Numbers, claims and figures of this topic; ``found`` holds the values of all topics."""
+    own = found["sweep"]
+    panels = {
+        title: {safeguard: _summaries(panel) for safeguard, panel in panels.items()} for title, panels in own["panels"].items()
+    }
     differences = {
         title: {
             safeguard: {
-                lr: asdict(compare(own["CoTo"][lr], own["LoRA"][lr], PAIRS if title == FUSED else None)) for lr in own["LoRA"]
+                lr: asdict(compare(panel["CoTo"][lr], panel["LoRA"][lr], PAIRS if title == FUSED else None))
+                for lr in panel["LoRA"]
             }
-            for safeguard, own in panel.items()
+            for safeguard, panel in safeguards.items()
         }
-        for title, panel in panels.items()
+        for title, safeguards in panels.items()
     }
-    single, fused = panels[ALONE]["none"], panels[FUSED]["none"]
-    best = {title: {m: _best(own) for m, own in panel["none"].items()} for title, panel in panels.items()}
-    base = round(lab.base[0], 4)
-    stands = round((base + max(own[best[ALONE][m]]["mean"] for m, own in single.items())) / 2, 4)
-    edges = {s: {m: summary(_edges(own, stands)) for m, own in panel.items()} for s, panel in panels[ALONE].items()}
-    highest = f"{2 ** min(edges['none']['CoTo']['values']):.3g}"  # the highest rate that every seed of CoTo withstands
-    earlier = {method: {f"{lr:g}": summary(lab.accuracy(method, lr)) for lr in RATES} for method in SWEPT}
+    single, fused = panels[ALONE][PLAIN], panels[FUSED][PLAIN]
+    best = {title: {m: best_rate(scores) for m, scores in safeguards[PLAIN].items()} for title, safeguards in panels.items()}
+    base = round(own["base"].item(), 4)
+    stands = round((base + max(scores[best[ALONE][m]]["mean"] for m, scores in single.items())) / 2, 4)
+    withstood = {s: {m: summary(edges(scores, stands)) for m, scores in panel.items()} for s, panel in panels[ALONE].items()}
     numbers = {
         "panels": panels,
         "differences": differences,
         "best": best,
         "base": base,
         "stands": stands,
-        "edges": edges,
-        "edge_differences": {s: asdict(compare(own["CoTo"], own["LoRA"])) for s, own in edges.items()},
-        "highest": highest,
-        "earlier": earlier,
-        "earlier_differences": {lr: asdict(compare(earlier["CoTo"][lr], earlier["LoRA"][lr])) for lr in earlier["LoRA"]},
+        "edges": withstood,
+        "edge_differences": {s: asdict(compare(edge["CoTo"], edge["LoRA"])) for s, edge in withstood.items()},
+        "highest": _nearest(2 ** min(withstood[PLAIN]["CoTo"]["values"]), leg),  # that every seed of CoTo withstands
     }
+    if "earlier" in own:
+        earlier = _summaries(own["earlier"])
+        numbers["earlier"] = earlier
+        numbers["earlier_differences"] = {
+            lr: asdict(compare(earlier["CoTo"][lr], earlier["LoRA"][lr])) for lr in earlier["LoRA"]
+        }
+    if "lengths" in own:
+        numbers["lengths"] = {steps: _at_best(_summaries(panels[ALONE])) for steps, panels in own["lengths"].items()}
     claims = [
-        *_claims_of_rates(single, best[ALONE], base, highest),
-        *[
-            Claim(
-                topic=2,
-                text=f"CoTo withstands higher rates than LoRA, {WORDS[safeguard]} (highest rate up to which a seed trains)",
-                paper="DTD at 0.005: CoTo is at its best, LoRA collapses (figure r6)"
-                if safeguard == "none"
-                else "not reported",
-                kind="above",
-                unit="doublings",
-                digits=2,
-                grid=_GRID if safeguard == "none" else f"{len(swept_rates(safeguard))} rates from 0.01; seeds 5 to 9",
-                parts={"": compare(own["CoTo"], own["LoRA"])},
-            )
-            for safeguard, own in edges.items()
-        ],
-        _claim_of_fusion(fused, best),
+        *claims_of_rates(single, numbers, leg),
+        *claims_of_edges(withstood, leg),
+        claim_of_fusion(fused, numbers, leg),
     ]
     return Section(numbers, claims, _figures(panels))
 
 
-def _best(own: Mapping[str, Numbers]) -> str:
-    return max(own, key=lambda lr: own[lr]["mean"])
+def _summaries(panel: Values) -> Panel:
+    return {method: {lr: summary(scores) for lr, scores in own.items()} for method, own in panel.items()}
 
 
-def _edges(own: Mapping[str, Numbers], stands: float) -> list[float]:
-    """For each seed, log2 of the highest rate such that the runs at this and at all lower rates score above ``stands``."""
-    edges = []
-    for scores in zip(*(own[lr]["values"] for lr in own), strict=True):
-        trained = [float(lr) for lr, score in zip(own, scores, strict=True) if score > stands]
-        rates = [float(lr) for lr in own]
-        standing = next((i for i, lr in enumerate(rates) if lr not in trained), len(rates))
-        edges.append(math.log2(rates[standing - 1]) if standing else math.log2(rates[0]) - 0.25)
-    return edges
+def _at_best(panel: Panel) -> Numbers:
+    """Both methods at their own best rates."""
+    best = {method: best_rate(own) for method, own in panel.items()}
+    scores = {method: panel[method][lr] for method, lr in best.items()}
+    return {"best": best, "scores": scores, "difference": asdict(compare(scores["CoTo"], scores["LoRA"]))}
 
 
-def _claims_of_rates(single: Panel, best: Mapping[str, str], base: float, highest: str) -> list[Claim]:
-    lora, coto = best["LoRA"], best["CoTo"]
-    # For each seed, log2 of the rate at which the seed has its best score.
-    favourites = {}
-    for method, own in single.items():
-        values = torch.tensor([own[lr]["values"] for lr in own], dtype=torch.float64)
-        favourites[method] = summary([math.log2(float(list(own)[i])) for i in values.argmax(0).tolist()])
-    lowest = next(iter(single["LoRA"]))
-    return [
-        Claim(
-            topic=2,
-            text=f"At its best learning rate (here {coto}) CoTo is better than LoRA at its own (here {lora})",
-            paper="DTD 73.7 at 0.005 against 72.7 at 0.001 (figure r6)",
-            kind="above",
-            grid=_GRID,
-            parts={"": compare(single["CoTo"][coto], single["LoRA"][lora])},
-        ),
-        Claim(
-            topic=2,
-            text="CoTo's best learning rate is higher than LoRA's (best rate of each seed)",
-            paper="best at 0.005 against 0.001, 2.3 doublings (figure r6)",
-            kind="above",
-            unit="doublings",
-            grid=_GRID,
-            parts={"": compare(favourites["CoTo"], favourites["LoRA"])},
-        ),
-        Claim(
-            topic=2,
-            text=f"At the lowest rate (here {lowest}) CoTo is worse than LoRA",
-            paper="DTD at 0.00005: 68.8 against 72.1 (figure r6)",
-            kind="below",
-            grid=f"{lowest}; seeds {SEEDS[0]} to {SEEDS[-1]}",
-            parts={"": compare(single["CoTo"][lowest], single["LoRA"][lowest])},
-        ),
-        Claim(
-            topic=2,
-            text=f"At the highest rate that every seed of CoTo withstands (here {highest}) LoRA collapses",
-            paper="DTD at 0.005: CoTo is at its best, LoRA collapses (figure r6)",
-            kind="above",
-            grid=_GRID,
-            parts={
-                "CoTo - LoRA": compare(single["CoTo"][highest], single["LoRA"][highest]),
-                "CoTo - base model": compare(single["CoTo"][highest], base),
-            },
-        ),
-    ]
-
-
-def _claim_of_fusion(fused: Panel, best: Mapping[str, Mapping[str, str]]) -> Claim:
-    own_rate = f"{METHODS['CoTo'].lr:g}"
-    alone, together = best[ALONE]["LoRA"], best[FUSED]["LoRA"]
-    rivals = {alone: f"{alone}, best alone", together: f"{together}, best fused"}
-    if alone == together:
-        rivals = {alone: f"{alone}, best alone and best fused"}
-    return Claim(
-        topic=3,
-        text=f"Fused 1:1, CoTo is better even if LoRA has a better learning rate (CoTo at {own_rate}; LoRA at its best)",
-        paper="not reported",
-        kind="above",
-        grid=_GRID,
-        parts={f"LoRA at {name}": compare(fused["CoTo"][own_rate], fused["LoRA"][lr], PAIRS) for lr, name in rivals.items()},
-    )
+def _nearest(rate: float, leg: Leg) -> str:
+    """The rate of the grid that a rounded logarithm stands for."""
+    return f"{min(plain_rates(leg), key=lambda lr: abs(lr - rate)):g}"
 
 
 def _figures(panels: Mapping[str, Mapping[str, Panel]]) -> dict[str, go.Figure]:
@@ -180,10 +95,9 @@ def _figures(panels: Mapping[str, Mapping[str, Panel]]) -> dict[str, go.Figure]:
             for method, own in panel.items()
         }
 
-    return {
-        "sweep": sweep_figure({title: drawn(panel["none"]) for title, panel in panels.items()}),
-        "safeguards": sweep_figure({WORDS[s]: drawn(panel) for s, panel in panels[ALONE].items() if s != "none"}),
-    }
+    figures = {"sweep": sweep_figure({title: drawn(panel[PLAIN]) for title, panel in panels.items()})}
+    guarded = {WORDS[s]: drawn(panel) for s, panel in panels[ALONE].items() if s != PLAIN}
+    return figures | {"safeguards": sweep_figure(guarded)} if guarded else figures
 
 
 def _rows(numbers: Numbers, safeguard: str) -> list[list[str]]:
@@ -198,51 +112,115 @@ def _rows(numbers: Numbers, safeguard: str) -> list[list[str]]:
     return rows
 
 
-def text(evidence: Numbers) -> str:
+_HEADER = ["learning rate", "LoRA", "CoTo", "CoTo - LoRA", "LoRA, fused 1:1", "CoTo, fused 1:1", "CoTo - LoRA"]
+
+
+def text(legs: Mapping[str, Numbers]) -> str:
     """The topic's section of the page, in Markdown."""
-    numbers = evidence["sweep"]
-    header = ["learning rate", "LoRA", "CoTo", "CoTo - LoRA", "LoRA, fused 1:1", "CoTo, fused 1:1", "CoTo - LoRA"]
-    best = "; ".join(f"{title}: LoRA {own['LoRA']}, CoTo {own['CoTo']}" for title, own in numbers["best"].items())
-    edge_rows = [
-        [
-            WORDS[s],
-            *(", ".join(f"{2**v:.3g}" for v in own[m]["values"]) for m in SWEPT),
-            interval(numbers["edge_differences"][s], 2),
+
+    def rates(leg: str, numbers: Numbers) -> str:
+        own = numbers["sweep"]
+        best = "; ".join(f"{title}: LoRA {b['LoRA']}, CoTo {b['CoTo']}" for title, b in own["best"].items())
+        drawn = figure(leg, "sweep", f"test accuracy against the learning rate, single runs and fusions of two seeds, {leg}")
+        return f"""{table(_HEADER, _rows(own, PLAIN))}
+
+The best rates are these: {best}. The highest rate that every seed of CoTo withstands is {own["highest"]}.
+
+{drawn}"""
+
+    def edge_rows(leg: str, numbers: Numbers) -> str:
+        own = numbers["sweep"]
+        rows = [
+            [
+                WORDS[s],
+                *(", ".join(_nearest(2**v, LEGS[leg]) for v in edge[m]["values"]) for m in SWEPT),
+                interval(own["edge_differences"][s], 2),
+            ]
+            for s, edge in own["edges"].items()
         ]
-        for s, own in numbers["edges"].items()
-    ]
+        return f"""{table(["", "LoRA, seed by seed", "CoTo, seed by seed", "CoTo - LoRA, doublings"], rows)}
+
+A run withstands a rate if it scores above {own["stands"]:.1f}%. The grid ends at {plain_rates(LEGS[leg])[-1]:g}."""
+
+    grids = " ".join(_grid(LEGS[leg]) for leg in legs)
+    return f"""## 2. The learning rate
+
+The table has the test accuracy in % of both methods at several learning rates. Both grids were fixed before their first runs,
+and their seeds, {seeds(DIGITS)[0]} to {seeds(DIGITS)[-1]}, are not those of the gallery. {grids} Nothing is known about rates
+between those of a grid, or outside of it.
+
+{on_each(legs, rates)}
+
+The best rates were chosen by the mean on the test examples, so the scores at these rates are slightly too good, for both
+methods. The highest rate that CoTo withstands was chosen by CoTo's runs alone. In every other section all methods have one
+rate, that of the gallery.
+
+A run *withstands* a rate if it scores above the value that is half way between the base model and the best mean. For each seed,
+the table has the highest rate such that the seed withstands this rate and all rates of the grid from its own best rate up to
+it. On the strings, the mean over the tasks has to be above that value, which is possible even if the runs on one task have
+collapsed; section 13 has the tasks one by one. On the digits, two safeguards were tried that are common in practice: gradients
+clipped to a norm of 1 (the default of transformers' Trainer), or a linear warm-up over the first 80 of 800 steps. On the
+strings they were not tried.
+
+{on_each(legs, edge_rows)}
+
+{_lengths(legs)}
+
+{_digits_only(legs[DIGITS.name]["sweep"])}
+"""
+
+
+def _lengths(legs: Mapping[str, Numbers]) -> str:
+    """What runs of other lengths score, of the legs that have such runs."""
+    parts = []
+    for leg, numbers in legs.items():
+        if "lengths" not in numbers["sweep"]:
+            continue
+        rows = [
+            [
+                steps,
+                *(f"{spread(own['scores'][m])}<br>at {own['best'][m]}" for m in SWEPT),
+                interval(own["difference"]),
+            ]
+            for steps, own in numbers["sweep"]["lengths"].items()
+        ]
+        parts.append(f"""On the {leg}, runs of several lengths were trained at all rates of the grid. The table has the test
+accuracy in % of single runs, of each method at its own best rate for this length.
+
+{table(["steps", "LoRA", "CoTo", "CoTo - LoRA"], rows)}""")
+    return "\n\n".join(parts)
+
+
+def _grid(leg: Leg) -> str:
+    rates = plain_rates(leg)
+    if leg == DIGITS:
+        return (
+            f"On the digits there are {len(rates)} rates: 0.001, 0.0025, 0.005, and from 0.01 to 0.04 in quarters of a "
+            "doubling. The reason for this sweep was that an earlier one (at the end of this section) had gone from 0.02 to "
+            "0.04 in one step."
+        )
+    recipe = leg.methods["CoTo"]
+    return (
+        f"On the {leg.name} there are {len(rates)} rates, from {rates[0]:g} to {rates[-1]:g} in halves of a doubling, and the "
+        f"runs have {recipe.steps} steps, as in the gallery."
+    )
+
+
+def _digits_only(numbers: Numbers) -> str:
+    guarded = "\n\n".join(
+        f"{WORDS[s].capitalize()}, on the digits:\n\n{table(_HEADER, _rows(numbers, s))}"
+        for s in numbers["panels"][ALONE]
+        if s != PLAIN
+    )
     earlier = [
         [lr, *(spread(numbers["earlier"][m][lr]) for m in SWEPT), interval(numbers["earlier_differences"][lr])]
         for lr in numbers["earlier"]["LoRA"]
     ]
-    guarded = "\n\n".join(f"{WORDS[s].capitalize()}:\n\n{table(header, _rows(numbers, s))}" for s in SAFEGUARDS if s != "none")
-    return f"""## 2. The learning rate
-
-The table has the test accuracy in % of both methods at {len(_PLAIN)} learning rates: 0.001, 0.0025, 0.005, and from 0.01 to
-0.04 in quarters of a doubling. The grid was fixed before its first run, and its seeds, {SEEDS[0]} to {SEEDS[-1]}, are new. The
-reason for this sweep was that an earlier one (at the end of this section) had gone from 0.02 to 0.04 in one step. Nothing is
-known about rates between those of a grid, or outside of it.
-
-{table(header, _rows(numbers, "none"))}
-
-The best rates are these: {best}. They were chosen by the mean on the test images, so the scores at these rates are slightly too
-good, for both methods. The rate {numbers["highest"]} of the claim above was chosen by CoTo's runs alone. In every other section
-all methods have the rate {METHODS["CoTo"].lr:g}.
-
-{figure("sweep", "test accuracy against the learning rate, single runs and fusions of two seeds")}
-
-A run *withstands* a rate if it scores above {numbers["stands"]:.1f}%, which is half way between the base model and the best
-mean. For each seed, the table has the highest rate such that the seed withstands this rate and all lower rates of the grid. The
-grid ends at {_PLAIN[-1]:g}. The safeguards are common in practice: gradients clipped to a norm of 1 (the default of
-transformers' Trainer), or a linear warm-up over the first 80 of 800 steps.
-
-{table(["", "LoRA, seed by seed", "CoTo, seed by seed", "CoTo - LoRA, doublings"], edge_rows)}
-
-{figure("safeguards", "test accuracy against the learning rate with clipping and with warm-up")}
+    words = "test accuracy against the learning rate with clipping and with warm-up, digits"
+    return f"""{figure(DIGITS.name, "safeguards", words)}
 
 {guarded}
 
-This is the earlier sweep, with seeds 0 to 4, on which these claims were judged before:
+This is the earlier sweep on the digits, with seeds 0 to 4, on which these claims were judged before:
 
-{table(["learning rate", "LoRA", "CoTo", "CoTo - LoRA"], earlier)}
-"""
+{table(["learning rate", "LoRA", "CoTo", "CoTo - LoRA"], earlier)}"""
