@@ -35,12 +35,16 @@ def attention_figure(maps: Mapping[str, AttentionMaps], block: int, head: int | 
     figure = make_subplots(rows=1, cols=len(maps), subplot_titles=list(maps), shared_yaxes=True, horizontal_spacing=0.03)
     for position, (name, found) in enumerate(maps.items()):
         weights = found.weights[block].mean(0) if head is None else found.weights[block, head]
-        later = torch.ones(n_answer, n_places, dtype=torch.bool).triu(prompt)  # is written after this character, so never seen
+        shares = (100 * weights.double()).tolist()
+        later = torch.ones(n_answer, n_places).triu(prompt).bool().tolist()  # is written after this character, so never seen
         heat = go.Heatmap(
             name=name,
             x=columns,
             y=rows,
-            z=(100 * weights.double()).masked_fill(later, float("nan")).numpy(),
+            z=[
+                [None if unseen else share for share, unseen in zip(*row, strict=True)]
+                for row in zip(shares, later, strict=True)
+            ],
             coloraxis="coloraxis",
             hoverongaps=False,
             hovertemplate="writing %{y}, looking at %{x}: %{z:.0f}%<extra>%{fullData.name}</extra>",

@@ -22,8 +22,9 @@ def test_one_map_per_model_in_percent_on_one_scale() -> None:
     assert [trace.name for trace in figure.data] == ["base", "LoRA"]
     for trace, found in zip(figure.data, (BEFORE, AFTER), strict=True):
         expected = 100 * found.weights[1, 0].double().numpy()
-        seen = ~np.isnan(trace.z)
-        np.testing.assert_allclose(trace.z[seen], expected[seen])
+        shown = np.array(trace.z, dtype=float)  # None becomes NaN
+        seen = ~np.isnan(shown)
+        np.testing.assert_allclose(shown[seen], expected[seen])
         assert (seen == np.tril(np.ones((3, 7), dtype=bool), 4)).all(), "later characters have no colour"
         assert list(trace.x) == ["sign", "1", "2", "3", "=", "a1", "a2"] and list(trace.y) == ["1", "2", ";"]
         assert trace.coloraxis == "coloraxis"
@@ -34,7 +35,7 @@ def test_one_map_per_model_in_percent_on_one_scale() -> None:
 
 def test_without_a_head_the_mean_of_all() -> None:
     figure = attention_figure({"base": BEFORE}, block=2)
-    np.testing.assert_allclose(figure.data[0].z[0, :5], 100 * BEFORE.weights[2].mean(0)[0, :5].double().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(figure.data[0].z[0][:5], 100 * BEFORE.weights[2].mean(0)[0, :5].double().numpy(), rtol=1e-6)
     assert "mean of the heads" in figure.layout.coloraxis.colorbar.title.text
 
 
