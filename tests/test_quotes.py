@@ -20,6 +20,7 @@ QUOTING = [
     "05_pruning_and_stability.ipynb",
     "07_shapley.ipynb",
     "09_cost.ipynb",
+    "10_a_language_model.ipynb",
 ]
 
 

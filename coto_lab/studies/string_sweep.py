@@ -20,7 +20,7 @@ SEEDS = range(5, 10)  # not the gallery's seeds
 
 
 def point(method: str, lr: float, steps: int) -> str:
-    """The name of a point of the grid: ``"CoTo/800/0.004"``."""
+    """The name of a point of the grid: ``"CoTo/1200/0.004"``."""
     return f"{method}/{steps}/{lr:g}"
 
 

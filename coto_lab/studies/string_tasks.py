@@ -19,8 +19,8 @@ RECIPE = replace(STRINGS.methods["LoRA"], steps=600)  # half the length of the g
 def string_tasks() -> pd.DataFrame:
     """One row per task, as ``data/make_string_tasks.py`` measured it.
 
-    Columns: ``sign`` before a prompt; ``about``, what the answer is; test accuracy in % of the ``base`` alone and with
-    ``LoRA``; ``seconds`` of training. With one seed per task it compares nothing.
+    Columns: ``sign`` before a prompt; ``about``, what the answer is; exact match on the test set in %, of the ``base`` alone
+    and with ``LoRA``; ``seconds`` of training. With one seed per task it compares nothing.
     """
     import pandas as pd
 

@@ -132,6 +132,7 @@ SKILLS: Mapping[str, Skill] = {
               lambda body: str(body[:-2].count(body[-1])), _counted),
         Skill("look-up", "V", "the character at this place of the list", lambda body: body[int(body[-1]) - 1], _list),
         Skill("sum", "P", "the sum of two numbers up to 49", lambda body: f"{sum(numbers(body)):02}", two_numbers("+", 49)),
-        Skill("compare", "G", "< or >", lambda body: "<" if body[:2] < body[3:] else ">", _unequal),
+        Skill("compare", "G", "< if the first number is the smaller one, otherwise >",
+              lambda body: "<" if body[:2] < body[3:] else ">", _unequal),
     )
 }  # fmt: skip

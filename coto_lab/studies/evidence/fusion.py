@@ -60,9 +60,9 @@ def text(legs: Mapping[str, Numbers]) -> str:
         for leg, numbers in legs.items()
         for name, topic in (("Shapley values", "shapley"), ("gradient norm", "gradients"))
     ]
-    return f"""## 11. What only a language model can test
+    return f"""## 11. Task by task: does fusion fail on one and not on another?
 
-A language model can learn several tasks, so here one can ask whether a fusion of two seeds fails on one task and not on
+The strings are several tasks on one base model, so here one can ask whether a fusion of two seeds fails on one task and not on
 another. The table has the test accuracy in % of single runs (five seeds) and of fusions of two (ten pairs), and how much of the
 accuracy is kept, as the quotient of the two means. The digits are there for comparison.
 

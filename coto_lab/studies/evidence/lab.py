@@ -18,8 +18,8 @@ from coto_lab.studies.legs import DIGITS, Leg
 from coto_lab.tasks import Task, load_task
 from coto_lab.training.run import Run
 
-# If many coalitions are scored, only every 4th (or 8th) test example is used, and not the first ones: the first images are
-# easier.
+# If many coalitions are scored, only every 4th (or 8th) test example is used, and not the first ones: of the digits, the
+# first are easier.
 PART, SMALL_PART = 4, 8
 
 

@@ -55,7 +55,7 @@ def claims_of_rates(single: Panel, numbers: Numbers, leg: Leg) -> list[Claim]:
         ),
         Claim(
             topic=2,
-            text="At the highest rate that every seed of CoTo withstands LoRA collapses",
+            text="At the highest rate that every seed of CoTo withstands, CoTo is better than LoRA and than the base model",
             paper="DTD at 0.005: CoTo is at its best, LoRA collapses (figure r6)",
             kind="above",
             grid=grid(leg),
