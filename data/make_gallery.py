@@ -27,19 +27,19 @@ from coto_lab.studies.legs import LEGS
 from coto_lab.tasks import digits, string_task
 from coto_lab.tasks.embedded import WEIGHTS
 
-_TOGETHER = 10  # runs that are lost if the script is interrupted
+_TOGETHER = 10  # runs that are trained at once, and that are lost if the script is interrupted
 
 
-def train_missing(task: Task, out: Path, together: int = _TOGETHER) -> None:
-    """Train the runs of a task that are not in ``out`` yet, so many at once.
+def train_missing(task: Task, out: Path) -> None:
+    """Train the runs of a task that are not in ``out`` yet.
 
     A run of the sweep is stored without its history, which needs most space; so is a run on the strings, in half precision.
     """
     planned = {name: recipe for name, recipe in planned_runs().items() if task_of(name) == task.name}
     missing = {name: recipe for name, recipe in planned.items() if not (out / name).exists()}
     names = sorted(missing, key=lambda name: missing[name].dropout)  # runs that can share a base model come together
-    for start in range(0, len(names), together):
-        chosen = names[start : start + together]
+    for start in range(0, len(names), _TOGETHER):
+        chosen = names[start : start + _TOGETHER]
         print(f"training {', '.join(chosen)}", flush=True)
         for name, run in zip(chosen, fit_many(task, [missing[name] for name in chosen], progress=False), strict=True):
             if "/" not in name:

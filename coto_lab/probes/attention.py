@@ -64,7 +64,7 @@ def attention_maps(task: StringTask, run: Source | None = None, length: int = 6)
     if not isinstance(task, StringTask):
         raise TypeError(f"task is a {type(task).__name__}: give a StringTask, such as load_task('strings/rotate-back').")
     chosen = [i for i, body in enumerate(task.test) if len(body) == length]
-    answers = {len(task.skill.answer(task.test[i])) for i in chosen}
+    answers = {len(example.answer) for example in task.show("test", chosen)}
     if len(answers) != 1:
         raise ValueError(
             f"length={length}: the task {task.name!r} has {len(chosen)} test bodies of this length, with answers of "

@@ -133,9 +133,9 @@ class StringTask:
 
     def say(self, prediction: Float[Tensor, "n places characters"], batch: Batch) -> list[str]:
         """The most likely character at each place of an answer, given the right ones before it: n strings."""
-        said, targets = prediction.argmax(-1).cpu(), batch["targets"][:, 1:].cpu()
+        said, in_answer = prediction.argmax(-1).cpu(), batch["targets"][:, 1:].cpu() != _NO_TARGET
         return [
-            "".join(self.tokenizer.decode([i]) for i in row[at >= 0].tolist()) for row, at in zip(said, targets, strict=True)
+            "".join(self.tokenizer.convert_ids_to_tokens(row[at].tolist())) for row, at in zip(said, in_answer, strict=True)
         ]
 
     def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
