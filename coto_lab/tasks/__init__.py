@@ -6,19 +6,36 @@ from typing import Literal, overload
 
 from coto_lab.tasks.classification import Classification
 from coto_lab.tasks.digits import load_digits_task
+from coto_lab.tasks.docstrings import load_docstrings_task
+from coto_lab.tasks.nearest_class import NearestClass
 from coto_lab.tasks.part import Part
 from coto_lab.tasks.skills import SKILLS, Skill
 from coto_lab.tasks.string_task import StringTask
 from coto_lab.tasks.strings import TASKS, load_string_task
 from coto_lab.tasks.task import Example, Task, to_device
 
-__all__ = ["SKILLS", "Classification", "Example", "Part", "Skill", "StringTask", "Task", "load_task", "to_device"]
+__all__ = [
+    "SKILLS",
+    "Classification",
+    "Example",
+    "NearestClass",
+    "Part",
+    "Skill",
+    "StringTask",
+    "Task",
+    "load_task",
+    "to_device",
+]
 
 _STRINGS = "strings/"
 
 
 @overload
 def load_task(name: Literal["digits"]) -> Classification: ...
+
+
+@overload
+def load_task(name: Literal["docstrings"]) -> NearestClass: ...
 
 
 @overload
@@ -29,16 +46,19 @@ def load_task(name: str) -> Classification | StringTask:
     """The task called ``name``; none needs a download.
 
     Args:
-        name: ``"digits"``, or ``"strings/"`` and the name of a task in `coto_lab.tasks.strings`, such as
-            ``"strings/sort-descending"``.
+        name: ``"digits"``; or ``"strings/"`` and the name of a task in `coto_lab.tasks.strings`, such as
+            ``"strings/sort-descending"``; or ``"docstrings"``, whose base model is in a package of its own.
 
     Raises:
         ValueError: no such task; or the embedded base model is damaged.
         FileNotFoundError: the embedded base model is missing.
+        ImportError: the package with the base model of the docstrings is not installed.
     """
     if name == "digits":
         return load_digits_task()
+    if name == "docstrings":
+        return load_docstrings_task()
     if isinstance(name, str) and name.removeprefix(_STRINGS) in TASKS and name.startswith(_STRINGS):
         return load_string_task(name.removeprefix(_STRINGS))
-    known = ["digits", *(f"{_STRINGS}{task}" for task in TASKS)]
+    known = ["digits", "docstrings", *(f"{_STRINGS}{task}" for task in TASKS)]
     raise ValueError(f"name={name!r}: no such task; there is {', '.join(map(repr, known))}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coto_lab.ground.files import data_path, sha256
@@ -33,10 +34,26 @@ def load_embedded(folder: str, auto_class: str, attention: str) -> PreTrainedMod
         FileNotFoundError: the folder is missing.
         ValueError: a file in it is missing or damaged, or the weights are not those of the configuration.
     """
+    script = f"data/make_{folder.replace('-', '_')}.py"
+    again = f"Restore the folder from the repository, or make it again: python {script}."
+    return load_folder(data_path(folder), folder, auto_class, attention=attention, again=again)
+
+
+def load_folder(place: Path, name: str, auto_class: str, *, attention: str, again: str) -> PreTrainedModel:
+    """A fresh copy of a base model in a folder.
+
+    Args:
+        place: the folder.
+        name: what adapters call their base.
+        auto_class, attention: as in `load_embedded`.
+        again: the end of a message about a damaged folder: how to get a new one.
+
+    Raises:
+        ValueError: a file in it is missing or damaged, or the weights are not those of the configuration.
+    """
     import transformers
     from transformers.utils import logging
 
-    place = data_path(folder)
     bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()  # for a file that loads in milliseconds
     logging.set_verbosity_error()  # what it would report of the weights is an error here
@@ -50,22 +67,19 @@ def load_embedded(folder: str, auto_class: str, attention: str) -> PreTrainedMod
             output_loading_info=True,
         )
     except Exception as error:  # whatever transformers and safetensors raise for a file that they cannot read
-        raise ValueError(_damaged(folder, f"cannot be loaded, {type(error).__name__}: {error}")) from error
+        raise ValueError(_damaged(place, again, f"cannot be loaded, {type(error).__name__}: {error}")) from error
     finally:
         logging.set_verbosity(level)
         if bar:
             logging.enable_progress_bar()
     if odd := sorted({*report["missing_keys"], *report["unexpected_keys"]}):
-        raise ValueError(_damaged(folder, f"has not the weights of its config.json, which differ first in {odd[0]}"))
+        raise ValueError(_damaged(place, again, f"has not the weights of its config.json, which differ first in {odd[0]}"))
     if wrong := [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]:
-        raise ValueError(_damaged(folder, f"has weights that are not finite, in {wrong[0]}"))
-    model.name_or_path = f"coto_lab/{folder}"  # PEFT writes it into every adapter; a path would name this machine
+        raise ValueError(_damaged(place, again, f"has weights that are not finite, in {wrong[0]}"))
+    model.name_or_path = f"coto_lab/{name}"  # PEFT writes it into every adapter; a path would name this machine
     loaded: PreTrainedModel = model
     return loaded
 
 
-def _damaged(folder: str, what: str) -> str:
-    return (
-        f"the embedded base model in {str(data_path(folder))!r} {what}. Restore the folder from the repository, or make it "
-        f"again: python data/make_{folder.replace('-', '_')}.py."
-    )
+def _damaged(place: Path, again: str, what: str) -> str:
+    return f"the base model in {str(place)!r} {what}. {again}"

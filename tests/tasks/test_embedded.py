@@ -86,5 +86,5 @@ DAMAGES = {
 def test_a_damaged_folder_is_named_with_what_to_do(copied: Path, damage: str) -> None:
     DAMAGES[damage](copied)
     make = f"python data/make_{copied.name.replace('-', '_')}.py"
-    with pytest.raises(ValueError, match=f"the embedded base model in '{copied}' .*Restore the folder .*{make}"):
+    with pytest.raises(ValueError, match=f"the base model in '{copied}' .*Restore the folder .*{make}"):
         load(copied)
