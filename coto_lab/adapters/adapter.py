@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from coto_lab.adapters.configuration import function_of, json_values
 from coto_lab.adapters.methods.lora import more_than_a_product
 from coto_lab.adapters.methods.method import Method, merged_update
 from coto_lab.adapters.methods.registry import method_of
-from coto_lab.adapters.names import adapted_modules
+from coto_lab.adapters.names import PREFIX, adapted_modules, module_of
 from coto_lab.adapters.peft_model import add_adapter
 from coto_lab.ground.files import new_folder, read_json, read_tensors, sha256
 from coto_lab.ground.randomness import OwnRandomNumbers
@@ -136,13 +136,29 @@ class Adapter:
         tag = PEFT_TYPE_TO_PREFIX_MAPPING.get(self.config.get("peft_type"))
         return adapted_modules(self.tensors, tag) if tag else ()
 
+    def apart(self) -> tuple[Adapter, dict[str, Tensor]]:
+        """The adapter without the modules that were trained whole, and their tensors by the base's own names, if there are any.
+
+        PEFT's ``modules_to_save`` names these modules, such as a new head. Together the two parts are this adapter.
+        """
+        from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
+
+        if not self.config.get("modules_to_save"):
+            return self, {}
+        tag = PEFT_TYPE_TO_PREFIX_MAPPING.get(self.config.get("peft_type"), "")
+        whole = {key: tensor for key, tensor in self.tensors.items() if not module_of(key, tag)}
+        rest = {key: tensor for key, tensor in self.tensors.items() if key not in whole}
+        plain = replace(self, config=self.config | {"modules_to_save": None}, tensors=rest)
+        return plain, {key.removeprefix(PREFIX): tensor for key, tensor in whole.items()}
+
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The update of every module as a product ΔW = B A, the scale in B: name -> (A ``[r, in]``, B ``[out, r]``).
 
         Names are PEFT's: ``base_model.model.`` and the module's.
 
         Raises:
-            ValueError: the adapter is more than plain LoRA of one rank (DoRA, HiRA, trained biases, rewritten base, ...).
+            ValueError: the adapter is more than plain LoRA of one rank (DoRA, HiRA, trained biases, rewritten base, ...), or
+                holds modules that were trained whole (see `apart`).
         """
         method = self.method
         factors = None if method is None else method.factors(self)

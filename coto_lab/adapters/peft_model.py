@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -24,6 +25,22 @@ def add_adapter(base: PreTrainedModel, config: PeftConfig) -> PeftModel:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
         return get_peft_model(base, config)
+
+
+def put_in(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """``model`` with new parameters in the place of those of these names; a `twin` of it keeps its own.
+
+    Raises:
+        TypeError: it has no parameter of such a name and shape.
+    """
+    modules = dict(model.named_modules())
+    for name, tensor in tensors.items():
+        path, _, leaf = name.rpartition(".")
+        old = modules[path]._parameters.get(leaf) if path in modules else None
+        if old is None or old.shape != tensor.shape:
+            raise TypeError(f"the model has no parameter {name} of shape {list(tensor.shape)}.")
+        setattr(modules[path], leaf, nn.Parameter(tensor.to(old), requires_grad=False))
+    return model
 
 
 def twin(model: nn.Module) -> nn.Module:

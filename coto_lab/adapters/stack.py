@@ -30,15 +30,15 @@ class AdapterStack:
 
     Raises:
         ValueError: the adapter is not plain LoRA.
-        TypeError: it adapts another layer than an ``nn.Linear`` of this model.
+        TypeError: it adapts another layer than an ``nn.Linear`` of this model, or one whose weight is quantised.
     """
 
     def __init__(self, model: nn.Module, adapter: Adapter):
         wanted = {name.removeprefix(PREFIX) for name in adapter.factors()}
         found = {name: module for name, module in model.named_modules() if name in wanted}
-        mismatched = sorted(wanted - found.keys()) + [n for n, m in found.items() if type(m) is not nn.Linear]
+        mismatched = sorted(wanted - found.keys()) + [n for n, m in found.items() if not _is_plain(m)]
         if mismatched:
-            raise TypeError(f"the adapter is on {mismatched[:2]}, which are not nn.Linear layers of this model.")
+            raise TypeError(f"the adapter is on {mismatched[:2]}, which are not plain nn.Linear layers of this model.")
         self.model = model.requires_grad_(False)
         self.names = tuple(found)
         blocks = blocks_of(model, found)
@@ -125,6 +125,11 @@ class AdapterStack:
         """Give every layer its factors, A ``[R, r, in]`` and B ``[R, out, r]``, and the same gate."""
         for layer, (a, b) in zip(self.layers, factors, strict=True):
             layer.lora_A.data, layer.lora_B.data, layer.gate = a, b, gate
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a layer is linear and stores its weight as numbers: quantisation puts a class of its own in either place."""
+    return type(module) is nn.Linear and type(module.weight) is nn.Parameter
 
 
 def _filled(factor: Tensor, dim: int, rank: int) -> Tensor:

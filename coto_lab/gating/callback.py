@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler
 
+from coto_lab.gating.checkpointing import checkpoints_reentrantly, let_backward_stop
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import Gates, attach_gates, gates_of
 from coto_lab.gating.grouping import By
@@ -36,6 +38,9 @@ class CoToCallback(TrainerCallback):
     ``coto_p``, the probability p of the last step, ``coto_open``, the number of gates that it opened, and
     ``coto_open_share``, the share of open gates over all steps so far. The values appear in the history, in the console, and
     in everything else that the Trainer reports to (TensorBoard, W&B, ...).
+
+    Under gradient checkpointing of the kind that is not reentrant, the embeddings do not ask for gradients while it trains, so
+    that the backward pass can stop at the lowest open block (`let_backward_stop`).
 
     The gates are detached when training ends. Gates that are already on the model, because somebody inspected them or because
     an earlier training ended in an exception, are replaced.
@@ -62,6 +67,7 @@ class CoToCallback(TrainerCallback):
         self.by = by
         self.coto: CoTo | None = None
         self._gates: Gates | None = None
+        self._ask_again: Callable[[], None] | None = None
 
     def on_train_begin(
         self,
@@ -83,6 +89,7 @@ class CoToCallback(TrainerCallback):
         with suppress(ValueError):  # usually the model carries no gates
             gates_of(model).detach()
         self._gates = attach_gates(model, by=self.by)
+        self._ask_again = let_backward_stop(model)
         seed = args.seed if self.seed is None else self.seed
         self.coto = CoTo(self._gates, self.schedule, total_steps=total_steps, seed=seed)
         self._step_begins = False  # does this trainer fire on_step_begin?
@@ -165,6 +172,9 @@ class CoToCallback(TrainerCallback):
         if self._gates is not None:
             self._gates.detach()
             self._gates = None
+        if self._ask_again is not None:
+            self._ask_again()
+            self._ask_again = None
 
 
 def _speak_first(callback: CoToCallback) -> None:
@@ -187,7 +197,7 @@ def _check_ddp(args: TrainingArguments, model: nn.Module) -> None:
             "dropped adapters get no gradient, so DistributedDataParallel must look for unused parameters: set "
             f"TrainingArguments(ddp_find_unused_parameters=True); it is {args.ddp_find_unused_parameters}."
         )
-    if any(_checkpoints_reentrantly(module) for module in model.modules()):
+    if checkpoints_reentrantly(model):
         raise ValueError(
             "DistributedDataParallel that looks for unused parameters, as dropped adapters need it, fails with reentrant "
             "gradient checkpointing. Use the other kind: "
@@ -201,8 +211,3 @@ def _finds_unused_parameters(args: TrainingArguments, model: nn.Module) -> bool:
     # With None, Trainer looks for them, except for a transformers model (`model.add_adapter`) with checkpointing.
     checkpoints = args.gradient_checkpointing or any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
     return not (isinstance(model, PreTrainedModel) and checkpoints)
-
-
-def _checkpoints_reentrantly(module: nn.Module) -> bool:
-    settings = getattr(getattr(module, "_gradient_checkpointing_func", None), "keywords", {})
-    return bool(getattr(module, "gradient_checkpointing", False) and settings.get("use_reentrant", True))

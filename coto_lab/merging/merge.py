@@ -26,6 +26,8 @@ def merge(adapters: Sequence[Source], how: str = "fuse", weights: Sequence[float
 
     Fusion of two LoRAs gives ΔW = s·(w₁B₁ + w₂B₂)(w₁A₁ + w₂A₂): each one's own update s·BᵢAᵢ has the weight wᵢ², and
     cross terms w₁w₂·s·(B₁A₂ + B₂A₁) appear. (PEFT's ``"linear"`` combination gives the factors the roots of the weights.)
+    Fusion averages new layers that were trained whole, such as heads (``modules_to_save``), too: Σ wᵢWᵢ. So give weights that
+    sum to 1, and adapters whose new layers began alike. They are no updates, and an ensemble of such adapters is refused.
 
     Args:
         adapters: at least one; runs stand for their adapters, and folders for what is in them.

@@ -49,7 +49,9 @@ def paper_patterns(sites: Sites | Gates) -> dict[str, Bool[Tensor, " {len(sites)
     """The paper's patterns over the modules of a model: name -> ``BoolTensor [n_modules]``, True = kept.
 
     All; every other block (the first, the third, ...); the low, middle and high third of the blocks (one left over goes to
-    the middle, two to the ends); only the modules of one kind (query, key, value, ...); and none, which is the base model.
+    the middle, two to the ends); only the modules of one kind (query, key, value, ...); and none, which is the base model. An
+    adapter with new layers that were trained whole, such as a head (``modules_to_save``), keeps them in every pattern: then
+    none is the base model with the trained head.
 
     Args:
         sites: the adapted modules: ``evaluator.sites(adapter)``, or ``attach_gates(model, by="module")``.

@@ -35,6 +35,7 @@ class ShapleyValues:
         value: ``"accuracy"`` or ``"loss"`` (reduction of the cross-entropy).
         method: ``"exact"``, ``"sampling"`` or ``"owen"``.
         v_empty: value of the empty coalition, the base model: its accuracy, or 0 nats; NaN where it was not measured (Owen).
+            Of an adapter with new layers that were trained whole (``modules_to_save``), it is the base model with these.
         v_full: value of all players together; NaN where it was not measured.
         standard_error: of each value, float64 ``[n]``; None where the values are exact.
         blocks: the block that each player is on; None where the players are the blocks.
@@ -80,6 +81,8 @@ def shapley(
 
     A coalition R is scored with the adapters in R open and the others closed. Its value v(R) is the accuracy, or how far the
     cross-entropy is below that of the base model, v(R) = loss(∅) - loss(R). The values of all players sum to v(all) - v(∅).
+    New layers that were trained whole, such as a head (``modules_to_save``), are no players: they are in every coalition, so
+    the empty one is the base model with the trained head.
 
     Args:
         task: the task that the run was trained on.

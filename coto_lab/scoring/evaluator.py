@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.adapters.configuration import changes_base
-from coto_lab.adapters.peft_model import twin
+from coto_lab.adapters.peft_model import put_in, twin
 from coto_lab.adapters.stack import AdapterStack
 from coto_lab.gating.gates import Gates
 from coto_lab.ground.caller import warn_user
@@ -28,7 +29,7 @@ from coto_lab.scoring.sources import check_base
 from coto_lab.scoring.tree import TreeScorer
 from coto_lab.scoring.variant import Variant, check_adapter
 from coto_lab.tasks.check import check_split, check_task, fresh_base, try_task
-from coto_lab.tasks.task import Task, has_outputs
+from coto_lab.tasks.task import Task, generates, has_outputs
 
 
 class Evaluator:
@@ -36,7 +37,8 @@ class Evaluator:
 
     Plain LoRA adapters are scored together, as rows of one batch on the shared base, and variants that agree in their
     lower blocks share the computation of those (`TreeScorer`). Adapters of other methods, and models whose blocks do not
-    form a chain, are scored one after the other (`OneByOne`); the scores are the same but for rounding.
+    form a chain or which write their answers (``generates``, see `Task`), are scored one after the other (`OneByOne`); the
+    scores are the same but for rounding.
 
     The base model is loaded once. What is built on it, for each configuration of adapters, shares its weights and is kept.
     Where several processes run (``accelerate launch``), each scores its share of the variants, and all get all scores.
@@ -141,38 +143,52 @@ class Evaluator:
 
     def _score(self, variants: Sequence[Variant], split: str, outputs: bool) -> Scores:
         """By the fastest way that each variant allows."""
+        times = Counter(id(variant.adapter) for variant in variants)
         distinct = {id(variant.adapter): variant.adapter for variant in variants}
-        scorers = {key: self._scorer(adapter) for key, adapter in distinct.items()}
+        scorers = {key: self._scorer(adapter, times[key]) for key, adapter in distinct.items()}
         groups: dict[TreeScorer | OneByOne, list[int]] = {}
         for i, variant in enumerate(variants):
-            groups.setdefault(scorers[id(variant.adapter)], []).append(i)
+            groups.setdefault(scorers[id(variant.adapter)][0], []).append(i)
         parts, order = [], []
         for scorer, members in groups.items():
             chosen = [variants[i] for i in members]
             sheet = Sheet(self.task, len(chosen), self.task.size(split), outputs)
-            scorer.score([variant.adapter for variant in chosen], [variant.mask for variant in chosen], split, sheet)
+            adapters = [scorers[id(variant.adapter)][1] for variant in chosen]
+            scorer.score(adapters, [variant.mask for variant in chosen], split, sheet)
             parts.append(sheet.scores(tuple(variant.name for variant in chosen)))
             order += members
         if len(parts) == 1:
             return parts[0]
         return Scores.join(parts).take(torch.tensor(order).argsort())
 
-    def _scorer(self, adapter: Adapter) -> TreeScorer | OneByOne:
-        return (self._tree(adapter) if self.together else None) or self._one_by_one(adapter)
+    def _scorer(self, adapter: Adapter, variants: int) -> tuple[TreeScorer | OneByOne, Adapter]:
+        """What scores so many variants of an adapter, and the adapter that it is given for it.
 
-    def _tree(self, adapter: Adapter) -> TreeScorer | None:
+        Modules that were trained whole are put into a base of their own, which pays for several variants of one adapter.
+        """
+        plain, whole = adapter.apart()
+        if self.together and not generates(self.task) and (variants > 1 or not whole):
+            tree = self._tree(plain, whole)
+            if tree is not None:
+                return tree, plain
+        return self._one_by_one(adapter), adapter
+
+    def _tree(self, adapter: Adapter, whole: Mapping[str, Tensor]) -> TreeScorer | None:
         """What scores adapters on these layers together; None where they have to be scored one by one."""
         try:
             layers = frozenset(adapter.factors())
         except ValueError:  # not plain LoRA
             return None
-        if layers not in self._trees:
-            try:
-                rows = AdapterStack(twin(self._load()), adapter)
-                self._trees[layers] = TreeScorer(self.task, rows, batch_size=self.batch_size, memory=self.memory)
-            except (TypeError, NotAChain):  # layers that are not linear; blocks that do not form a chain
-                self._trees[layers] = None
-        return self._trees[layers]
+        if layers in self._trees and (not whole or self._trees[layers] is None):
+            return self._trees[layers]
+        try:
+            rows = AdapterStack(put_in(twin(self._load()), whole), adapter)
+            tree = TreeScorer(self.task, rows, batch_size=self.batch_size, memory=self.memory)
+        except (TypeError, NotAChain):  # layers that are not linear; blocks that do not form a chain
+            tree = None
+        if not whole or tree is None:
+            self._trees[layers] = tree
+        return tree
 
     def _one_by_one(self, adapter: Adapter) -> OneByOne:
         config = json.dumps(adapter.config, sort_keys=True)

@@ -36,7 +36,7 @@ class OneByOne:
         self.gates = attach_gates(self.model, by="module")
         self.device, self.batch_size = device, batch_size
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def score(self, adapters: Sequence[Adapter], masks: Sequence[Bool[Tensor, " _"] | None], split: str, sheet: Sheet) -> None:
         """Write what each adapter, with the gates of its mask open, makes of the split.
 

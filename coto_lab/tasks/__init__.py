@@ -7,6 +7,10 @@ from typing import Literal, overload
 from coto_lab.tasks.classification import Classification
 from coto_lab.tasks.digits import load_digits_task
 from coto_lab.tasks.docstrings import load_docstrings_task
+from coto_lab.tasks.hub.causal import SupervisedFineTuning
+from coto_lab.tasks.hub.choices import MultipleChoice
+from coto_lab.tasks.hub.clip import FewShotCLIP
+from coto_lab.tasks.hub.generated import GeneratedAnswers
 from coto_lab.tasks.nearest_class import NearestClass
 from coto_lab.tasks.part import Part
 from coto_lab.tasks.skills import SKILLS, Skill
@@ -18,10 +22,14 @@ __all__ = [
     "SKILLS",
     "Classification",
     "Example",
+    "FewShotCLIP",
+    "GeneratedAnswers",
+    "MultipleChoice",
     "NearestClass",
     "Part",
     "Skill",
     "StringTask",
+    "SupervisedFineTuning",
     "Task",
     "load_task",
     "to_device",

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from coto_lab.adapters.layers import find_adapter_layers
 from coto_lab.ground.numbers import whole_number
-from coto_lab.tasks.task import Batch, Example, Task, say_of, size_of, to_device
+from coto_lab.tasks.task import Batch, Example, Task, modules_to_save_of, say_of, size_of, to_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SPLITS = ("train", "test")
 _MEMBERS = tuple(name for name in vars(Task) if not name.startswith("_"))
-_NAMES, _LISTS = ("name", "base"), {"target_modules": ("q_proj", "v_proj"), "classes": ("cat", "dog")}
+_NAMES, _OPTIONAL_METHODS = ("name", "base"), ("say", "skeleton")
+_LISTS = {"target_modules": ("q_proj", "v_proj"), "classes": ("cat", "dog"), "modules_to_save": ("classifier",)}
 _MEASURES = ("loss", "correct")
 _SHOWN = tuple(field.name for field in fields(Example))
 _in_use: WeakSet[nn.Module] = WeakSet()  # the modules with parameters of the base models that `fresh_base` has handed out
@@ -43,6 +44,7 @@ def check_task(task: object) -> None:
     for name in _NAMES:
         if not isinstance(found[name], str):
             raise TypeError(f"task.{name}={found[name]!r}: must be a string, see coto_lab.Task.")
+    found["modules_to_save"] = getattr(task, "modules_to_save", ())
     for name, example in _LISTS.items():
         if not isinstance(found[name], (tuple, list)) or not all(isinstance(item, str) for item in found[name]):
             raise TypeError(f"task.{name}={found[name]!r}: must be a tuple of names, such as {example}.")
@@ -50,8 +52,9 @@ def check_task(task: object) -> None:
         raise ValueError(f"task.{empty[0]}={found[empty[0]]!r}: must not be empty, see coto_lab.Task.")
     if fixed := [name for name in _MEMBERS if name not in (*_NAMES, *_LISTS) and not callable(found[name])]:
         raise TypeError(f"task.{fixed[0]}={found[fixed[0]]!r}: must be a method, see coto_lab.Task.")
-    if (say := getattr(task, "say", None)) is not None and not callable(say):
-        raise TypeError(f"task.say={say!r}: must be a method, or be left out, see coto_lab.Task.")
+    for name in _OPTIONAL_METHODS:
+        if (method := getattr(task, name, None)) is not None and not callable(method):
+            raise TypeError(f"task.{name}={method!r}: must be a method, or be left out, see coto_lab.Task.")
 
 
 def fresh_base(task: Task) -> PreTrainedModel:
@@ -60,7 +63,7 @@ def fresh_base(task: Task) -> PreTrainedModel:
     Raises:
         TypeError: it is no module.
         ValueError: it carries an adapter, or is the model of an earlier call, or shares layers with it: whoever uses that one
-            would find another's adapter in it.
+            would find another's adapter in it. Or it lacks one of the task's ``modules_to_save``.
     """
     model = task.load_base()
     if not isinstance(model, nn.Module):
@@ -75,6 +78,12 @@ def fresh_base(task: Task) -> PreTrainedModel:
             f"load_base of task {task.name!r} returned a model {reason}: return a fresh copy each time, such as "
             "copy.deepcopy(model), since adapters are put into what it returns."
         )
+    for ending in modules_to_save_of(task):
+        if not any(name.endswith(ending) for name, _ in model.named_modules()):  # PEFT would take no notice of it
+            raise ValueError(
+                f"task {task.name!r} has modules_to_save={modules_to_save_of(task)!r}, and its base model no module whose name "
+                f"ends with {ending!r}. Name the new layers of the model, such as 'classifier'."
+            )
     _in_use.update(parts)
     return model
 

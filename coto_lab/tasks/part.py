@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from coto_lab.ground.numbers import whole_number
-from coto_lab.tasks.task import Batch, Example, Say, Task
+from coto_lab.tasks.task import Batch, Example, Say, Task, generates, modules_to_save_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,6 +87,22 @@ class Part:
         """The task's; AttributeError, and so no ``say``, where the task has none."""
         say: Say = self.task.say  # type: ignore[attr-defined]
         return say
+
+    @property
+    def modules_to_save(self) -> tuple[str, ...]:
+        """The task's."""
+        return modules_to_save_of(self.task)
+
+    @property
+    def generates(self) -> bool:
+        """The task's."""
+        return generates(self.task)
+
+    @property
+    def skeleton(self) -> Callable[[], PreTrainedModel]:
+        """The task's; AttributeError, and so no ``skeleton``, where the task has none."""
+        skeleton: Callable[[], PreTrainedModel] = self.task.skeleton  # type: ignore[attr-defined]
+        return skeleton
 
     def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
         """The examples at these places of the part, for people."""

@@ -41,8 +41,21 @@ class Task(Protocol):
     indices, so a data set need not be in memory. What a task says of an example must not depend on the others in its batch, nor
     on how far they make it pad: a model needs its attention mask, and a mean over tokens must leave the padding out.
 
-    A task whose answers are texts may have one more method, ``say(prediction, batch) -> list[str]``: the model's answer to each
-    example as text, read off the prediction. Views then compare it with the right answer, character by character.
+    A task may have four more members.
+
+    ``say(prediction, batch) -> list[str]``, where answers are texts: the model's answer to each example as text, read off the
+    prediction. Views then compare it with the right answer, character by character.
+
+    ``modules_to_save: tuple[str, ...]``, such as ``("classifier",)``, where the base model has new layers, by the end of their
+    names: they are trained whole beside the adapter, at the recipe's rate, and are a part of it (PEFT's ``modules_to_save``).
+    No gate rules them: with all gates closed, a trained adapter is the base model with its trained new layers. `load_base`
+    must give them equal weights each time.
+
+    ``generates: bool``, True where `predict` does more than one forward pass, since the model writes its answers: then models
+    are scored as a whole, one variant after the other.
+
+    ``skeleton() -> PreTrainedModel``: the base model on torch's meta device, for what can be said of it before any weights are
+    read or downloaded.
     """
 
     @property
@@ -91,6 +104,22 @@ def say_of(task: Task) -> Say | None:
     """The method ``say`` of a task that has one; None for any other."""
     say: Say | None = getattr(task, "say", None)
     return say
+
+
+def modules_to_save_of(task: Task) -> tuple[str, ...]:
+    """The new layers of a task that are trained whole, by the end of their names; none where it does not name any."""
+    return tuple(getattr(task, "modules_to_save", ()))
+
+
+def skeleton_of(task: Task) -> Callable[[], PreTrainedModel] | None:
+    """The method ``skeleton`` of a task that has one; None for any other."""
+    skeleton: Callable[[], PreTrainedModel] | None = getattr(task, "skeleton", None)
+    return skeleton
+
+
+def generates(task: Task) -> bool:
+    """Whether the model of a task writes its answers, by more than one forward pass."""
+    return bool(getattr(task, "generates", False))
 
 
 def has_outputs(task: Task) -> bool:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from coto_lab.adapters.peft_model import add_adapter
+from coto_lab.gating.checkpointing import let_backward_stop
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import attach_gates
 from coto_lab.ground.randomness import OwnRandomNumbers, batch_indices
 from coto_lab.tasks.check import fresh_base, try_task
-from coto_lab.tasks.task import Batch, Task, to_device
+from coto_lab.tasks.task import Batch, Task, modules_to_save_of, to_device
 from coto_lab.training.history import gate_norms
 from coto_lab.training.recipe import Recipe
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 class OneAdapter:
     """A PEFT model with gates, its optimiser and its random numbers; a `Trainee` of one row.
+
+    New layers of the task (``modules_to_save``) train in every step, whatever the gates; their gradients are not recorded.
 
     Attributes:
         model: the PEFT model.
@@ -53,9 +56,10 @@ class OneAdapter:
         self.task, self.recipe = task, recipe
         self.rng = OwnRandomNumbers(recipe.seed, self.accelerator.device)
         with self.rng.active():
-            model = add_adapter(fresh_base(task), recipe.peft_config(task.target_modules))
+            model = add_adapter(fresh_base(task), recipe.peft_config(task.target_modules, modules_to_save_of(task)))
         try_task(task, model, "train")
         self.model = model.train()
+        let_backward_stop(model)
         self.gates = attach_gates(model)
         self.coto = CoTo(self.gates, recipe.schedule, total_steps=recipe.steps, seed=recipe.seed, tilt=recipe.tilt)
         self._dropouts = [m for layer in self.gates.layers for m in layer.modules() if isinstance(m, nn.Dropout)]

@@ -119,10 +119,18 @@ class Recipe:
         """The method as an object, which makes the adapter's configuration and the optimiser."""
         return registry.find_method(self.method)
 
-    def peft_config(self, target_modules: Sequence[str]) -> PeftConfig:
-        """PEFT's configuration of the adapter, on the layers whose names end with ``target_modules``."""
+    def peft_config(self, target_modules: Sequence[str], modules_to_save: Sequence[str] = ()) -> PeftConfig:
+        """PEFT's configuration of the adapter.
+
+        Args:
+            target_modules: the ends of the names of the layers that get an adapter.
+            modules_to_save: the ends of the names of new layers, which are trained whole and saved with the adapter.
+        """
         targets = sorted(target_modules)
-        return self.adapter_method.peft_config(r=self.r, alpha=self.alpha, dropout=self.dropout, targets=targets)
+        config = self.adapter_method.peft_config(r=self.r, alpha=self.alpha, dropout=self.dropout, targets=targets)
+        if modules_to_save:
+            config.modules_to_save = sorted({*modules_to_save, *(config.modules_to_save or ())})
+        return config
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON values: the schedule as its name and parameters, and so the method where it has options."""

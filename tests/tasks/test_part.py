@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_tasks import CopyTask, SpeakingTask
+from tiny_tasks import CopyTask, SpeakingTask, headed_task
 
 from coto_lab import Classification
 from coto_lab.tasks import Part
-from coto_lab.tasks.task import has_outputs, say_of
+from coto_lab.tasks.task import has_outputs, modules_to_save_of, say_of, skeleton_of
 
 
 def test_every_fourth_test_image_and_nothing_else_changed(tiny_task: Classification) -> None:
@@ -41,3 +41,16 @@ def test_a_part_speaks_where_its_task_does() -> None:
     assert say_of(part) is not None and has_outputs(part)
     silent = Part(CopyTask(), 2)
     assert not hasattr(silent, "say") and say_of(silent) is None and not has_outputs(silent)
+
+
+def test_a_part_has_the_new_layers_and_the_skeleton_of_its_task() -> None:
+    class Sketched(CopyTask):
+        def skeleton(self) -> torch.nn.Module:
+            with torch.device("meta"):
+                return super().load_base()
+
+    part = Part(Part(Sketched(), 2), 2)
+    skeleton = skeleton_of(part)
+    assert skeleton is not None and next(skeleton().parameters()).is_meta
+    assert modules_to_save_of(part) == () and modules_to_save_of(Part(headed_task(), 2)) == ("classifier",)
+    assert skeleton_of(Part(CopyTask(), 2)) is None and not hasattr(Part(CopyTask(), 2), "skeleton")

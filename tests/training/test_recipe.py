@@ -99,6 +99,13 @@ def test_peft_config_carries_every_setting(method: str, kind: str) -> None:
         assert config.hira_dropout == 0.1
 
 
+@pytest.mark.parametrize("method", ["lora", "dora", "hira"])
+def test_new_layers_are_those_of_the_task_and_of_the_method(method: str) -> None:
+    config = Recipe(method).peft_config(("q_proj",), ("score", "classifier"))
+    assert config.modules_to_save == ["classifier", "score"]
+    assert not Recipe(method).peft_config(("q_proj",)).modules_to_save
+
+
 def test_numbers_of_numpy_are_stored_as_those_of_python() -> None:
     recipe = Recipe(r=np.int32(2), steps=np.uint8(9), seed=np.int64(3), alpha=np.float32(4), lr=np.float64(0.1), dropout=0)
     assert recipe == Recipe(r=2, steps=9, seed=3, alpha=4.0, lr=0.1)

@@ -1,0 +1,57 @@
+"""What gradient checkpointing asks of a model, and how CoTo keeps its saving under it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+# The hooks by which transformers and PEFT make the output of embeddings require gradients.
+_ASKING = ("make_inputs_require_grads", "make_inputs_require_grad")
+
+
+def checkpoints_reentrantly(model: nn.Module) -> bool:
+    """Whether a part of a model computes its activations a second time, by the reentrant kind of checkpointing."""
+    return any(_settings(module).get("use_reentrant", True) for module in _checkpointed(model))
+
+
+def let_backward_stop(model: nn.Module) -> Callable[[], None]:
+    """Let the backward pass stop at the lowest open block, where checkpointing made it go through all blocks.
+
+    PEFT and transformers have the embeddings of a checkpointed model ask for gradients, because the reentrant kind finds no
+    gradient otherwise. Then every backward pass goes down to the embeddings, and CoTo saves little. The other kind does not
+    need it, so it is undone there, with the same gradients. A model that is not checkpointed, or reentrantly, stays as it is.
+
+    Returns:
+        A function that makes the embeddings ask again.
+    """
+    found: list[tuple[nn.Module, Callable[..., None]]] = []
+    if is_checkpointed(model) and not checkpoints_reentrantly(model):
+        for module in model.modules():
+            # Looked for by name: transformers forgets its handle of one hook when PEFT has it put a second one there.
+            for key, hook in list(module._forward_hooks.items()):
+                if getattr(hook, "__name__", "") in _ASKING:
+                    del module._forward_hooks[key]
+                    found.append((module, hook))
+
+    def ask_again() -> None:
+        for module, hook in found:
+            module.register_forward_hook(hook)
+
+    return ask_again
+
+
+def is_checkpointed(model: nn.Module) -> bool:
+    """Whether training computes activations of a part of the model a second time instead of keeping them."""
+    return bool(_checkpointed(model))
+
+
+def _checkpointed(model: nn.Module) -> list[nn.Module]:
+    """The modules that checkpoint what is in them."""
+    return [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+
+
+def _settings(module: nn.Module) -> dict[str, object]:
+    """How a module checkpoints: transformers binds the arguments of ``torch.utils.checkpoint.checkpoint`` to a partial."""
+    settings: dict[str, object] = getattr(getattr(module, "_gradient_checkpointing_func", None), "keywords", {})
+    return settings
