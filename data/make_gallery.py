@@ -1,9 +1,9 @@
 """Train the gallery, and score it: ``python data/make_gallery.py``.
 
-The script trains five seeds of every method on the digits and on three tasks on strings, and on the digits also of LoRA and
-CoTo at every learning rate of the sweep (`coto_lab.studies.gallery`). Runs that are already in ``--out`` are not trained again;
-with another folder (``--out runs/gallery``) all runs are trained. ``manifest.json`` lists every run with its recipe, scores and
-hashes. ``scores.json`` is the table that the tour and the README quote.
+The script trains five seeds of every method on the digits, on three tasks on strings and on the docstrings, and on the digits
+also of LoRA and CoTo at every learning rate of the sweep (`coto_lab.studies.gallery`). Runs that are already in ``--out`` are
+not trained again; with another folder (``--out runs/gallery``) all runs are trained. ``manifest.json`` lists every run with its
+recipe, scores and hashes. ``scores.json`` is the table that the tour and the README quote.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from typing import Any
 import pandas as pd
 
 from coto_lab import Adapter, Evaluator, Recipe, Run, Task, Variant, fit_many, interpolate, load_task, merge, prune
-from coto_lab.ground.files import data_path, new_folder, read_json, sha256, write_file
+from coto_lab.ground.files import new_folder, read_json, sha256, write_file
 from coto_lab.ground.versions import version_of
 from coto_lab.probes.gradients import PER, gradient_balance, gradient_share
 from coto_lab.studies.gallery import GRADIENT, MANIFEST, SEEDS, SWEPT, planned_runs, run_name, task_of
 from coto_lab.studies.legs import LEGS
-from coto_lab.tasks import digits, string_task
 from coto_lab.tasks.embedded import WEIGHTS
 
 _TOGETHER = 10  # runs that are trained at once, and that are lost if the script is interrupted
@@ -33,7 +32,7 @@ _TOGETHER = 10  # runs that are trained at once, and that are lost if the script
 def train_missing(task: Task, out: Path) -> None:
     """Train the runs of a task that are not in ``out`` yet.
 
-    A run of the sweep is stored without its history, which needs most space; so is a run on the strings, in half precision.
+    A run of the sweep is stored without its history, which needs most space; so is a run of another leg, in half precision.
     """
     planned = {name: recipe for name, recipe in planned_runs().items() if task_of(name) == task.name}
     missing = {name: recipe for name, recipe in planned.items() if not (out / name).exists()}
@@ -46,11 +45,11 @@ def train_missing(task: Task, out: Path) -> None:
                 run.save(out / name)
                 continue
             adapter = run.adapter
-            if name.startswith("strings/"):
+            if task.name != "digits":
                 adapter = replace(adapter, tensors={key: tensor.half() for key, tensor in adapter.tensors.items()})
             with new_folder(out / name) as folder:
                 adapter.save(folder)
-                if name.startswith("strings/"):
+                if task.name != "digits":
                     (folder / GRADIENT).write_text(json.dumps(gradient(run), indent=1) + "\n")
 
 
@@ -91,7 +90,7 @@ def write_manifest(tasks: dict[str, Task], out: Path) -> None:
             if (found := out / name / GRADIENT).exists():
                 runs[name]["gradient"] = read_json(found)
     versions = {name: version_of(name) for name in ("coto_lab", "torch", "transformers", "peft")}
-    base = {f"{folder}/{WEIGHTS}": sha256(data_path(folder, WEIGHTS)) for folder in (digits.BASE, string_task.BASE)}
+    base = {f"{leg.base}/{WEIGHTS}": tasks[leg.tasks[0]].base for leg in LEGS.values()}
     content = {
         "format": 2,
         "tasks": list(tasks),

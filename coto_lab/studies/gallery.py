@@ -1,6 +1,6 @@
 """The gallery: finished runs that ship with the lab, so that a notebook does not have to train all runs that it compares.
 
-Of the digits, it has whole runs. Of the strings, it has the adapters alone, in half precision, and the manifest has each
+Of the digits, it has whole runs. Of the other legs, it has the adapters alone, in half precision, and the manifest has each
 block's share of the gradient: with their histories, all runs together would take more than twice the space.
 """
 
@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.ground.files import data_path, read_json, sha256
-from coto_lab.studies.legs import DIGITS, LEGS, STRINGS
+from coto_lab.studies.legs import DIGITS, LEGS
 from coto_lab.tasks.embedded import WEIGHTS
-from coto_lab.tasks.string_task import BASE
 from coto_lab.training.recipe import Recipe
 from coto_lab.training.run import Run
 
@@ -34,7 +33,7 @@ def run_name(method: str, seed: int, lr: float | None = None, task: str = "digit
     """The folder of a run.
 
     This is ``"coto-sine-seed1"`` for the digits, ``"sweep/coto-lr0.02-seed1"`` for a run of their sweep over rates, and
-    ``"strings/sort-descending/coto-sine-seed1"`` for a task of the strings.
+    ``"strings/sort-descending/coto-sine-seed1"`` or ``"docstrings/coto-sine-seed1"`` for another task.
     """
     name = method.lower().replace(" ", "-")
     if lr is not None:
@@ -44,7 +43,8 @@ def run_name(method: str, seed: int, lr: float | None = None, task: str = "digit
 
 def task_of(name: str) -> str:
     """The task of a run, by the run's name."""
-    return name.rpartition("/")[0] if name.startswith("strings/") else "digits"
+    folder = name.rpartition("/")[0]
+    return "digits" if folder in ("", "sweep") else folder
 
 
 def planned_runs() -> dict[str, Recipe]:
@@ -93,11 +93,12 @@ def load_adapters(method: str, task: str = "digits") -> list[Adapter]:
     """
     if task in DIGITS.tasks:
         return [run.adapter for run in load_runs(method)]
-    if task not in STRINGS.tasks or method not in STRINGS.methods:
-        known = ", ".join(map(repr, (*DIGITS.tasks, *STRINGS.tasks)))
-        methods = ", ".join(map(repr, STRINGS.methods))
+    leg = next((leg for leg in LEGS.values() if task in leg.tasks), None)
+    if leg is None or method not in leg.methods:
+        known = ", ".join(repr(name) for own in LEGS.values() for name in own.tasks)
+        methods = ", ".join(map(repr, METHODS))
         raise ValueError(f"method={method!r}, task={task!r}: not in the gallery; it has the methods {methods} on {known}.")
-    base = manifest()["base"][f"{BASE}/{WEIGHTS}"]
+    base = manifest()["base"][f"{leg.base}/{WEIGHTS}"]
     adapters = [Adapter.load(checked_folder(run_name(method, seed, task=task))) for seed in SEEDS]
     return [
         replace(adapter, tensors={name: tensor.float() for name, tensor in adapter.tensors.items()}, base=base)
@@ -121,8 +122,8 @@ def load_sweep(method: str, lr: float) -> list[Adapter]:
 def manifest() -> dict[str, Any]:
     """The contents of the gallery: ``runs`` (name -> recipe, test accuracy and loss, SHA-256 of every file), ``versions``.
 
-    Runs on the strings have ``gradient``, too: ``"step"`` or ``"open step"`` -> each block's share of the gradient norm over
-    the training, and their entropy, as `coto_lab.probes.gradients.gradient_balance` gives them.
+    Runs of all legs but the digits have ``gradient``, too: ``"step"`` or ``"open step"`` -> each block's share of the gradient
+    norm over the training, and their entropy, as `coto_lab.probes.gradients.gradient_balance` gives them.
     """
     return read_json(data_path("gallery", MANIFEST))
 
@@ -130,7 +131,7 @@ def manifest() -> dict[str, Any]:
 def evidence() -> dict[str, Any]:
     """Every number behind ``EVIDENCE.md``, as ``make evidence`` measured it.
 
-    The topics of the digits are at the top level, those of the strings under ``"strings"``, and ``"claims"`` is about both.
+    The topics of the digits are at the top level, those of another leg under its name, and ``"claims"`` is about all legs.
     """
     return read_json(data_path("evidence", "evidence.json"))
 

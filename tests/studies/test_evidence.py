@@ -16,7 +16,7 @@ import torch
 from scipy.stats import ttest_rel
 
 from coto_lab import Evaluator, Run, Task, Variant, merge
-from coto_lab.studies.gallery import METHODS, load_adapters, load_run, load_sweep, manifest, run_name
+from coto_lab.studies.gallery import load_adapters, load_run, load_sweep, manifest, run_name
 from coto_lab.studies.legs import LEGS, STRINGS, Leg
 from coto_lab.studies.statistics import Difference, paired_difference
 
@@ -61,7 +61,7 @@ def tables() -> list[list[list[str]]]:
     return [[line.strip("| ").split(" | ") for line in block.splitlines()] for block in blocks]
 
 
-def test_every_claim_has_its_row_with_the_numbers_and_verdicts_of_both_legs() -> None:
+def test_every_claim_has_its_row_with_the_numbers_and_verdicts_of_all_legs() -> None:
     _, _, *rows = tables()[0]
     assert len(rows) == len(CLAIMS) >= 30
     for cells, row in zip(rows, CLAIMS, strict=True):
@@ -98,7 +98,7 @@ def test_figures_are_those_of_the_page() -> None:
     files = list(FOLDER.glob("*.png"))
     assert sorted(shown) == sorted(file.name for file in files)
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
-    assert sum(file.stat().st_size for file in files) < 2e6
+    assert sum(file.stat().st_size for file in files) < 2.5e6
 
 
 # The numbers
@@ -137,11 +137,11 @@ def test_differences_over_seeds_are_student_s() -> None:
     found = 0
     columns = [[leg["accuracy"]["scores"], *leg["pruning"]["scores"].values()] for leg in TOPICS.values()]
     for column in (column for own in columns for column in own):
-        for own in (column[method] for method in METHODS if method != "LoRA"):
+        for own in (column[method] for method in column if method != "LoRA"):
             interval = ttest_rel(own["values"], column["LoRA"]["values"]).confidence_interval()
             assert (own["difference"]["low"], own["difference"]["high"]) == pytest.approx(tuple(interval), abs=2e-4)
             found += 1
-    assert found == len(TOPICS) * 8 * 5
+    assert found == 8 * sum(len(LEGS[leg].methods) - 1 for leg in TOPICS)
 
 
 @pytest.mark.parametrize("leg", TOPICS)
@@ -223,7 +223,7 @@ def test_a_claim_of_both_legs_is_one_row_and_a_dash_where_it_was_not_measured() 
         "**does not hold**<br>0: -7.0 [-9.0, -5.0]<br>1: +4.0 [+2.0, +6.0]",
     ]
     assert list(rows[0]["tasks"]) == [] and list(rows[2]["tasks"]) == ["a task"]
-    opposite, unsure = disagreements(rows, "digits", "strings")
+    opposite, unsure = disagreements(rows)
     assert opposite == [
         "late: on the digits the difference is 0: +3.0 [+1.0, +5.0], and the claim holds; on the strings the difference is "
         "0: -7.0 [-9.0, -5.0], and the claim does not hold."

@@ -30,7 +30,7 @@ from coto_lab.studies.gallery import (
     sha256,
     task_of,
 )
-from coto_lab.studies.legs import LEGS, STRINGS
+from coto_lab.studies.legs import DOCSTRINGS, LEGS, STRINGS, Leg
 
 ROOT = Path(__file__).parents[2]
 GALLERY = ROOT / "data" / "gallery"
@@ -51,13 +51,13 @@ def test_the_manifest_holds_every_planned_run_and_nothing_else(task: Task) -> No
     folders = {str(path.parent.relative_to(GALLERY)) for path in GALLERY.rglob("adapter_model.safetensors")}
     assert folders == planned.keys()
     assert content["tasks"] == [name for leg in LEGS.values() for name in leg.tasks]
-    strings = load_task(STRINGS.tasks[0])
-    assert content["base"] == {"glyph-vit/model.safetensors": task.base, "letter-llama/model.safetensors": strings.base}
+    bases = {f"{leg.base}/model.safetensors": load_task(leg.tasks[0]).base for leg in LEGS.values()}
+    assert content["base"] == bases and task.base in bases.values() and len(bases) == 3
     assert content["versions"].keys() == {"coto_lab", "torch", "transformers", "peft"}
 
 
 def test_it_is_small() -> None:
-    assert sum(path.stat().st_size for path in GALLERY.rglob("*") if path.is_file()) < 15e6
+    assert sum(path.stat().st_size for path in GALLERY.rglob("*") if path.is_file()) < 17e6
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -85,6 +85,7 @@ def test_names() -> None:
     assert run_name("CoTo", 1, 0.0025) == "sweep/coto-lr0.0025-seed1"
     assert run_name("CoTo sine", 1, task="strings/rotate-back") == "strings/rotate-back/coto-sine-seed1"
     assert task_of("strings/rotate-back/coto-sine-seed1") == "strings/rotate-back"
+    assert task_of(run_name("CoTo sine", 1, task="docstrings")) == "docstrings"
     assert task_of("coto-sine-seed1") == task_of("sweep/coto-lr0.0025-seed1") == "digits"
 
 
@@ -125,27 +126,27 @@ def test_readme_and_tour_quote_the_scores() -> None:
     assert f"{gallery_scores()}\n" in outputs
 
 
-@pytest.mark.parametrize("name", STRINGS.tasks)
-def test_adapters_on_strings_score_what_the_manifest_says(name: str) -> None:
+@pytest.mark.parametrize("leg, name", [(leg, name) for leg in (STRINGS, DOCSTRINGS) for name in leg.tasks])
+def test_adapters_score_what_the_manifest_says(leg: Leg, name: str) -> None:
     task, about = load_task(name), manifest()["runs"]
-    for method in STRINGS.methods:
+    for method in leg.methods:
         adapters = load_adapters(method, name)
         assert {tensor.dtype for adapter in adapters for tensor in adapter.tensors.values()} == {torch.float32}
         assert {adapter.base for adapter in adapters} == {task.base}
-        if method in SWEPT:
+        if (leg, method) in ((STRINGS, "LoRA"), (STRINGS, "CoTo"), (DOCSTRINGS, "CoTo")):
             scores = Evaluator(task)([Variant(adapter) for adapter in adapters])
             for seed, accuracy, loss in zip(SEEDS, scores.accuracy.tolist(), scores.loss.tolist(), strict=True):
                 found = about[run_name(method, seed, task=name)]
-                assert found["accuracy"] == pytest.approx(accuracy, abs=1 / 512 + 1e-6)  # other machines round otherwise
+                assert found["accuracy"] == pytest.approx(accuracy, abs=1 / 200 + 1e-6)  # other machines round otherwise
                 assert found["loss"] == pytest.approx(loss, abs=1e-3)
 
 
-def test_blocks_shares_of_the_gradient_on_strings() -> None:
+def test_blocks_shares_of_the_gradient() -> None:
     for name, about in manifest()["runs"].items():
-        assert ("gradient" in about) == name.startswith("strings/")
+        assert ("gradient" in about) == (task_of(name) != "digits")
         for found in about.get("gradient", {}).values():
             share = torch.tensor(found["share"], dtype=torch.float64)
-            entropy = -(share * share.log()).sum() / torch.tensor(8.0).log()
+            entropy = -(share * share.log()).sum() / torch.tensor(float(len(share))).log()
             assert share.sum() == pytest.approx(1, abs=1e-4) and found["entropy"] == pytest.approx(entropy.item(), abs=1e-4)
 
 

@@ -64,7 +64,7 @@ def text(legs: Mapping[str, Numbers]) -> str:
 
 The strings are several tasks on one base model, so here one can ask whether a fusion of two seeds fails on one task and not on
 another. The table has the test accuracy in % of single runs (five seeds) and of fusions of two (ten pairs), and how much of the
-accuracy is kept, as the quotient of the two means. The digits are there for comparison.
+accuracy is kept, as the quotient of the two means. The other legs are there for comparison.
 
 {table(header, rows)}
 

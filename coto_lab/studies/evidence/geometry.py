@@ -72,7 +72,7 @@ def text(legs: Mapping[str, Numbers]) -> str:
         own = numbers["geometry"]
         return method_table({"cosine of two seeds": own["cosine"], "length of ΔW": own["norm"]}, digits=2)
 
-    between = " and ".join(f"{spread(numbers['geometry']['between'], 2)} on the {leg}" for leg, numbers in legs.items())
+    between = ", ".join(f"{spread(numbers['geometry']['between'], 2)} on the {leg}" for leg, numbers in legs.items())
     words = "t-SNE of all adapters of the digits, all seeds and learning rates; the numbers are the learning rates of seed 0"
     return f"""## 10. Geometry
 

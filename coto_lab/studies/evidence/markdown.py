@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from coto_lab.studies.evidence.records import Numbers
 from coto_lab.studies.legs import DIGITS
 
+NOT_MEASURED = "–"
+
 
 def spread(summary: Numbers, digits: int = 1) -> str:
     """Mean and standard deviation, such as ``93.1 ± 0.9``."""
@@ -30,15 +32,17 @@ def method_table(columns: Mapping[str, Mapping[str, Numbers]], digits: int = 1) 
     """A table with a row per method. A cell has ``mean ± sd`` and below it the difference to LoRA with its interval.
 
     Args:
-        columns: title of a column -> method -> summary, as `against_lora` makes them.
+        columns: title of a column -> method -> summary, as `against_lora` makes them. The first one has all methods.
         digits: the number of digits after the point.
     """
     methods = next(iter(columns.values()))
-    rows = [[method, *[_cell(column[method], digits) for column in columns.values()]] for method in methods]
+    rows = [[method, *[_cell(column.get(method), digits) for column in columns.values()]] for method in methods]
     return table(["", *columns], rows)
 
 
-def _cell(summary: Numbers, digits: int) -> str:
+def _cell(summary: Numbers | None, digits: int) -> str:
+    if summary is None:
+        return NOT_MEASURED
     difference = summary.get("difference")
     return spread(summary, digits) + (f"<br>{interval(difference, digits)}" if difference else "")
 

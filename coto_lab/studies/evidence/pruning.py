@@ -141,7 +141,7 @@ def text(legs: Mapping[str, Numbers]) -> str:
         drawn = figure(leg, "sparsity", f"test accuracy against the share of entries set to 0, {leg}")
         return f"{table(['sparsity', 'LoRA', 'CoTo', 'CoTo - LoRA'], rows)}\n\n{drawn}"
 
-    base = " and ".join(f"{numbers['pruning']['base']:.1f} on the {leg}" for leg, numbers in legs.items())
+    base = ", ".join(f"{numbers['pruning']['base']:.1f} on the {leg}" for leg, numbers in legs.items())
     return f"""## 4. Pruning
 
 Only some of the adapters are kept, and nothing is trained again. The table has the test accuracy in % over five seeds, and

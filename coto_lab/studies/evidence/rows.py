@@ -1,15 +1,14 @@
-"""Each claim with what both legs say of it, and the sentences about where the legs disagree."""
+"""Each claim with what the legs say of it, and the sentences about where the legs disagree."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from coto_lab.studies.evidence.markdown import interval
+from coto_lab.studies.evidence.markdown import NOT_MEASURED, interval
 from coto_lab.studies.evidence.records import Claim, Numbers
 from coto_lab.studies.statistics import FAILS, HOLDS, OPEN, Difference
 
 VERDICTS = (HOLDS, FAILS, OPEN)
-NOT_MEASURED = "–"
 
 
 def claim_rows(legs: Mapping[str, Sequence[Claim]], tasks: Mapping[str, Sequence[Claim]]) -> list[Numbers]:
@@ -54,38 +53,36 @@ def counted(rows: Sequence[Numbers], leg: str) -> str:
     return f"of {len(verdicts)} claims {holds} hold, {fails} do not, and {is_open} are inconclusive"
 
 
-def disagreements(rows: Sequence[Numbers], first: str, second: str) -> tuple[list[str], list[str]]:
-    """One sentence for each claim on which two legs have different verdicts.
+def disagreements(rows: Sequence[Numbers]) -> tuple[list[str], list[str]]:
+    """One sentence for each claim on which the legs have different verdicts.
 
     Returns:
-        The claims that hold on one leg and do not hold on the other; and those that are inconclusive on one of the two.
+        The claims that hold on one leg and do not hold on another; and those that differ only in that they are inconclusive on
+        some legs.
     """
     opposite: list[str] = []
     unsure: list[str] = []
     for row in rows:
-        if not {first, second} <= row["legs"].keys():
+        verdicts = {found["verdict"] for found in row["legs"].values()}
+        if len(verdicts) == 1:
             continue
-        found = [row["legs"][leg] for leg in (first, second)]
-        if found[0]["verdict"] == found[1]["verdict"]:
-            continue
-        names = _differing(row, *found)
+        names = _differing(row, list(row["legs"].values()))
         said = [
             f"on the {leg} {_numbers(row, own, names)}, and the claim {_says(own['verdict'])}"
-            for leg, own in zip((first, second), found, strict=True)
+            for leg, own in row["legs"].items()
         ]
-        sentence = f"{row['text']}: {said[0]}; {said[1]}."
-        (unsure if OPEN in (found[0]["verdict"], found[1]["verdict"]) else opposite).append(sentence)
+        (opposite if {HOLDS, FAILS} <= verdicts else unsure).append(f"{row['text']}: {'; '.join(said)}.")
     return opposite, unsure
 
 
-def _differing(row: Numbers, a: Numbers, b: Numbers) -> list[str] | None:
-    """The parts whose own verdicts differ, of a claim with the same parts on both legs; None for all parts."""
-    if list(a["parts"]) != list(b["parts"]):
+def _differing(row: Numbers, legs: Sequence[Numbers]) -> list[str] | None:
+    """The parts whose own verdicts differ, of a claim with the same parts on all legs; None for all parts."""
+    if any(list(found["parts"]) != list(legs[0]["parts"]) for found in legs):
         return None
     differing = [
         name
-        for name in a["parts"]
-        if len({Difference(**found["parts"][name]).verdict(row["kind"], row["margin"]) for found in (a, b)}) > 1
+        for name in legs[0]["parts"]
+        if len({Difference(**found["parts"][name]).verdict(row["kind"], row["margin"]) for found in legs}) > 1
     ]
     return differing or None
 

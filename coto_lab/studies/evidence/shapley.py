@@ -131,7 +131,7 @@ def text(legs: Mapping[str, Numbers]) -> str:
         return f"{table(header, rows)}\n\n{both}\n\n{drawn}"
 
     first = next(iter(legs.values()))["shapley"]
-    examples = " and ".join(f"{numbers['shapley']['images']} test examples of the {leg}" for leg, numbers in legs.items())
+    examples = ", ".join(f"{numbers['shapley']['images']} test examples of the {leg}" for leg, numbers in legs.items())
     with_owen = {leg: numbers["shapley"] for leg, numbers in legs.items() if "owen" in numbers["shapley"]}
     more = "\n\n".join(_digits_only(leg, own) for leg, own in with_owen.items())
     return f"""## 6. Shapley values

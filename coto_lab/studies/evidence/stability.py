@@ -113,7 +113,7 @@ def text(legs: Mapping[str, Numbers]) -> str:
         drawn = figure(leg, "stability", f"test accuracy against the share of open blocks, {leg}")
         return f"{table(['', *SWEPT, 'CoTo - LoRA'], rows)}\n\n{drawn}"
 
-    examples = " and ".join(f"{numbers['stability']['images']} test examples of the {leg}" for leg, numbers in legs.items())
+    examples = ", ".join(f"{numbers['stability']['images']} test examples of the {leg}" for leg, numbers in legs.items())
     words = "barrier of fusion against the loss change with half of the blocks dropped"
     drawn = "\n\n".join(figure(leg, "barrier", f"{words}, {leg}") for leg in legs)
     return f"""## 9. Dropped blocks

@@ -17,6 +17,7 @@ from coto_lab.studies.evidence.sweep_claims import WORDS, claim_of_fusion, claim
 from coto_lab.studies.evidence.sweep_panels import ALONE, FUSED, PLAIN, Panel, best_rate, edges, plain_rates, seeds
 from coto_lab.studies.evidence.values import Values
 from coto_lab.studies.gallery import SWEPT
+from coto_lab.studies.grid_sweep import GRID_SWEEPS
 from coto_lab.studies.legs import DIGITS, LEGS, Leg
 
 
@@ -145,7 +146,7 @@ A run withstands a rate if it scores above {own["stands"]:.1f}%. The grid ends a
     grids = " ".join(_grid(LEGS[leg]) for leg in legs)
     return f"""## 2. The learning rate
 
-The table has the test accuracy in % of both methods at several learning rates. Both grids were fixed before their first runs,
+The table has the test accuracy in % of both methods at several learning rates. The grids were fixed before their first runs,
 and their seeds, {seeds(DIGITS)[0]} to {seeds(DIGITS)[-1]}, are not those of the gallery. {grids} Nothing is known about rates
 between those of a grid, or outside of it.
 
@@ -160,7 +161,7 @@ the table has the highest rate such that the seed withstands this rate and all r
 it. On the strings, the mean over the tasks has to be above that value, which is possible even if the runs on one task have
 collapsed; section 13 has the tasks one by one. On the digits, two safeguards were tried that are common in practice: gradients
 clipped to a norm of 1 (the default of transformers' Trainer), or a linear warm-up over the first 80 of 800 steps. On the
-strings they were not tried.
+other legs they were not tried.
 
 {on_each(legs, edge_rows)}
 
@@ -174,7 +175,7 @@ def _lengths(legs: Mapping[str, Numbers]) -> str:
     """What runs of other lengths score, of the legs that have such runs."""
     parts = []
     for leg, numbers in legs.items():
-        if "lengths" not in numbers["sweep"]:
+        if len(numbers["sweep"].get("lengths", ())) < 2:
             continue
         rows = [
             [
@@ -201,8 +202,8 @@ def _grid(leg: Leg) -> str:
         )
     recipe = leg.methods["CoTo"]
     return (
-        f"On the {leg.name} there are {len(rates)} rates, from {rates[0]:g} to {rates[-1]:g} in halves of a doubling, and the "
-        f"runs have {recipe.steps} steps, as in the gallery."
+        f"On the {leg.name} there are {len(rates)} rates, from {rates[0]:g} to {rates[-1]:g} in "
+        f"{GRID_SWEEPS[leg.name].spacing}, and the runs have {recipe.steps} steps, as in the gallery."
     )
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from coto_lab.studies import rate_sweep, string_sweep
+from coto_lab.studies import rate_sweep
 from coto_lab.studies.evidence.lab import Lab
 from coto_lab.studies.evidence.records import Numbers
 from coto_lab.studies.evidence.values import Values
 from coto_lab.studies.gallery import RATES, SWEPT
+from coto_lab.studies.grid_sweep import GRID_SWEEPS, point
 from coto_lab.studies.legs import DIGITS, Leg
 from coto_lab.studies.rate_sweep import SAFEGUARDS
 
@@ -23,12 +24,12 @@ Panel = dict[str, dict[str, Numbers]]  # method -> rate -> summary
 
 def plain_rates(leg: Leg) -> Sequence[float]:
     """The rates that were tried without safeguards."""
-    return rate_sweep.swept_rates(PLAIN) if leg == DIGITS else string_sweep.RATES
+    return rate_sweep.swept_rates(PLAIN) if leg == DIGITS else GRID_SWEEPS[leg.name].rates
 
 
 def seeds(leg: Leg) -> range:
     """The seeds of a leg's sweep."""
-    return rate_sweep.SEEDS if leg == DIGITS else string_sweep.SEEDS
+    return rate_sweep.SEEDS if leg == DIGITS else GRID_SWEEPS[leg.name].seeds
 
 
 def grid(leg: Leg) -> str:
@@ -41,8 +42,8 @@ def values(lab: Lab) -> Values:
     """Test accuracy in %.
 
     ``panels``: `ALONE` or `FUSED` -> safeguard -> method -> rate -> ``[seeds]`` or ``[pairs]``. ``base``: a scalar. The digits
-    also have the ``earlier`` sweep, method -> rate -> ``[seeds]``, and safeguards. The strings have neither; their panels are
-    those of the length of the leg's recipes, and ``lengths`` has those of all: steps -> `ALONE` or `FUSED` -> method -> ...
+    also have the ``earlier`` sweep, method -> rate -> ``[seeds]``, and safeguards. The other legs have neither; their panels
+    are those of the length of the leg's recipes, and ``lengths`` has those of all: steps -> `ALONE` or `FUSED` -> method -> ...
     """
     found: Values = {"base": torch.tensor(lab.base[0], dtype=torch.float64)}
     if lab.leg != DIGITS:
@@ -61,15 +62,16 @@ def values(lab: Lab) -> Values:
 
 
 def _lengths(lab: Lab) -> Values:
-    """Steps -> `ALONE` or `FUSED` -> the panel of the strings at this length."""
-    scores = string_sweep.string_sweep()["scores"][lab.task.name]
-    points = [(method, lr) for method in SWEPT for lr in string_sweep.RATES]
+    """Steps -> `ALONE` or `FUSED` -> the panel at this length."""
+    sweep = GRID_SWEEPS[lab.leg.name]
+    scores = sweep.results()["scores"][lab.task.name]
+    points = [(method, lr) for method in SWEPT for lr in sweep.rates]
     return {
         str(steps): {
-            title: _panel({point: scores[string_sweep.point(*point, steps)][key] for point in points})
+            title: _panel({own: scores[point(*own, steps)][key] for own in points})
             for title, key in ((ALONE, "alone"), (FUSED, "fused"))
         }
-        for steps in string_sweep.LENGTHS
+        for steps in sweep.lengths
     }
 
 
