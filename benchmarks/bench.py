@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import estimate
 import memory
 import overhead
 import scores
@@ -41,6 +42,7 @@ SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
     scores.shapley,
     strings.strings,
     views.views,
+    estimate.estimates,
 ]
 
 

@@ -109,6 +109,19 @@ FIGURES |= {
 }
 
 
+for _name, _what in (
+    ("digits", "digits"), ("strings", "strings"), ("bert", "a BERT like MiniLM-L6"), ("llama", "a Llama of 8 blocks"),
+):  # fmt: skip
+    FIGURES |= {
+        f"estimate.{_name}.lora.time": Figure(
+            f"LoRA on {_what}: time taken / estimated", "0.8 to 1.2", "fit as a whole, 100 steps"
+        ),
+        f"estimate.{_name}.coto.time": Figure("  CoTo: time taken / estimated", "0.8 to 1.2"),
+        f"estimate.{_name}.memory": Figure("  peak memory / estimated", "0.8 to 1.2"),
+        f"estimate.{_name}.memory_checkpointing": Figure("  with checkpointing: peak / estimated", "0.8 to 1.2"),
+    }
+
+
 def _ramp(key: str, name: str, aim: str, note: str = "") -> dict[str, Figure]:
     return {
         f"ramp.{key}.saving": Figure(f"CoTo on {name}, time saved over a whole ramp, %", aim, note),

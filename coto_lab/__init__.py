@@ -13,6 +13,7 @@ from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import Gates, attach_gates, gates_of
 from coto_lab.gating.schedules import Constant, Exponential, Linear, Schedule, Sine
 from coto_lab.merging.merge import merge
+from coto_lab.probes.estimate import estimate
 from coto_lab.probes.interpolation import interpolate
 from coto_lab.probes.pruning import prune
 from coto_lab.probes.shapley import shapley
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adapter", "Classification", "CoTo", "CoToCallback", "Constant", "Evaluator", "Exponential", "Gates", "Linear",
-    "LoRALinear", "Recipe", "Run", "Schedule", "Scores", "Sine", "Task", "Training", "Variant", "attach_gates", "fit",
-    "fit_many", "gates_of", "interpolate", "load_task", "merge", "prune", "shapley", "stability",
+    "LoRALinear", "Recipe", "Run", "Schedule", "Scores", "Sine", "Task", "Training", "Variant", "attach_gates", "estimate",
+    "fit", "fit_many", "gates_of", "interpolate", "load_task", "merge", "prune", "shapley", "stability",
 ]  # fmt: skip
 
 

@@ -29,8 +29,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 # The rooms of the package, from the ground up: a module imports only from rooms below its own, and from its own.
 ROOMS = [
-    "ground", "adapters", "gating", "tasks", "training", "scoring", "merging", "probes", "figures", "studies", "exercises",
-    "notebook", "widgets",
+    "ground", "adapters", "gating", "tasks", "training", "scoring", "merging", "probes", "figures", "report", "studies",
+    "exercises", "notebook", "widgets",
 ]  # fmt: skip
 
 HEAVY = ("peft", "transformers", "datasets", "plotly", "ipywidgets", "pandas", "accelerate", "captum", "scipy", "sklearn")
@@ -143,15 +143,15 @@ FILES = sorted((ROOT / "coto_lab").rglob("*.py"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_downwards(path: Path) -> None:
     own = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    if own == "coto_lab":
-        return  # the package itself imports from all
+    if own in ("coto_lab", "coto_lab.__main__"):
+        return  # the package itself, and its command, import from all
     for other in imports(path):
         assert room_of(other) in ROOMS, f"{own} imports {other}: name the module that defines it"
         assert ROOMS.index(room_of(other)) <= ROOMS.index(room_of(own)), f"{own} imports {other}, from a room above"
 
 
 def test_the_package_is_made_of_rooms() -> None:
-    assert {path.relative_to(ROOT / "coto_lab").parts[0] for path in FILES} == {*ROOMS, "__init__.py"}
+    assert {path.relative_to(ROOT / "coto_lab").parts[0] for path in FILES} == {*ROOMS, "__init__.py", "__main__.py"}
 
 
 def test_no_module_imports_itself_through_others() -> None:
@@ -171,8 +171,8 @@ def test_no_file_is_long() -> None:
 
 
 def test_repository_is_small() -> None:
-    # Of these, two base models are 7 MB, and the gallery of finished runs is at most 15 MB.
-    assert sum(path.stat().st_size for path in tracked()) < 26e6
+    # Of these, two base models are 7 MB, and the gallery of finished runs is at most 17 MB.
+    assert sum(path.stat().st_size for path in tracked()) < 30e6
 
 
 # Notebooks

@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
+from tiny_classifiers import save_parquet, save_text_model
 from tiny_models import llama
 
 from coto_lab import Classification, Run
@@ -18,7 +20,7 @@ from coto_lab.studies.evidence.rows import counted
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TRAINER, SCRIPT, OWN = re.findall(r"^```python\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+TRAINER, SCRIPT, HUB, OWN = re.findall(r"^```python\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
 
 
 def shortened(code: str, **replacements: str) -> str:
@@ -52,6 +54,21 @@ def test_script_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert [run.recipe.seed for run in names["runs"]] == [0, 1]
     assert re.search(r"alphas +accuracy +loss", printed)
     assert "every other" in printed
+
+
+def test_hub_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs = {"sentence1": ["it is good", "it is bad"] * 8, "sentence2": ["good", "very good"] * 8, "label": [1, 0] * 8}
+    rows = Dataset.from_dict(pairs)
+    data = save_parquet(tmp_path / "mrpc", DatasetDict({"train": rows, "validation": rows}))
+    model = save_text_model(tmp_path / "roberta", "roberta")
+    code = HUB.replace('"FacebookAI/roberta-base"', f"{model!r}, {data!r}")
+    assert code != HUB
+
+    exec(shortened(code, steps="4"), {})
+
+    assert (tmp_path / "mrpc.html").stat().st_size > 1e6
+    assert (tmp_path / "mrpc.safetensors").exists() and Run.is_saved_in(tmp_path / "runs/mrpc")
 
 
 @pytest.mark.filterwarnings("ignore:run_b does not say by a hash:UserWarning")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 
 import peft
@@ -117,6 +117,18 @@ def bert_task(dropout: float) -> Classification:
         return transformers.BertForSequenceClassification(config)
 
     return replace(language_task(), load_base=seeded(load), target_modules=("query", "value"))
+
+
+class Headed(Classification):
+    """Its head is new, so it trains whole beside the adapter."""
+
+    modules_to_save = ("classifier",)
+
+
+def headed_task() -> Headed:
+    """`bert_task` without dropout, with a new head."""
+    base = bert_task(0.0)
+    return Headed(**{field.name: getattr(base, field.name) for field in fields(Classification)})
 
 
 class CopyTask:

@@ -9,6 +9,7 @@ from coto_lab.figures.growth import growth_figure
 from coto_lab.figures.images import image_figure
 from coto_lab.figures.interpolation import interpolation_figure
 from coto_lab.figures.marginals import owen_figure
+from coto_lab.figures.memory import memory_figure
 from coto_lab.figures.pruning import pruning_figure
 from coto_lab.figures.schedule import plan_figure, ramp_figure, schedule_figure
 from coto_lab.figures.shapley import shapley_figure, shapley_map_figure
@@ -23,9 +24,9 @@ from coto_lab.figures.training import training_figure
 from coto_lab.figures.update import update_figure
 
 __all__ = [
-    "CONFIG", "STYLES", "attention_figure", "barrier_figure", "cosine_figure", "cost_figure", "embedding_figure", "game_figure",
-    "gradient_balance_figure", "growth_figure", "image_figure", "interpolation_figure", "jensen_figure", "owen_figure",
-    "plan_figure", "pruning_figure", "ramp_figure", "schedule_figure", "shapley_figure", "shapley_map_figure", "simplex_figure",
-    "sparsity_figure", "spread_figure", "stability_figure", "step_cost_figure", "sweep_figure", "switchboard_figure",
-    "training_figure", "update_figure",
+    "CONFIG", "STYLES", "attention_figure", "barrier_figure", "cosine_figure", "cost_figure", "embedding_figure",
+    "game_figure", "gradient_balance_figure", "growth_figure", "image_figure", "interpolation_figure", "jensen_figure",
+    "memory_figure", "owen_figure", "plan_figure", "pruning_figure", "ramp_figure", "schedule_figure", "shapley_figure",
+    "shapley_map_figure", "simplex_figure", "sparsity_figure", "spread_figure", "stability_figure", "step_cost_figure",
+    "sweep_figure", "switchboard_figure", "training_figure", "update_figure",
 ]  # fmt: skip

@@ -47,7 +47,9 @@ def schedule_figure(coto: CoTo) -> go.Figure:
     return dress(figure, height=430)
 
 
-def plan_figure(schedule: Schedule, masks: Tensor, time_saved: float | None = None, figure: Any = None) -> Any:
+def plan_figure(
+    schedule: Schedule, masks: Tensor, time_saved: float | None = None, figure: Any = None, *, towers: Tensor | None = None
+) -> Any:
     """As `schedule_figure`, for a schedule without a model; on the right the saved work, and how often each block trains.
 
     Args:
@@ -55,6 +57,7 @@ def plan_figure(schedule: Schedule, masks: Tensor, time_saved: float | None = No
         masks: the masks that the schedule draws, ``BoolTensor [T, n_blocks]`` (`coto.training_masks`).
         time_saved: predicted share of the time that is saved (`Cost.saving`), 0.1 = 10%; with None it is left out.
         figure: a figure of an earlier call, updated in place (a ``FigureWidget`` redraws); None makes a new one.
+        towers: of each block, as in `Cost`.
     """
     if figure is None:
         figure = _empty_plan_figure()
@@ -62,7 +65,7 @@ def plan_figure(schedule: Schedule, masks: Tensor, time_saved: float | None = No
     p = probabilities(schedule, n_steps)
     expected = expected_open(n, p[:, None])
     blocks = [str(block) for block in range(n)]
-    adapter, backward = spared(masks)
+    adapter, backward = spared(masks, towers)
     saved = {"adapters": adapter, "backward": backward} | ({} if time_saved is None else {"time": time_saved})
     traces = {trace.name: trace for trace in figure.data}
     with figure.batch_update():

@@ -37,7 +37,7 @@ def shapley_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyValues]
     several = {name: _as_list(record) for name, record in records.items()}
     players, value, owners = _same_game(several)
     factor, title, unit, digits = _UNITS[value]
-    labels = _short(players)
+    labels = short_names(players)
     figure = go.Figure()
     meanings = []
     for position, (name, seeds) in enumerate(several.items()):
@@ -93,8 +93,8 @@ def shapley_map_figure(records: Mapping[str, ShapleyValues | Sequence[ShapleyVal
     for column, (name, mean) in enumerate(means.items(), start=1):
         heat = go.Heatmap(
             name=name,
-            x=_short(layers),
-            y=_short(blocks),
+            x=short_names(layers),
+            y=short_names(blocks),
             z=[[mean.get((block, layer)) for layer in layers] for block in blocks],  # None if the block has no such module
             zmin=-top,
             zmax=top,
@@ -137,7 +137,7 @@ def _mean_and_error(seeds: Sequence[ShapleyValues]) -> tuple[Tensor, Tensor | No
     return values[0], error, "" if error is None else "standard error"
 
 
-def _short(names: Sequence[str]) -> list[str]:
+def short_names(names: Sequence[str]) -> list[str]:
     """The parts in which the dotted names differ, such as ``"0 query"`` for ``"vit.layers.0.attention.q_proj"``."""
     parts = [name.split(".") for name in names]
     if len({len(own) for own in parts}) != 1:

@@ -25,18 +25,20 @@ def let_backward_stop(model: nn.Module) -> Callable[[], None]:
     Returns:
         A function that makes the embeddings ask again.
     """
-    found: list[tuple[nn.Module, Callable[..., None]]] = []
+    found: list[tuple[nn.Module, int, Callable[..., None]]] = []
     if is_checkpointed(model) and not checkpoints_reentrantly(model):
         for module in model.modules():
             # Looked for by name: transformers forgets its handle of one hook when PEFT has it put a second one there.
             for key, hook in list(module._forward_hooks.items()):
                 if getattr(hook, "__name__", "") in _ASKING:
                     del module._forward_hooks[key]
-                    found.append((module, hook))
+                    found.append((module, key, hook))
 
     def ask_again() -> None:
-        for module, hook in found:
-            module.register_forward_hook(hook)
+        for module, key, hook in found:
+            module._forward_hooks[key] = (
+                hook  # under its own key, so that the handles of those who put it there still remove it
+            )
 
     return ask_again
 

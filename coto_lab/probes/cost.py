@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import Gates
@@ -38,6 +38,7 @@ class Cost:
         adapter: the time of one block's adapters: forward pass, backward pass and update.
         masks: the masks that were measured, ``BoolTensor [M, n_blocks]``, True = open.
         seconds: the measured time of a step with each mask, float64 ``[M]``.
+        towers: of each block, where each tower has a lowest open block of its own (`towers_apart`); None for one stack.
 
     Source: arXiv:2506.05713 reports the saving as training time; the model is ours.
     """
@@ -47,6 +48,7 @@ class Cost:
     adapter: float
     masks: Bool[Tensor, "M n_blocks"]
     seconds: Float[Tensor, " M"]
+    towers: Tensor | None = None
 
     @property
     def n_blocks(self) -> int:
@@ -68,7 +70,7 @@ class Cost:
             ValueError: ``masks`` has another type or shape.
         """
         constants = torch.tensor([self.fixed, self.backward, self.adapter], dtype=torch.float64)
-        return _work(_check_masks(masks, self.n_blocks)) * constants
+        return work_of(_check_masks(masks, self.n_blocks), self.towers) * constants
 
     def saving(self, masks: Bool[Tensor, "T {self.n_blocks}"]) -> float:
         """Predicted share of the time that these steps save, compared with as many steps with every block open; 0.1 = 10%.
@@ -79,26 +81,42 @@ class Cost:
         return 1 - (self.step(masks).mean() / self.step(torch.ones(1, self.n_blocks, dtype=torch.bool))[0]).item()
 
     def frame(self) -> pd.DataFrame:
-        """One row per measured mask, to see how well the model fits: the number of open blocks, the number of blocks that the
-        backward pass goes through, and the measured and the predicted seconds."""
+        """One row per measured mask: how many blocks are open and how many backward reaches; measured and predicted seconds."""
         import pandas as pd
 
-        work = _work(self.masks).long().numpy()
+        work = work_of(self.masks, self.towers).long().numpy()
         columns = {"open": work[:, 2], "backward": work[:, 1]}
         return pd.DataFrame({**columns, "measured": self.seconds.numpy(), "predicted": self.step(self.masks).numpy()})
 
 
-def _work(masks: Bool[Tensor, "T n_blocks"]) -> Float[Tensor, "T 3"]:
+def towers_apart(model: nn.Module, towers: Tensor) -> Tensor | None:
+    """The tower of each block, if the towers of ``model`` meet in nothing but the loss, as the two of CLIP do; None otherwise.
+
+    Elsewhere one tower feeds another, as an encoder its decoder: the gradient of the lower one comes through all of the upper
+    one, and they count as one stack.
+
+    Args:
+        model: such models are known by the scale of their logits.
+        towers: of each block (`Gates.towers`), int64 ``[n_blocks]``.
+    """
+    meets_in_loss = any(name.rpartition(".")[2] == "logit_scale" for name, _ in model.named_parameters())
+    return towers if meets_in_loss and len(towers.unique()) > 1 else None
+
+
+def work_of(masks: Bool[Tensor, "T n_blocks"], towers: Tensor | None = None) -> Float[Tensor, "T 3"]:
     """The amounts by which the three constants of `Cost` are multiplied: float64 ``[T, 3]``."""
-    reached = masks.int().cummax(1).values.sum(1)  # the lowest open block and all blocks above it
-    return torch.stack([torch.ones(len(masks)), reached, masks.sum(1)], dim=1).double()
+    towers = torch.zeros(masks.shape[1]) if towers is None else towers
+    stacks = [masks[:, towers == tower] for tower in towers.unique()]
+    reached = torch.cat([stack.int().cummax(1).values for stack in stacks], 1)  # the lowest open block and all above it
+    return torch.stack([torch.ones(len(masks)), reached.sum(1), masks.sum(1)], dim=1).double()
 
 
-def spared(masks: Bool[Tensor, "T n_blocks"]) -> tuple[float, float]:
+def spared(masks: Bool[Tensor, "T n_blocks"], towers: Tensor | None = None) -> tuple[float, float]:
     """The exact shares of the work that these steps save, compared with as many steps with every block open; 0.1 = 10%.
 
     Args:
         masks: ``BoolTensor [T, n_blocks]``, True = open.
+        towers: as in `Cost`.
 
     Returns:
         The share of the adapters' work that is saved, and the share of the backward passes through blocks of the base: the
@@ -107,7 +125,7 @@ def spared(masks: Bool[Tensor, "T n_blocks"]) -> tuple[float, float]:
     Raises:
         ValueError: ``masks`` has another type or shape.
     """
-    _, backward, adapter = (_work(_check_masks(masks)).mean(0) / masks.shape[1]).tolist()
+    _, backward, adapter = (work_of(_check_masks(masks), towers).mean(0) / masks.shape[1]).tolist()
     return 1 - adapter, 1 - backward
 
 
@@ -119,12 +137,13 @@ def _check_masks(masks: Tensor, n_blocks: int | None = None) -> Tensor:
     return masks
 
 
-def fit_cost(masks: Bool[Tensor, "M n_blocks"], seconds: Float[Tensor, " M"]) -> Cost:
+def fit_cost(masks: Bool[Tensor, "M n_blocks"], seconds: Float[Tensor, " M"], towers: Tensor | None = None) -> Cost:
     """The model that fits measured steps best, by non-negative least squares.
 
     Args:
         masks: which blocks were open, ``BoolTensor [M, n_blocks]``.
         seconds: the measured time of a step with each mask, ``[M]``.
+        towers: as in `Cost`.
 
     Raises:
         ValueError: ``masks`` has another type or shape, ``seconds`` does not have one number per mask, or the masks do not
@@ -132,7 +151,7 @@ def fit_cost(masks: Bool[Tensor, "M n_blocks"], seconds: Float[Tensor, " M"]) ->
     """
     from sklearn.linear_model import LinearRegression
 
-    work = _work(_check_masks(masks))
+    work = work_of(_check_masks(masks), towers)
     if seconds.shape != (len(masks),):
         raise ValueError(f"seconds has shape {list(seconds.shape)}: give one number for each of the {len(masks)} masks.")
     if torch.linalg.matrix_rank(work) < 3:
@@ -143,7 +162,7 @@ def fit_cost(masks: Bool[Tensor, "M n_blocks"], seconds: Float[Tensor, " M"]) ->
         )
     fitted = LinearRegression(positive=True, fit_intercept=False).fit(work.numpy(), seconds.double().numpy())
     fixed, backward, adapter = fitted.coef_.tolist()
-    return Cost(fixed, backward, adapter, masks, seconds.double())
+    return Cost(fixed, backward, adapter, masks, seconds.double(), towers)
 
 
 def designed_masks(n_blocks: int, levels: int = 6) -> Bool[Tensor, "M {n_blocks}"]:
@@ -158,15 +177,16 @@ def designed_masks(n_blocks: int, levels: int = 6) -> Bool[Tensor, "M {n_blocks}
     return torch.unique(both, dim=0)  # for the highest block the two masks are the same
 
 
-class _Given(CoTo):
-    """Uses given masks, step by step, instead of drawing them."""
+class GivenMasks(CoTo):
+    """Uses given masks, step by step and over and over, instead of drawing them."""
 
     def __init__(self, gates: Gates, masks: Tensor):
         self._given = masks
         super().__init__(gates, Constant(), total_steps=len(masks))
 
     def mask(self, step: int) -> Tensor:
-        return self._given[step]
+        """The one whose turn it is."""
+        return self._given[step % len(self._given)]
 
 
 def measure_cost(task: Task, recipe: Recipe, steps: int = 300, seed: int = 0, *, progress: bool = False) -> Cost:
@@ -195,14 +215,15 @@ def measure_cost(task: Task, recipe: Recipe, steps: int = 300, seed: int = 0, *,
         raise ValueError(f"steps={steps}: give at least {2 * len(masks)}, two rounds of the {len(masks)} masks.")
     rng = np.random.default_rng(seed)
     order = torch.from_numpy(np.stack([rng.permutation(len(masks)) for _ in range(rounds)]))  # [rounds, M]
-    training.coto = _Given(training.gates, masks[order.flatten()])
+    training.coto = GivenMasks(training.gates, masks[order.flatten()])
     turns = trange(order.numel(), disable=not progress, unit="step")
-    timed = torch.tensor([_timed_step(training) for _ in turns], dtype=torch.float64).reshape(order.shape)
+    timed = torch.tensor([timed_step(training) for _ in turns], dtype=torch.float64).reshape(order.shape)
     of_mask = torch.empty_like(timed).scatter_(1, order, timed)  # column m: the steps with mask m
-    return fit_cost(masks, of_mask[1:].quantile(0.5, dim=0))
+    return fit_cost(masks, of_mask[1:].quantile(0.5, dim=0), towers_apart(training.model, training.gates.towers))
 
 
-def _timed_step(training: Training) -> float:
+def timed_step(training: Training) -> float:
+    """Seconds of the training's next step, to the end of what it started on an accelerator."""
     started = time.perf_counter()
     training.step()
     if training.accelerator.device.type != "cpu":
@@ -238,8 +259,8 @@ def train_in_turns(task: Task, recipes: Mapping[str, Recipe], *, progress: bool 
 def saving_from_history(coto_history: History, lora_history: History) -> float:
     """Measured share of the time that a training saved against another, 0.1 = 10%: 1 - Σ seconds / Σ seconds.
 
-    Compare only trainings that took turns (`train_in_turns`). Between trainings at different times, other work of the machine
-    makes a larger difference than the gates. Short interruptions still count here; `steady_saving` leaves them out.
+    Compare only trainings that took turns (`train_in_turns`): at different times, other work of the machine makes a larger
+    difference than the gates. Short interruptions still count here; `steady_saving` leaves them out.
 
     Raises:
         ValueError: the histories have different lengths, or are empty.
@@ -267,7 +288,7 @@ def steady_saving(coto_history: History, lora_history: History) -> float:
     if not lora_history.mask.all():
         raise ValueError("lora_history has dropped blocks: give the history of plain LoRA, with every block open.")
     share = coto_history.seconds / lora_history.seconds
-    kinds, kind, count = _work(coto_history.mask).unique(dim=0, return_inverse=True, return_counts=True)
+    kinds, kind, count = work_of(coto_history.mask).unique(dim=0, return_inverse=True, return_counts=True)
     typical = torch.stack([share[kind == k].quantile(0.5) for k in range(len(kinds))])
     return 1 - (typical * count).sum().item() / len(share)
 

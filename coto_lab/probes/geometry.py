@@ -149,7 +149,7 @@ def _update_gram(adapters: Mapping[str, Adapter]) -> Tensor:
 
 def _factors(name: str, adapter: Adapter) -> dict[str, tuple[Tensor, Tensor]]:
     try:
-        return adapter.factors()
+        return adapter.apart()[0].factors()
     except ValueError as error:
         raise ValueError(f"adapter {name!r}, space='update': {error} Use space='factors'.") from error
 

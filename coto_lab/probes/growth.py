@@ -71,7 +71,7 @@ def growth(task: Task, recipe: Recipe, steps: int) -> Growth:
 
 def _lengths(training: Training) -> Tensor:
     """Length of each block's update; BA is never built: ‖BA‖² = Σ (BᵀB) ⊙ (AAᵀ)."""
-    factors = Adapter.from_model(training.model).factors()
+    factors = Adapter.from_model(training.model).apart()[0].factors()
     ends = {name.removeprefix(PREFIX): pair for name, pair in factors.items()}
     squares = []
     for module in training.gates.modules:

@@ -25,7 +25,7 @@ from coto_lab.scoring.processes import by_all_processes
 from coto_lab.scoring.scores import Scores
 from coto_lab.scoring.sheet import Sheet
 from coto_lab.scoring.sites import Sites, find_sites
-from coto_lab.scoring.sources import check_base
+from coto_lab.scoring.sources import check_base, check_new_layers
 from coto_lab.scoring.tree import TreeScorer
 from coto_lab.scoring.variant import Variant, check_adapter
 from coto_lab.tasks.check import check_split, check_task, fresh_base, try_task
@@ -38,7 +38,8 @@ class Evaluator:
     Plain LoRA adapters are scored together, as rows of one batch on the shared base, and variants that agree in their
     lower blocks share the computation of those (`TreeScorer`). Adapters of other methods, and models whose blocks do not
     form a chain or which write their answers (``generates``, see `Task`), are scored one after the other (`OneByOne`); the
-    scores are the same but for rounding.
+    scores are the same but for rounding. New layers that were trained whole (``modules_to_save``) are an adapter's own: its
+    variants are scored together, those of two such adapters are not.
 
     The base model is loaded once. What is built on it, for each configuration of adapters, shares its weights and is kept.
     Where several processes run (``accelerate launch``), each scores its share of the variants, and all get all scores.
@@ -111,9 +112,9 @@ class Evaluator:
 
         Raises:
             TypeError: ``variants`` is no list of Variants.
-            ValueError: no variants; an adapter of another base; an unknown split; outputs of a task that has neither classes
-                nor ``say``; a mask or an adapter that does not fit the model; a measure or an answer of the task that does not
-                fit (`coto_lab.tasks.check`); ``memory`` too small.
+            ValueError: no variants; an adapter of another base, or without the task's new layers; an unknown split; outputs of
+                a task that has neither classes nor ``say``; a mask or an adapter that does not fit the model; a measure or an
+                answer of the task that does not fit (`coto_lab.tasks.check`); ``memory`` too small.
 
         Warns:
             UserWarning: a value is not finite.
@@ -130,6 +131,8 @@ class Evaluator:
         if split not in self._tried:
             try_task(self.task, self._load(), split)
             self._tried.add(split)
+        for i, variant in enumerate(chosen):  # now that the base model is known to have these layers
+            check_new_layers(self.task, variant.adapter, f"variants[{i}]")
         scores = by_all_processes(chosen, lambda share: self._score(share, split, outputs))
         for name, values in scores.values.items():
             if len(odd := (~values.isfinite()).nonzero()):

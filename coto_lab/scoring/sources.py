@@ -8,7 +8,7 @@ from coto_lab.adapters.adapter import Adapter, is_of_run
 from coto_lab.ground.caller import warn_user
 from coto_lab.ground.lists import check_dict
 from coto_lab.tasks.check import check_task
-from coto_lab.tasks.task import Task
+from coto_lab.tasks.task import Task, modules_to_save_of
 from coto_lab.training.run import HISTORY, Run
 
 Source = Run | Adapter | str | Path
@@ -58,8 +58,8 @@ def adapter_of(task: Task, source: Source, name: str) -> Adapter:
 
     Raises:
         TypeError: ``source`` is none of these; ``task`` lacks a part of the protocol.
-        ValueError: it was trained on another base model, or, as far as it says so, on another task; a folder that cannot be
-            read.
+        ValueError: it was trained on another base model, or, as far as it says so, on another task; it lacks new layers of
+            the task; a folder that cannot be read.
 
     Warns:
         UserWarning: it does not say which base model it was trained on. Whoever scores it looks at names and shapes.
@@ -67,6 +67,7 @@ def adapter_of(task: Task, source: Source, name: str) -> Adapter:
     check_task(task)
     source = open_source(source, name)
     check_base(task, source.base, name, source.task if isinstance(source, Run) else None)
+    check_new_layers(task, source.adapter if isinstance(source, Run) else source, name)
     if isinstance(source, Run):
         if source.task != task.name:
             raise ValueError(
@@ -100,6 +101,26 @@ def check_base(task: Task, base: str | None, name: str, trained_on: str | None =
         raise ValueError(
             f"{name} was trained on another base model{of}, {_short(base)!r}, than task {task.name!r} has, "
             f"{_short(task.base)!r}: an adapter means nothing on another base. Load the task that it was trained on."
+        )
+
+
+def check_new_layers(task: Task, adapter: Adapter, name: str) -> None:
+    """Whether an adapter holds all layers that are new in the base model of ``task``, which are random there.
+
+    Args:
+        task: what the adapter is to be scored on.
+        adapter: to be scored.
+        name: of the argument, for the message.
+
+    Raises:
+        ValueError: it lacks one.
+    """
+    held = [f".{key}" for key in adapter.apart()[1]]
+    if lacking := [end for end in modules_to_save_of(task) if not any(f".{end}." in key for key in held)]:
+        raise ValueError(
+            f"{name} does not hold {', '.join(map(repr, lacking))}, which is new in the base model of task {task.name!r} and "
+            "random there, so its scores would mean nothing. Train it with PEFT's "
+            f"modules_to_save={list(modules_to_save_of(task))}, or save it again with all that was trained."
         )
 
 

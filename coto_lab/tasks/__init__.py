@@ -11,6 +11,10 @@ from coto_lab.tasks.hub.causal import SupervisedFineTuning
 from coto_lab.tasks.hub.choices import MultipleChoice
 from coto_lab.tasks.hub.clip import FewShotCLIP
 from coto_lab.tasks.hub.generated import GeneratedAnswers
+from coto_lab.tasks.hub.glue import glue
+from coto_lab.tasks.hub.images import ImageClassification
+from coto_lab.tasks.hub.sequence import SequenceClassification
+from coto_lab.tasks.hub.source import Source
 from coto_lab.tasks.nearest_class import NearestClass
 from coto_lab.tasks.part import Part
 from coto_lab.tasks.skills import SKILLS, Skill
@@ -24,13 +28,17 @@ __all__ = [
     "Example",
     "FewShotCLIP",
     "GeneratedAnswers",
+    "ImageClassification",
     "MultipleChoice",
     "NearestClass",
     "Part",
+    "SequenceClassification",
     "Skill",
+    "Source",
     "StringTask",
     "SupervisedFineTuning",
     "Task",
+    "glue",
     "load_task",
     "to_device",
 ]

@@ -19,8 +19,13 @@ _EARLIER = "coto_lab training 1"  # it holds AdamW's moments, and nothing that s
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW; the step is a scalar
 
 
-def save(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, rng: list[Tensor]) -> None:
+def save(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, rng: list[Tensor], first_batch: str) -> None:
     """Write the file, replacing an earlier state in one step.
+
+    Args:
+        path: the file.
+        run, model, optimizer, rng: of the training.
+        first_batch: the hash of the batch of step 0.
 
     Raises:
         FileExistsError: ``path`` is something else than a training state.
@@ -40,12 +45,13 @@ def save(path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimize
     packed, own = optimizer_state.pack(optimizer, model)
     tensors |= {f"optimizer/{name}": tensor for name, tensor in own.items()}
     kept = json.dumps({"class": optimizer_state.class_of(optimizer), "state": packed})
-    metadata = {"format": _FORMAT, "optimizer": kept, **_identity(run), **run.history.metadata()}
+    metadata = {"format": _FORMAT, "optimizer": kept, **_identity(run), **_origin(model, first_batch)}
+    metadata |= run.history.metadata()
     write_file(path, lambda fresh: save_file(tensors, fresh, metadata=metadata))
 
 
 def load(
-    path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, rng: list[Tensor]
+    path: Path, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, rng: list[Tensor], first_batch: str
 ) -> tuple[History, list[Tensor]]:
     """Put the saved parameters and state into ``model`` and ``optimizer``; return the history and the random states.
 
@@ -55,10 +61,11 @@ def load(
         path: the file.
         run, rng: the training's own run so far and its random states; those of the file must be alike.
         model, optimizer: where the state goes.
+        first_batch: the hash of the batch of step 0; a file of an earlier version does not have it.
 
     Raises:
         ValueError: the file is truncated, damaged, foreign, of another recipe, task or base than ``run``, of another
-            optimiser, or from another kind of device.
+            optimiser, from another kind of device, or of a training on other data or in other dtypes.
     """
     tensors, metadata = read_tensors(path)
     if metadata.get("format") not in (_FORMAT, _EARLIER):
@@ -69,8 +76,8 @@ def load(
     identity = _identity(run)
     if missing := identity.keys() - metadata.keys():
         raise ValueError(f"checkpoint={str(path)!r} is damaged: its metadata lack {sorted(missing)}. Give another file.")
-    for name, value in identity.items():
-        if metadata[name] != value:
+    for name, value in (identity | _origin(model, first_batch)).items():
+        if metadata.get(name, value) != value:
             raise ValueError(
                 f"checkpoint={str(path)!r} is of another {name}: {metadata[name]}, this training has {value}. "
                 "Give the training that you want to continue, or another checkpoint file."
@@ -176,6 +183,12 @@ def _is_state(path: Path) -> bool:
 
 def _identity(run: Run) -> dict[str, str]:
     return {"recipe": json.dumps(run.recipe.to_json()), "task": run.task, "base": run.base}
+
+
+def _origin(model: nn.Module, first_batch: str) -> dict[str, str]:
+    """What a training starts from, beside what a run tells: the hash of its first batch, and the dtypes of the weights."""
+    dtypes = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()})
+    return {"first batch": first_batch, "dtype": " and ".join(dtypes)}
 
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:

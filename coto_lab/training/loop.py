@@ -189,16 +189,17 @@ class Training:
             OSError: the disk is full or not writable; an earlier state is as it was.
         """
         if self.accelerator.is_main_process:
-            checkpoint_file.save(Path(path), self.run(), self.model, self.optimizer, self._trainee.rng.state)
+            trainee = self._trainee
+            checkpoint_file.save(Path(path), self.run(), self.model, self.optimizer, trainee.rng.state, trainee.first_batch)
 
     def load(self, path: str | Path) -> None:
         """Go on from a state that `save` wrote.
 
         Raises:
-            ValueError: the file is truncated, damaged, foreign, of another recipe, task, base or optimiser, or from another
-                kind of device; nothing was changed.
+            ValueError: the file is truncated, damaged, foreign, of another recipe, task, base or optimiser, from another
+                kind of device, or of a training on other data or in other dtypes; nothing was changed.
         """
-        rng = self._trainee.rng
-        history, state = checkpoint_file.load(Path(path), self.run(), self.model, self.optimizer, rng.state)
+        rng, first_batch = self._trainee.rng, self._trainee.first_batch
+        history, state = checkpoint_file.load(Path(path), self.run(), self.model, self.optimizer, rng.state, first_batch)
         self.records = history.steps()
         rng.state = state

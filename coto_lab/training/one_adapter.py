@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from coto_lab.adapters.peft_model import add_adapter
@@ -83,9 +86,18 @@ class OneAdapter:
             dropout.p = self.recipe.dropout_rate(step)
         return self.coto.go_to(step)[None]
 
+    @cached_property
+    def first_batch(self) -> str:
+        """The SHA-256 of the batch of step 0, that of all processes together: it tells a training from one on other data."""
+        digest = sha256()
+        for name, column in sorted(self.task.batch("train", self._indices(0)).items()):
+            digest.update(f"{name} {column.dtype} {list(column.shape)} ".encode())
+            digest.update(column.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
     def batch(self, step: int) -> Batch:
         """This process's share of the batch, on the device."""
-        indices = batch_indices(self.task.size("train"), self.recipe.batch_size, self.recipe.seed, step)
+        indices = self._indices(step)
         share = indices[self.accelerator.process_index :: self.accelerator.num_processes]
         return to_device(self.task.batch("train", share), self.accelerator.device)
 
@@ -114,3 +126,6 @@ class OneAdapter:
     def clip_gradients(self, row: int, max_norm: float) -> None:
         """By accelerate."""
         self.accelerator.clip_grad_norm_(self.model.parameters(), max_norm)
+
+    def _indices(self, step: int) -> Int64[Tensor, " n"]:
+        return batch_indices(self.task.size("train"), self.recipe.batch_size, self.recipe.seed, step)

@@ -48,7 +48,7 @@ class ScaleExplorer(View):
         self._adapters = {name: adapter_of(task, source, f"runs[{name!r}]") for name, source in runs.items()}
         self._updates = {}
         for name, adapter in self._adapters.items():
-            factors = adapter.factors()
+            factors = adapter.apart()[0].factors()
             if module not in factors:
                 raise ValueError(f"module={module!r}: no adapter there; there is {', '.join(list(factors)[:3])}, ...")
             a, b = factors[module]

@@ -96,12 +96,25 @@ def test_the_base_is_frozen_and_the_global_random_numbers_untouched() -> None:
 
 
 def test_layers_that_are_not_linear_or_not_there_are_refused() -> None:
-    with pytest.raises(TypeError, match=r"on \['transformer\.h\.0\.attn\.c_attn', .*not nn\.Linear layers of this model"):
+    with pytest.raises(TypeError, match=r"on \['transformer\.h\.0\.attn\.c_attn', .*not plain nn\.Linear layers of this model"):
         AdapterStack(gpt2(), adapter_of(gpt2(), targets=("c_attn",), fan_in_fan_out=True))  # transformers' Conv1D
     with pytest.raises(TypeError, match="projection"):
         AdapterStack(vit(), adapter_of(vit(), targets=("projection",)))  # the convolution that makes patches
     with pytest.raises(TypeError, match=r"vit\.layers\.2\.attention\.q_proj"):
         AdapterStack(vit(2), adapter_of(vit(3)))
+
+
+def test_layers_that_store_their_weight_in_a_way_of_their_own_are_refused() -> None:
+    """As torchao's quantised ones do."""
+
+    class Stored(nn.Parameter):
+        pass
+
+    model = vit()
+    layer = model.vit.layers[1].attention.q_proj
+    layer.weight = Stored(layer.weight.detach())
+    with pytest.raises(TypeError, match=r"on \['vit\.layers\.1\.attention\.q_proj'\], which are not plain nn\.Linear layers"):
+        AdapterStack(model, adapter_of(vit()))
 
 
 @pytest.mark.parametrize("method", ["DoRA", "HiRA", "IA3"])

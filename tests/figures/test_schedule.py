@@ -57,6 +57,9 @@ def test_plan_figure_counts_how_often_a_block_trains_and_what_is_spared() -> Non
     shown = traces(plan_figure(schedule, masks))
     np.testing.assert_allclose(shown["trained"].x, masks.double().mean(0).numpy(), rtol=1e-6)
     assert list(shown["spared"].y) == ["adapters", "backward"] and tuple(shown["spared"].x) == spared(masks)
+    towers = torch.arange(8) // 4
+    apart = traces(plan_figure(schedule, masks, towers=towers))["spared"]
+    assert tuple(apart.x) == spared(masks, towers) and apart.x[1] > shown["spared"].x[1]
     timed = traces(plan_figure(schedule, masks, 0.125))["spared"]
     assert (timed.y[-1], timed.x[-1], timed.text[-1]) == ("time", 0.125, "12%")
     exact = expected_open(8, probabilities(schedule, 200)[:, None]).mean() / 8

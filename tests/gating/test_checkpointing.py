@@ -134,3 +134,13 @@ def test_a_trainer_saves_too_and_the_model_is_as_before_afterwards(tmp_path: Pat
     assert len(watcher.seen) == 8 and len({lowest for lowest, _ in watcher.seen}) > 1
     assert all(lowest == reached for lowest, reached in watcher.seen)
     assert asking(model) >= 1
+
+
+def test_hooks_that_ask_again_are_those_of_before() -> None:
+    model = checkpointed_llama(False)
+    hooks = model.get_base_model().get_input_embeddings()._forward_hooks
+    before = dict(hooks)
+    ask_again = let_backward_stop(model)
+    assert before and not hooks
+    ask_again()
+    assert dict(hooks) == before, "under the keys by which their handles remove them"

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
+import peft
 import pytest
 import torch
+import transformers
 from scipy.optimize import nnls
+from tiny_hub_models import save_clip
 
-from coto_lab import Constant, Linear, Recipe, Run, Task, Training, fit
+from coto_lab import Constant, Linear, Recipe, Run, Task, Training, attach_gates, fit
 from coto_lab.probes.cost import (
     Cost,
     designed_masks,
@@ -17,7 +22,9 @@ from coto_lab.probes.cost import (
     saving_from_history,
     spared,
     steady_saving,
+    towers_apart,
     train_in_turns,
+    work_of,
 )
 from coto_lab.training.history import History, Step
 
@@ -57,6 +64,33 @@ def test_spared_work_is_that_of_dropped_adapters_and_of_blocks_below_the_lowest_
     assert spared(masks) == (1 - 9 / 16, 1 - (4 + 2 + 4 + 3) / 16)
     with pytest.raises(ValueError, match="masks must be a BoolTensor"):
         spared(masks.float())
+    towers = torch.tensor([0, 0, 1, 1])
+    assert spared(masks, towers) == (1 - 9 / 16, 1 - (4 + 2 + 2 + 3) / 16), "each tower has a lowest open block of its own"
+
+
+def test_towers_that_meet_in_the_loss_alone_are_counted_apart(tmp_path: Path) -> None:
+    """The oracle is autograd: which blocks of CLIP have activations with gradients."""
+    model = transformers.AutoModel.from_pretrained(save_clip(tmp_path))
+    model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    gates = attach_gates(model)
+    towers = towers_apart(model, gates.towers)
+    assert towers is not None and towers.tolist() == [0, 0, 1, 1, 1]
+    reached: list[str] = []
+    layers = [module for name, module in model.named_modules() if re.search(r"layers\.\d$", name)]
+    for layer in layers:
+        layer.register_forward_hook(
+            lambda _module, _given, out: (
+                reached.append("block") if getattr(out, "requires_grad", out[0].requires_grad) else None
+            )
+        )
+    for mask in ([0, 1, 0, 0, 1], [1, 0, 0, 1, 0], [1, 1, 1, 1, 1]):
+        reached.clear()
+        gates.train_with(torch.tensor(mask).bool())
+        model(input_ids=torch.ones(1, 4, dtype=torch.long), pixel_values=torch.zeros(1, 3, 8, 8))
+        assert work_of(torch.tensor([mask]).bool(), towers)[0, 1] == len(reached)
+    seq = transformers.T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2)
+    model = peft.get_peft_model(transformers.T5ForConditionalGeneration(seq), peft.LoraConfig(r=2, target_modules=["q"]))
+    assert towers_apart(model, attach_gates(model).towers) is None, "the gradient of the encoder comes through the decoder"
 
 
 def test_saving_is_a_share_of_the_all_open_time() -> None:
@@ -122,7 +156,7 @@ def test_medians_are_of_the_steps_with_that_mask_without_the_first_round(
         drawn.append(training.step())
         return float((len(drawn) - 1) ** 2)  # instead of the clock, so that no two steps last alike
 
-    monkeypatch.setattr("coto_lab.probes.cost._timed_step", timed)
+    monkeypatch.setattr("coto_lab.probes.cost.timed_step", timed)
     measured = measure_cost(tiny_task, recipe, steps=27, seed=3)
     designed = measured.masks.tolist()
     order = [designed.index(step.mask.tolist()) for step in drawn]

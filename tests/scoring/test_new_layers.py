@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import peft
 import pytest
 import torch
 from tiny_models import adapted, bert
-from tiny_tasks import Headed, headed_task
+from tiny_tasks import Headed, bert_task, headed_task
 
-from coto_lab import Adapter, Evaluator, Linear, Recipe, Variant, fit, merge
+from coto_lab import Adapter, Evaluator, Linear, Recipe, Training, Variant, fit, merge, prune
 from coto_lab.probes.geometry import geometry
 from coto_lab.probes.growth import growth
 from coto_lab.scoring.tree import TreeScorer
@@ -57,14 +59,24 @@ def test_variants_of_one_adapter_are_scored_together_as_one_by_one(
     assert torch.equal(again.logits, together.logits)
 
 
-def test_an_adapter_without_a_head_is_scored_as_before(task: Headed, adapters: list[Adapter], calls: list[int]) -> None:
-    """Heads that were put into a base of their own do not stay for others."""
-    plain = replace(adapters[0].apart()[0])
-    evaluator = Evaluator(task)
+def test_an_adapter_without_a_head_is_scored_as_before(adapters: list[Adapter], calls: list[int]) -> None:
+    """Heads that were put into a base of their own do not stay for others, where the task's own head is a trained one."""
+    plain = adapters[0].apart()[0]
+    evaluator = Evaluator(bert_task(0.0))
     before = evaluator([Variant(plain)], outputs=True)
     evaluator([Variant(adapters[0], mask) for mask in MASKS])
     after = evaluator([Variant(plain)], outputs=True)
     assert calls == [1, 4, 1] and torch.equal(before.logits, after.logits)
+
+
+@pytest.mark.parametrize(
+    "score", [lambda task, adapter: Evaluator(task)([Variant(adapter)]), prune], ids=["variants", "a probe"]
+)
+def test_an_adapter_without_the_new_head_is_refused(task: Headed, adapters: list[Adapter], score: Callable) -> None:
+    on_the_head = Adapter.from_model(adapted("LoRA", bert(), targets=["query", "classifier"]))
+    for adapter in (adapters[0].apart()[0], replace(on_the_head, base=task.base)):
+        with pytest.raises(ValueError, match=r"(variants\[0\]|run) does not hold 'classifier', which is new in the base model"):
+            score(task, adapter)
 
 
 def test_growth_and_geometry_are_of_the_updates(task: Headed, adapters: list[Adapter]) -> None:
@@ -99,3 +111,15 @@ def test_the_two_parts_compute_what_the_adapter_does() -> None:
     with torch.no_grad():
         expected = model.eval()(tokens).logits
         assert torch.equal(plain.attach(base)(tokens).logits, expected)
+
+
+def test_an_interrupted_training_goes_on_with_its_head(task: Headed, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, schedule=Linear())
+    whole = fit(task, recipe, progress=False)
+    first = Training(task, recipe)
+    for _ in range(2):
+        first.step()
+    first.save(tmp_path / "state")
+    resumed = fit(task, recipe, checkpoint=tmp_path / "state", progress=False)
+    assert whole.adapter.tensors.keys() == resumed.adapter.tensors.keys()
+    assert all(torch.equal(tensor, resumed.adapter.tensors[key]) for key, tensor in whole.adapter.tensors.items())

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from coto_lab import Linear, Recipe, Run, Task, Training, fit
+from coto_lab.ground.files import read_tensors
+from coto_lab.tasks.classification import Classification
 
 
 def assert_same(a: Run, b: Run) -> None:
@@ -138,6 +140,37 @@ def test_the_state_of_another_task_or_base_is_refused(tiny_task: Task, recipe: R
     other = replace(tiny_task, **{field: "something else"})
     with pytest.raises(ValueError, match=rf"{checkpoint}.* is of another (task|base): tiny.*something else"):
         fit(other, recipe, checkpoint=checkpoint, progress=False)
+
+
+class Flipped(Classification):
+    """The labels are others, and its name tells nothing of it."""
+
+    def batch(self, split, indices):
+        batch = super().batch(split, indices)
+        return batch | {"labels": len(self.classes) - 1 - batch["labels"]}
+
+
+def test_the_state_of_a_training_on_other_data_or_in_another_dtype_is_refused(
+    tiny_task: Classification, recipe: Recipe, checkpoint: Path
+) -> None:
+    settings = {field.name: getattr(tiny_task, field.name) for field in fields(tiny_task)}
+    with pytest.raises(ValueError, match=rf"{checkpoint}.* is of another first batch: [0-9a-f]+, this training has [0-9a-f]+"):
+        fit(Flipped(**settings), recipe, checkpoint=checkpoint, progress=False)
+    with pytest.raises(
+        ValueError, match=rf"{checkpoint}.* is of another dtype: float32, this training has bfloat16 and float32"
+    ):
+        half = replace(tiny_task, load_base=lambda: tiny_task.load_base().bfloat16())
+        fit(half, recipe, checkpoint=checkpoint, progress=False)
+
+
+def test_a_state_of_an_earlier_version_tells_neither(
+    tiny_task: Task, recipe: Recipe, runs: tuple[Run, Run], checkpoint: Path
+) -> None:
+    tensors, metadata = read_tensors(checkpoint)
+    save_file(
+        tensors, checkpoint, metadata={key: text for key, text in metadata.items() if key not in ("first batch", "dtype")}
+    )
+    assert_same(fit(tiny_task, recipe, checkpoint=checkpoint, progress=False), runs[0])
 
 
 def test_the_state_of_other_target_modules_is_refused(tiny_task: Task, recipe: Recipe, checkpoint: Path) -> None:

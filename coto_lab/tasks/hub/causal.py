@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from coto_lab.tasks.check import SPLITS, check_split
+from coto_lab.tasks.hub.labels import first_missing
 from coto_lab.tasks.hub.language_model import OnLanguageModel
-from coto_lab.tasks.hub.splits import read_splits
+from coto_lab.tasks.hub.splits import check_splits, name_of, read_splits
 from coto_lab.tasks.hub.text import NO_TARGET, Passage, chat_passage, logits_before, plain_passage, right_padded, token_losses
 from coto_lab.tasks.task import Batch, Example
 
@@ -37,11 +40,11 @@ class SupervisedFineTuning(OnLanguageModel):
         splits: the names of the splits to train and to score on.
         chat: whether the tokenizer's chat template makes the prompt of a message by the user and the answer of one by the
             assistant. A model without such a template reads the prompts as they are, with ``chat=False``; an answer that is
-            to be apart from the prompt then begins with a space.
+            to be apart from the prompt then begins with a space. A template that asks for the date gets a fixed one.
         name: as in `Task`; by default the name of the data set.
     """
 
-    data: str | DatasetDict
+    data: str | Path | DatasetDict
     prompt: str = field(default="prompt", kw_only=True)
     answer: str = field(default="answer", kw_only=True)
     subset: str | None = field(default=None, kw_only=True)
@@ -51,7 +54,8 @@ class SupervisedFineTuning(OnLanguageModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "name", self.name or (self.data if isinstance(self.data, str) else "answers"))
+        check_splits(self.splits)
+        object.__setattr__(self, "name", self.name or name_of(self.data, "answers"))
 
     def size(self, split: str) -> int:
         """How many examples a split has."""
@@ -94,7 +98,11 @@ class SupervisedFineTuning(OnLanguageModel):
 
     @cached_property
     def _rows(self) -> dict[str, Dataset]:
-        return read_splits(self.data, self.subset, self.splits, self._columns)
+        rows = read_splits(self.data, self.subset, self.splits, self._columns)
+        for split, column in product(SPLITS, self._columns):
+            if (place := first_missing(rows[split], column)) is not None:
+                raise ValueError(f"{split}[{place}]: its column {column!r} holds None, and no text. {_ADVICE}")
+        return rows
 
     @property
     def _columns(self) -> tuple[str, ...]:
@@ -118,9 +126,9 @@ class SupervisedFineTuning(OnLanguageModel):
                 where = f"{split}[{place}]"
                 for column, text in ((self.prompt, prompt), (self.answer, answer)):
                     if not isinstance(text, str) or not text.strip():
-                        raise ValueError(
-                            f"{where}: its column {column!r} holds {text!r}, and no text. Leave such examples out, or name the "
-                            "columns with the prompts and the answers."
-                        )
+                        raise ValueError(f"{where}: its column {column!r} holds {text!r}, and no text. {_ADVICE}")
                 found[split].append(self.fitted(passage(self.tokenizer, prompt, answer), where))
         return found
+
+
+_ADVICE = "Leave such examples out, or name the columns with the prompts and the answers."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coto_lab.tasks.check import SPLITS
+from coto_lab.tasks.hub.splits import check_splits
 
 Row = Mapping[str, Any]
 
@@ -42,6 +43,9 @@ class ChoiceSet:
         columns: that ``read`` looks at.
         subset: which configuration of the data set.
         splits: the names of the splits to train and to score on. Where a test split has no answers, it is the validation split.
+
+    Raises:
+        ValueError: ``splits`` is not two names.
     """
 
     data: str
@@ -49,6 +53,9 @@ class ChoiceSet:
     columns: tuple[str, ...]
     subset: str | None = None
     splits: tuple[str, str] = SPLITS
+
+    def __post_init__(self) -> None:
+        check_splits(self.splits)
 
 
 def _labelled(prompt: str, row: Row) -> Question:

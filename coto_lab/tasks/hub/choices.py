@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -50,7 +51,7 @@ class MultipleChoice(OnLanguageModel):
     """
 
     questions: str | ChoiceSet
-    data: str | DatasetDict | None = field(default=None, kw_only=True)
+    data: str | Path | DatasetDict | None = field(default=None, kw_only=True)
     name: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:

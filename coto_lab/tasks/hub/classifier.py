@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -13,11 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coto_lab.tasks.check import SPLITS, check_split
-from coto_lab.tasks.hub.heads import attention_targets, new_layers
-from coto_lab.tasks.hub.labels import class_names, targets_of
-from coto_lab.tasks.hub.source import Source
-from coto_lab.tasks.hub.splits import read_splits
-from coto_lab.tasks.part import Part
+from coto_lab.tasks.hub.heads import attention_targets, check_targets, new_layers
+from coto_lab.tasks.hub.labels import check_names, check_order, class_names, first_missing, targets_of
+from coto_lab.tasks.hub.on_model import OnModel
+from coto_lab.tasks.hub.splits import check_splits, name_of, read_splits
 from coto_lab.tasks.task import Batch
 
 if TYPE_CHECKING:
@@ -28,15 +29,16 @@ _RIGHT = 0.5  # how far a number may be from the right one and still count as co
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier:
+class Classifier(OnModel):
     """The half of a task that does not depend on what the examples are; making one reads nothing.
 
     The head is new where the checkpoint has none for these classes: then it trains whole beside the adapter, and is a part of
     it. Where the checkpoint has a head for as many classes, it stays as it is, and its outputs keep their order.
 
     Attributes:
-        model: a `Source`, or the name of a model on the hub or of a folder.
-        data: a data set of the hub, a folder of parquet, csv or json files, or a ``DatasetDict``.
+        model: as in `OnModel`.
+        data: a data set of the hub, a folder of parquet, csv or json files, or a ``DatasetDict``. No example may
+            lack its input.
         subset: which configuration of a data set of the hub.
         splits: what the data set calls the splits to train and to score on.
         label: the column with the classes, as numbers from 0 or as strings, or with the numbers to predict.
@@ -50,12 +52,13 @@ class Classifier:
         name: as in `Task`; by default the names of the data set and its configuration.
 
     Raises:
-        TypeError: ``model`` is neither a string nor a `Source`.
-        ValueError: a tuple of names that is one string; ``labels`` and ``regression`` together; ``splits`` are not two names.
+        TypeError: ``model`` is neither a string, a path, nor a `Source`.
+        ValueError: a tuple of names that is one string; a class that is named twice; ``labels`` and ``regression`` together;
+            ``splits`` are not two names. Later: an example without an input; classes that the data or the checkpoint's head
+            number otherwise than the task; ``targets`` that the model does not have.
     """
 
-    model: str | Source
-    data: str | DatasetDict
+    data: str | Path | DatasetDict
     subset: str | None = field(default=None, kw_only=True)
     splits: tuple[str, str] = field(default=("train", "validation"), kw_only=True)
     label: str = field(default="label", kw_only=True)
@@ -67,27 +70,20 @@ class Classifier:
     name: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, (str, Source)):
-            raise TypeError(f"model={self.model!r}: give the name of a model, or a Source(name, dtype='bfloat16', ...).")
-        for name in ("labels", "targets", "new_layers", "splits"):
-            if isinstance(getattr(self, name), str):
-                raise ValueError(f"{name}={getattr(self, name)!r}: give a tuple of names.")
-        if len(self.splits) != 2:
-            raise ValueError(f"splits={self.splits!r}: give two names, that of the split to train on and that to score on.")
+        super().__post_init__()
+        if isinstance(self.data, Path):
+            object.__setattr__(self, "data", str(self.data))
+        for name in ("targets", "new_layers"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value)):
+                raise ValueError(f"{name}={value!r}: give a tuple of names.")
+        check_splits(self.splits)
+        if self.labels is not None:
+            check_names(self.labels)
         if self.regression and self.labels is not None:
             raise ValueError(f"labels={self.labels!r}: a task with regression=True has no classes. Leave one of the two out.")
-        named = "/".join(part for part in (self.data, self.subset) if isinstance(part, str))
-        object.__setattr__(self, "name", self.name or named or "examples")
-
-    @cached_property
-    def source(self) -> Source:
-        """Where the model comes from."""
-        return Source(self.model) if isinstance(self.model, str) else self.model
-
-    @cached_property
-    def base(self) -> str:
-        """As in `Task`."""
-        return self.source.identity
+        parts = (name_of(self.data, "examples"), self.subset)
+        object.__setattr__(self, "name", self.name or "/".join(part for part in parts if part))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -99,14 +95,22 @@ class Classifier:
     @cached_property
     def target_modules(self) -> tuple[str, ...]:
         """As in `Task`."""
-        return attention_targets(self.skeleton()) if self.targets is None else tuple(self.targets)
+        skeleton = self.skeleton()
+        if self.targets is None:
+            return attention_targets(skeleton)
+        check_targets(skeleton, self.targets)
+        return tuple(self.targets)
 
     @cached_property
     def modules_to_save(self) -> tuple[str, ...]:
         """As in `Task`: the new layers."""
-        if self.new_layers is not None:
-            return tuple(self.new_layers)
-        return new_layers(self.source, self._model_class(), self.config)
+        found = self.new_layers
+        if found is None:
+            found = new_layers(self.source, self._model_class(), self.config)
+        if not found and not self.regression:  # the head stays as it is
+            own = self.source.config().id2label
+            check_order(f"the head of model {self.source.name!r}", [own[number] for number in sorted(own)], self.classes)
+        return tuple(found)
 
     @cached_property
     def config(self) -> PretrainedConfig:
@@ -123,10 +127,6 @@ class Classifier:
     def skeleton(self) -> PreTrainedModel:
         """The base model without weights."""
         return self.source.skeleton(self._model_class(), config=self.config, whole=self.modules_to_save)
-
-    def every(self, step: int) -> Part:
-        """The task with every ``step``-th test example, from the first one on."""
-        return Part(self, step)  # type: ignore[arg-type]  # a subclass has the other half of a task
 
     def size(self, split: str) -> int:
         """How many examples a split has."""
@@ -162,16 +162,20 @@ class Classifier:
         right = self._targets[split][torch.as_tensor(indices)].tolist()
         return [f"{number:g}" for number in right] if self.regression else [self.classes[i] for i in right]
 
-    def _model_class(self) -> Any:
-        raise NotImplementedError
-
     def _inputs(self) -> tuple[str, ...]:
         """The columns that the data set must have, besides the labels."""
         raise NotImplementedError
 
     @cached_property
     def _rows(self) -> dict[str, Dataset]:
-        return read_splits(self.data, self.subset, self.splits, (*self._inputs(), self.label))
+        rows = read_splits(self.data, self.subset, self.splits, (*self._inputs(), self.label))
+        for split, column in product(SPLITS, self._inputs()):
+            if (place := first_missing(rows[split], column)) is not None:
+                raise ValueError(
+                    f"{split}[{place}] has {column}=None, so there is nothing to classify. Leave such examples out, or name "
+                    "another column."
+                )
+        return rows
 
     @cached_property
     def _targets(self) -> dict[str, Tensor]:

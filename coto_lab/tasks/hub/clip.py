@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from coto_lab.ground.numbers import MAX_SEED, whole_number
 from coto_lab.tasks.check import SPLITS
 from coto_lab.tasks.hub.images import ImageClassification
-from coto_lab.tasks.hub.labels import class_names, targets_of
+from coto_lab.tasks.hub.labels import check_names, class_names, targets_of
 from coto_lab.tasks.hub.on_model import OnModel
-from coto_lab.tasks.hub.splits import read_splits
+from coto_lab.tasks.hub.splits import check_splits, name_of, read_splits
 from coto_lab.tasks.task import Batch, Example, to_device
 
 if TYPE_CHECKING:
@@ -50,13 +52,14 @@ class FewShotCLIP(OnModel):
 
     Raises:
         TypeError: ``model`` is neither a string nor a `Source`.
-        ValueError: ``shots`` below 1; a prompt without a place for the name; names of classes, layers or splits that are one
-            string. Later: a model without two towers, a prompt that is too long for it, a class with fewer images than shots.
+        ValueError: ``shots`` below 1; a prompt without a place for the name; names of classes or layers that are one string; a
+            name of a class given twice; ``splits`` that are not two names. Later: a model without two towers, a prompt that is
+            too long for it, a class with fewer images than shots, classes in another order than the data set has them.
 
     Source: Zanella and Ben Ayed 2024, CLIP-LoRA (arXiv:2405.18541); `coto_lab.training.clip_lora` is its recipe.
     """
 
-    data: str | DatasetDict
+    data: str | Path | DatasetDict
     subset: str | None = field(default=None, kw_only=True)
     splits: tuple[str, str] = field(default=SPLITS, kw_only=True)
     image: str = field(default="image", kw_only=True)
@@ -70,14 +73,16 @@ class FewShotCLIP(OnModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("labels", "target_modules", "splits"):
-            if isinstance(getattr(self, name), str):
-                raise ValueError(f"{name}={getattr(self, name)!r}: give a tuple of names.")
+        check_splits(self.splits)
+        if self.labels is not None:
+            check_names(self.labels)
+        if isinstance(self.target_modules, str):
+            raise ValueError(f"target_modules={self.target_modules!r}: give a tuple of names.")
         object.__setattr__(self, "shots", whole_number("shots", self.shots, 1))
         object.__setattr__(self, "seed", whole_number("seed", self.seed, 0, MAX_SEED))
         if self.prompt.count("{}") != 1:
             raise ValueError(f"prompt={self.prompt!r}: give a text with one {{}}, where the name of the class is to stand.")
-        object.__setattr__(self, "name", self.name or (self.data if isinstance(self.data, str) else "images"))
+        object.__setattr__(self, "name", self.name or name_of(self.data, "images"))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -120,10 +125,18 @@ class FewShotCLIP(OnModel):
         return self._images.batch(split, indices)
 
     def predict(self, model: nn.Module, batch: Batch) -> Float[Tensor, "n classes"]:
-        """Logits of the classes, ``[n, classes]``, by one forward pass over the images and all prompts."""
+        """Logits of the classes, ``[n, classes]``, by one forward pass over the images and all prompts.
+
+        They are float32 also of a model in half precision, which would round the cosine times 100 to steps of 0.1 and more.
+        """
         prompts = to_device(self.prompts, batch["pixel_values"].device)
-        logits: Tensor = model(pixel_values=batch["pixel_values"], **prompts).logits_per_image
-        return logits
+        found = model(pixel_values=batch["pixel_values"], **prompts)
+        scale, bias = (getattr(model, name, None) for name in ("logit_scale", "logit_bias"))
+        if scale is None:  # ALIGN divides by a temperature, and has its own way
+            return cast("Tensor", found.logits_per_image.float())
+        images, texts = (F.normalize(features.float(), dim=-1) for features in (found.image_embeds, found.text_embeds))
+        logits: Tensor = images @ texts.T * scale.float().exp()
+        return logits if bias is None else logits + bias.float()
 
     def loss(self, prediction: Float[Tensor, "n classes"], batch: Batch) -> Float[Tensor, " n"]:
         """Cross-entropy over all classes, in nats: ``[n]``."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from numbers import Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Float32, Shaped
@@ -18,11 +19,21 @@ from coto_lab.ground.numbers import whole_number
 from coto_lab.tasks.check import SPLITS
 from coto_lab.tasks.hub.causal import SupervisedFineTuning
 from coto_lab.tasks.hub.source import Source
-from coto_lab.tasks.hub.text import left_padded, logits_before
+from coto_lab.tasks.hub.text import Passage, left_padded, logits_before
 from coto_lab.tasks.task import Batch
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 Rule = Callable[[str, str], float]
-_NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
+_GROUP = "[, \u00a0\u202f]"  # what parts thousands: a comma, or a space of some width
+_SPACE = _GROUP.replace(",", "")
+_NUMBER = re.compile(
+    r"\D*?(?<![\w.,/^$:+-])"  # not in the middle of something
+    r"(?P<sign>-?\$?|\$-)"
+    rf"(?P<number>(\d{{1,3}}({_GROUP}\d{{3}})+|\d+)(\.\d+)?|\.\d+)"
+    rf"(?!\d|[.,:–-]\d|{_SPACE}\d|\s*[/^]\s*\d|[eE][+-]?\d)"
+)
 
 
 def same_text(answer: str, reference: str) -> float:
@@ -31,18 +42,19 @@ def same_text(answer: str, reference: str) -> float:
 
 
 def same_last_number(answer: str, reference: str) -> float:
-    """1 where the first number after the last ``####`` of an answer is that of the reference, as in GSM8K; commas do not count.
+    """1 where the first number after the last ``####`` of an answer is exactly that of the reference, as in GSM8K.
 
-    An answer without ``####`` is wrong.
+    Thousands may be apart, as in 1,234,567, and a number may be in dollars. An answer without ``####`` is wrong, and so is one
+    whose first digits there are not a whole or decimal number, as in 1/2 or 10:30.
     """
     found, wanted = _number(answer), _number(reference)
     return float(found is not None and found == wanted)
 
 
-def _number(text: str) -> float | None:
+def _number(text: str) -> Decimal | None:
     _, mark, after = text.rpartition("####")
-    match = _NUMBER.search(after) if mark else None
-    return float(match[0].replace(",", "")) if match else None
+    match = _NUMBER.match(after.replace("\u2212", "-")) if mark else None
+    return Decimal(match["sign"].replace("$", "") + re.sub(_GROUP, "", match["number"])) if match else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +68,14 @@ class GeneratedAnswers(SupervisedFineTuning):
         model, data, prompt, answer, subset, splits, chat, name, target_modules, max_length, cut, classes: as in
             `SupervisedFineTuning`.
         rule: a function of the answer that the model wrote and of the reference: how right the answer is, from 0 to 1.
-        reference: the column with the references; None takes that with the answers.
+        reference: the column with the references, which the rule is given as texts; None takes that with the answers.
         max_new_tokens: the most tokens that are written.
         generates: that `predict` does more than one forward pass, so that a model cannot be run block by block.
 
     Raises:
         TypeError: ``rule`` is no function.
-        ValueError: ``max_new_tokens`` below 1; later, a rule that fails or returns no number from 0 to 1.
+        ValueError: ``max_new_tokens`` below 1; later, a prompt after which the model cannot write as many; a rule that fails or
+            returns no number from 0 to 1.
     """
 
     rule: Rule = field(default=same_text, kw_only=True)
@@ -75,6 +88,29 @@ class GeneratedAnswers(SupervisedFineTuning):
         if not callable(self.rule):
             raise TypeError(f"rule={self.rule!r}: give a function of the answer and the reference, both texts.")
         object.__setattr__(self, "max_new_tokens", whole_number("max_new_tokens", self.max_new_tokens, 1))
+
+    def load_base(self) -> PreTrainedModel:
+        """A fresh copy of the base model, without the settings for writing that are saved with it, such as penalties.
+
+        What it writes is so always the most likely token after what stands there already.
+        """
+        from transformers import GenerationConfig
+
+        model = super().load_base()
+        tokens = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        model.generation_config = GenerationConfig(**tokens)
+        return model
+
+    def fitted(self, passage: Passage, where: str) -> Passage:
+        """As in `OnLanguageModel`; what the model writes after the prompt must fit as well."""
+        passage = super().fitted(passage, where)
+        length = len(passage.prompt) + self.max_new_tokens
+        if self.readable and length > self.readable:
+            raise ValueError(
+                f"{where}: with max_new_tokens={self.max_new_tokens}, prompt and answer can have {length} tokens, and model "
+                f"{self.source.name!r} reads at most {self.readable}. Lower max_new_tokens, or leave the example out."
+            )
+        return passage
 
     def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
         """As in `SupervisedFineTuning`, with the prompts alone, padded on the left, and the places of the references."""
@@ -89,7 +125,8 @@ class GeneratedAnswers(SupervisedFineTuning):
 
         Returns:
             ``[n, places, vocabulary]``, or float32 ``[n, 1 + max_new_tokens]``: the loss of the right answer in nats, then the
-            tokens of the model's own answer, and padding after its end.
+            tokens of the model's own answer, and padding after its end. float32 holds whole numbers up to 2^24 exactly, and no
+            vocabulary is as large.
         """
         logits = logits_before(model, batch)
         if model.training:
@@ -137,7 +174,7 @@ class GeneratedAnswers(SupervisedFineTuning):
     @cached_property
     def _references(self) -> list[str]:
         column = self.reference or self.answer
-        return [text for split in SPLITS for text in self._rows[split][column]]
+        return [str(reference) for split in SPLITS for reference in self._rows[split][column]]
 
     @property
     def _columns(self) -> tuple[str, ...]:
@@ -152,7 +189,6 @@ class GeneratedAnswers(SupervisedFineTuning):
             "max_new_tokens": self.max_new_tokens,
             "eos_token_id": sorted(ends | {self.tokenizer.eos_token_id}),
             "pad_token_id": self.tokenizer.pad_token_id,
-            **dict.fromkeys(("temperature", "top_p", "top_k")),
         }
 
 

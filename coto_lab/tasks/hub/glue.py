@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coto_lab.tasks.hub.sequence import SequenceClassification
@@ -46,7 +47,9 @@ GLUE = {
 """Wang et al. 2018 (arXiv:1804.07461), table 1; names of columns and classes as the data set on the hub has them."""
 
 
-def glue(name: str, model: str | Source, data: str | DatasetDict | None = None, **options: Any) -> SequenceClassification:
+def glue(
+    name: str, model: str | Path | Source, data: str | Path | DatasetDict | None = None, **options: Any
+) -> SequenceClassification:
     """A task of GLUE for a model.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -24,7 +25,7 @@ def attention_targets(skeleton: PreTrainedModel) -> tuple[str, ...]:
     Raises:
         ValueError: the model has none of a known name.
 
-    Source: Hu et al. 2021 (arXiv:2106.09685), section 4.2; the CoTo paper (arXiv:2506.05713) adapts the same layers.
+    Source: Hu et al. 2021 (arXiv:2106.09685), section 4.2, which adapts weights of the attention only.
     """
     linear = (name.rpartition(".")[2] for name, module in skeleton.named_modules() if isinstance(module, nn.Linear))
     if not (found := tuple(dict.fromkeys(leaf for leaf in linear if leaf in _PROJECTIONS))):
@@ -33,6 +34,35 @@ def attention_targets(skeleton: PreTrainedModel) -> tuple[str, ...]:
             "layers that get an adapter, such as targets=('query', 'value')."
         )
     return found
+
+
+def check_targets(skeleton: PreTrainedModel, targets: Sequence[str]) -> None:
+    """Whether each of ``targets`` is the end of the name of a layer.
+
+    Raises:
+        ValueError: one is not; it lists the linear layers.
+    """
+    names = [f".{name}" for name, _ in skeleton.named_modules()]
+    if absent := [end for end in targets if not any(name.endswith(f".{end}") for name in names)]:
+        linear = (name.rpartition(".")[2] for name, module in skeleton.named_modules() if isinstance(module, nn.Linear))
+        raise ValueError(
+            f"targets={tuple(targets)!r}: {type(skeleton).__name__} has no layer whose name ends with {absent[0]!r}. The names "
+            f"of its linear layers end with {', '.join(map(repr, dict.fromkeys(linear)))}."
+        )
+
+
+def most_tokens(skeleton: PreTrainedModel) -> int | None:
+    """How many tokens of a text a model reads, by its positions; None where their number has no limit.
+
+    RoBERTa and its kin number the positions from the one after that of the padding on.
+    """
+    positions: int | None = getattr(skeleton.config, "max_position_embeddings", None)
+    if positions is None or positions < 1:  # XLNet says -1
+        return None
+    for name, module in skeleton.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return positions - module.padding_idx - 1
+    return positions
 
 
 def new_layers(source: Source, model_class: Any, config: PretrainedConfig) -> tuple[str, ...]:

@@ -42,11 +42,17 @@ class ImageClassification(Classifier):
         return self.source.processor()
 
     def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
-        """The examples at these places: ``pixel_values`` ``[n, channels, height, width]`` and ``labels`` ``[n]``."""
+        """The examples at these places: ``pixel_values`` ``[n, channels, height, width]`` in the model's dtype, and ``labels``
+        ``[n]``.
+
+        Raises:
+            ValueError: one is no image, or has pixels of an unknown range.
+        """
         check_split(split)
         places = torch.as_tensor(indices)
         pixels = self.processor(images=self._images(split, places), return_tensors="pt")["pixel_values"]
-        return {"pixel_values": pixels, "labels": self._targets[split][places]}
+        dtype = getattr(torch, self.source.dtype)  # not every model casts them to its own
+        return {"pixel_values": pixels.to(dtype), "labels": self._targets[split][places]}
 
     def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
         """The right answers, and the middle square of each image in grey, 64 by 64, from white (-1) to black (1)."""
@@ -63,7 +69,7 @@ class ImageClassification(Classifier):
                     f"{split}[{place}] has a {type(image).__name__} in its column {self.image!r}: it must be an image. Name "
                     "another column, or cast it: dataset.cast_column(name, datasets.Image())."
                 )
-        return [image.convert("RGB") for image in found]
+        return [_in_colour(image, f"{split}[{place}]") for place, image in zip(places.tolist(), found, strict=True)]
 
     def _inputs(self) -> tuple[str, ...]:
         return (self.image,)
@@ -72,6 +78,25 @@ class ImageClassification(Classifier):
         from transformers import AutoModelForImageClassification
 
         return AutoModelForImageClassification
+
+
+def _in_colour(image: Image, where: str) -> Image:
+    """The image in 8 bits of red, green and blue; one in 16 bits keeps its range, which Pillow's ``convert`` would cut at 255.
+
+    Raises:
+        ValueError: its pixels are 32-bit numbers, whose range no format fixes.
+    """
+    import numpy as np
+    from PIL.Image import fromarray
+
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"{where} is an image of mode {image.mode!r}, in 32-bit numbers, and nothing says which is white. Scale its "
+            "pixels to 8 bits, from 0 to 255, and store it again."
+        )
+    if image.mode.startswith("I;16"):
+        image = fromarray((np.asarray(image) // 256).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def _in_grey(image: Image) -> Tensor:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from coto_lab.ground.numbers import whole_number
+from coto_lab.tasks.hub.heads import most_tokens
 from coto_lab.tasks.hub.on_model import OnModel
 from coto_lab.tasks.hub.text import Passage
 
@@ -60,16 +61,20 @@ class OnLanguageModel(OnModel):
         return tokenizer
 
     @cached_property
+    def readable(self) -> int | None:
+        """How many tokens the model reads; None where its configuration sets no limit."""
+        return most_tokens(self.skeleton())
+
+    @cached_property
     def longest(self) -> int | None:
-        """The most tokens of an example; None where neither ``max_length`` nor the model's configuration says.
+        """The most tokens of an example; None where neither ``max_length`` nor the model sets a limit.
 
         Raises:
             ValueError: the model reads fewer than ``max_length``.
         """
-        readable: int | None = getattr(self.config, "max_position_embeddings", None)
-        if self.max_length and readable and self.max_length > readable:
-            raise ValueError(f"max_length={self.max_length}: model {self.source.name!r} reads at most {readable} tokens.")
-        return self.max_length or readable
+        if self.max_length and self.readable and self.max_length > self.readable:
+            raise ValueError(f"max_length={self.max_length}: model {self.source.name!r} reads at most {self.readable} tokens.")
+        return self.max_length or self.readable
 
     def fitted(self, passage: Passage, where: str) -> Passage:
         """The passage, if it is not too long, or without the beginning of its prompt where that may be cut.

@@ -33,7 +33,8 @@ def metric_table(scores: Answers, metrics: Sequence[str] = ("accuracy",)) -> pd.
         metrics: keys of `METRICS`.
 
     Raises:
-        ValueError: an unknown metric; scores without predictions and labels; F1 of other classes than 0 and 1.
+        ValueError: an unknown metric; scores without predictions and labels; a metric of classes for numbers; F1 of other
+            classes than 0 and 1.
 
     Source: scikit-learn's ``accuracy_score``, ``f1_score`` and ``matthews_corrcoef``, SciPy's ``pearsonr`` and ``spearmanr``.
     """
@@ -47,6 +48,13 @@ def metric_table(scores: Answers, metrics: Sequence[str] = ("accuracy",)) -> pd.
             f"scores has no {missing[0]!r}, only {', '.join(map(repr, scores.values))}: the task's measure must return the "
             "predictions and the labels themselves, as SequenceClassification does."
         )
+    if of_classes := [metric for metric in metrics if metric in _OF_CLASSES]:
+        odd = [value for name in ("label", "prediction") for value in scores.values[name].unique().tolist() if value % 1]
+        if odd:
+            raise ValueError(
+                f"metrics has {of_classes[0]!r}, which is of classes, and these are numbers such as {odd[0]}. For a regression "
+                "give ('pearson', 'spearman')."
+            )
     rows = zip(scores.values["prediction"].numpy(), scores.values["label"].numpy(), strict=True)
     columns = [[METRICS[metric](said, right) for metric in metrics] for said, right in rows]
     table = pd.DataFrame(columns, columns=list(metrics))
@@ -94,6 +102,7 @@ def _correlation(function: Any, said: Any, right: Any) -> float:
         return float(function(said, right).statistic)
 
 
+_OF_CLASSES = ("accuracy", "f1", "matthews")
 METRICS: dict[str, Callable[[Any, Any], float]] = {
     "accuracy": _accuracy,
     "f1": _f1,

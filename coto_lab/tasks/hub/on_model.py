@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coto_lab.tasks.hub.source import Source
@@ -18,22 +19,22 @@ class OnModel:
     """A base model of the hub; making one reads nothing.
 
     Attributes:
-        model: a `Source`, or the name of a model on the hub or of a folder.
+        model: a `Source`, or the name of a model on the hub, or a folder.
 
     Raises:
-        TypeError: ``model`` is neither a string nor a `Source`.
+        TypeError: ``model`` is neither a string, a path, nor a `Source`.
     """
 
-    model: str | Source
+    model: str | Path | Source
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, (str, Source)):
+        if not isinstance(self.model, (str, Path, Source)):
             raise TypeError(f"model={self.model!r}: give the name of a model, or a Source(name, dtype='bfloat16', ...).")
 
     @cached_property
     def source(self) -> Source:
         """Where the model comes from."""
-        return Source(self.model) if isinstance(self.model, str) else self.model
+        return self.model if isinstance(self.model, Source) else Source(str(self.model))
 
     @cached_property
     def base(self) -> str:

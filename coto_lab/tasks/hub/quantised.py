@@ -13,7 +13,8 @@ from coto_lab.ground.device import default_device
 from coto_lab.ground.versions import version_of
 
 QUANTISED = ("nf4", "int8", "int8-torchao")
-_OLDEST_TORCHAO = "0.16"  # PEFT refuses any adapter where an older one is installed
+# PEFT refuses any adapter where an older torchao is installed; an older bitsandbytes cannot move 8-bit weights.
+_OLDEST = {"torchao": "0.16", "bitsandbytes": "0.48"}
 
 
 def check_quantised(quantised: str) -> None:
@@ -31,10 +32,10 @@ def check_quantised(quantised: str) -> None:
         raise ImportError(
             f"quantised={quantised!r} needs the package {package}: `pip install {package}`, or take quantised=None."
         )
-    if package == "torchao" and Version(version_of(package)) < Version(_OLDEST_TORCHAO):
+    if Version(version_of(package)) < Version(_OLDEST[package]):
         raise ImportError(
-            f"quantised={quantised!r}: the installed torchao {version_of(package)} is too old for PEFT: "
-            f"`pip install 'torchao>={_OLDEST_TORCHAO}'`."
+            f"quantised={quantised!r}: the installed {package} {version_of(package)} is too old: "
+            f"`pip install '{package}>={_OLDEST[package]}'`."
         )
     if package == "bitsandbytes" and default_device().type == "cpu":
         raise ValueError(

@@ -13,10 +13,11 @@ from torch import Tensor
 from coto_lab.ground.numbers import whole_number
 from coto_lab.tasks.check import check_split
 from coto_lab.tasks.hub.classifier import Classifier
+from coto_lab.tasks.hub.heads import most_tokens
 from coto_lab.tasks.task import Batch, Example
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _USUAL = 128  # tokens: what is usual on GLUE
 
@@ -44,17 +45,23 @@ class SequenceClassification(Classifier):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        columns = (self.text,) if isinstance(self.text, str) else tuple(self.text)
-        if len(columns) not in (1, 2):
+        columns = (self.text,) if isinstance(self.text, str) else self.text
+        if not isinstance(columns, (tuple, list)) or len(columns) not in (1, 2) or not all(isinstance(c, str) for c in columns):
             raise ValueError(f"text={self.text!r}: name one column of texts, or two of pairs.")
-        object.__setattr__(self, "text", columns)
+        object.__setattr__(self, "text", tuple(columns))
         if self.max_length is not None:
             object.__setattr__(self, "max_length", whole_number("max_length", self.max_length, 2))
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The model's tokenizer."""
-        return self.source.tokenizer()
+        """The model's tokenizer. It pads and cuts texts at their end, since models number positions from their beginning.
+
+        XLNet's pads at the beginning, since the model's head looks at the last place, whatever is there.
+        """
+        tokenizer = self.source.tokenizer()
+        tokenizer.padding_side = "left" if self.source.config().model_type == "xlnet" else "right"
+        tokenizer.truncation_side = "right"
+        return tokenizer
 
     @cached_property
     def longest(self) -> int:
@@ -63,13 +70,22 @@ class SequenceClassification(Classifier):
         Raises:
             ValueError: ``max_length`` is more than the model reads.
         """
-        read = [self.tokenizer.model_max_length, getattr(self.source.config(), "max_position_embeddings", None)]
+        read = [self.tokenizer.model_max_length, most_tokens(self.source.skeleton(self._model_class()))]
         limit: int = min(tokens for tokens in read if tokens is not None)
         if self.max_length is None:
             return min(_USUAL, limit)
         if self.max_length > limit:
             raise ValueError(f"max_length={self.max_length}: model {self.source.name!r} reads at most {limit} tokens.")
         return self.max_length
+
+    def load_base(self) -> PreTrainedModel:
+        """As of `Classifier`; a head that looks at a text's last token knows which token is the padding."""
+        return self._told_padding(super().load_base())
+
+    def skeleton(self) -> PreTrainedModel:
+        """The base model without weights."""
+        model = super().skeleton()
+        return model if model.config.get_text_config().pad_token_id is not None else self._told_padding(model)
 
     def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
         """The tokens of the examples at these places, padded to the longest, and their ``labels``: each ``[n, ...]``."""
@@ -87,6 +103,10 @@ class SequenceClassification(Classifier):
         return [
             Example(answer, text="\n".join(parts)) for answer, parts in zip(self.answers(split, places), texts, strict=True)
         ]
+
+    def _told_padding(self, model: PreTrainedModel) -> PreTrainedModel:
+        model.config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
+        return model
 
     def _column(self, split: str, name: str, places: Tensor) -> list[str]:
         found: list[str] = self._rows[split][places.tolist()][name]

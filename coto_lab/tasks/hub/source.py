@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from coto_lab.ground.device import default_device
-from coto_lab.ground.files import sha256
+from coto_lab.ground.files import read_json, sha256
 from coto_lab.ground.numbers import MAX_SEED, whole_number
 from coto_lab.ground.randomness import OwnRandomNumbers
 from coto_lab.tasks.hub.errors import reading
@@ -45,7 +45,7 @@ class Source:
             (gradient checkpointing, the non-reentrant kind).
 
     Raises:
-        TypeError: ``name`` is no string.
+        TypeError: ``name`` is no string or path; ``revision`` is no string; ``checkpointing`` is neither True nor False.
         ValueError: an empty ``name``, an unknown ``dtype`` or ``quantised``.
     """
 
@@ -61,15 +61,29 @@ class Source:
         object.__setattr__(self, "name", str(self.name))
         if not self.name:
             raise ValueError("name='': give a name on the hub, such as 'bert-base-uncased', or a folder.")
+        if self.revision is not None and not isinstance(self.revision, str):
+            raise TypeError(f"revision={self.revision!r}: give a branch, a tag or a commit as a string, or None.")
+        if not isinstance(self.checkpointing, bool):
+            raise TypeError(f"checkpointing={self.checkpointing!r}: give True or False.")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype={self.dtype!r}: must be one of {', '.join(map(repr, DTYPES))}.")
         if self.quantised is not None and self.quantised not in QUANTISED:
             raise ValueError(f"quantised={self.quantised!r}: must be None or one of {', '.join(map(repr, QUANTISED))}.")
 
     def config(self, **changes: Any) -> PretrainedConfig:
-        """The model's configuration, with ``changes`` in it, such as ``num_labels=3``."""
+        """The model's configuration, with ``changes`` in it, such as ``num_labels=3``.
+
+        Raises:
+            ValueError: the folder holds an adapter.
+        """
         from transformers import AutoConfig
 
+        if (adapter := Path(self.name) / "adapter_config.json").is_file():  # transformers would put it into its base in silence
+            base = read_json(adapter).get("base_model_name_or_path")
+            raise ValueError(
+                f"the folder {self.name!r} holds an adapter, and no base model to train a new one on. Give its base model, "
+                f"{base!r}; Adapter.load reads the adapter."
+            )
         with reading(self.name, "the model", self.revision):
             return AutoConfig.from_pretrained(self.name, **self._options, **changes)
 
@@ -77,7 +91,7 @@ class Source:
         """The model's tokenizer. One without a padding token pads with its end-of-sequence token.
 
         Raises:
-            ValueError: it has neither.
+            ValueError: it has neither, or the model has no embedding of the padding token.
         """
         from transformers import AutoTokenizer
 
@@ -91,6 +105,14 @@ class Source:
                     "vocabulary, save it with save_pretrained, and give that folder."
                 )
             tokenizer.pad_token = tokenizer.eos_token
+        size: int | None = getattr(self.config().get_text_config(), "vocab_size", None)
+        if size is not None and tokenizer.pad_token_id >= size:
+            raise ValueError(
+                f"the tokenizer of model {self.name!r} pads with {tokenizer.pad_token!r}, token {tokenizer.pad_token_id}, and "
+                f"the model has embeddings of {size} tokens, from 0 on. Set tokenizer.pad_token to one of those, such as its "
+                "eos_token, or enlarge the model with resize_token_embeddings; save both with save_pretrained, and give that "
+                "folder."
+            )
         return tokenizer
 
     def processor(self) -> Any:
@@ -114,7 +136,8 @@ class Source:
                 need not have them, or may have them in another size. They compute in float32 and are not quantised.
 
         Raises:
-            ValueError: the checkpoint lacks weights of other modules; ``seed`` is no whole number from 0.
+            ValueError: the checkpoint lacks weights of other modules, or has some that are not finite; ``seed`` is no whole
+                number from 0.
             ImportError: the package for ``quantised`` is absent or too old.
         """
         from transformers.utils import logging
@@ -144,7 +167,9 @@ class Source:
                 )
         finally:
             logging.set_verbosity(level)
-        self._check_complete([*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])], whole)
+        present = [end for end in whole if any(name.endswith(end) for name, _ in model.named_modules())]
+        self._check_complete([*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])], present)
+        self._check_finite(model)
         return self._ready(model, whole)
 
     def skeleton(
@@ -165,7 +190,8 @@ class Source:
             if whole and name.endswith(tuple(whole)):
                 module.float().register_forward_pre_hook(_in_float32)
         if self.checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            renamed = getattr(model, "activation_checkpointing_enable", None)  # since transformers 5.23
+            (renamed or model.gradient_checkpointing_enable)({"use_reentrant": False})
         return model
 
     @cached_property
@@ -196,6 +222,15 @@ class Source:
                 f"the model {self.name!r} has no fitting weights for {', '.join(lacking[:4])}, which would stay as they are "
                 f"drawn at random. Let them train with the adapter, new_layers={(*whole, *lacking)}, or give a complete "
                 "checkpoint."
+            )
+
+    def _check_finite(self, model: PreTrainedModel) -> None:
+        """ValueError unless all weights are finite; what is quantised is left out."""
+        plain = ((name, item) for name, item in model.named_parameters() if type(item.data) is Tensor)
+        if wrong := next((name for name, item in plain if not item.isfinite().all()), None):
+            raise ValueError(
+                f"the model {self.name!r} has weights that are not finite, in {wrong}: its training diverged, or its numbers "
+                f"do not fit dtype={self.dtype!r}. Give another checkpoint."
             )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coto_lab.tasks.check import SPLITS
@@ -12,8 +13,21 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 
+def check_splits(splits: tuple[str, str]) -> None:
+    """ValueError unless these are the names of two splits."""
+    if isinstance(splits, str) or len(splits) != len(SPLITS):
+        raise ValueError(f"splits={splits!r}: give two names, that of the split to train on and that to score on.")
+
+
+def name_of(data: object, otherwise: str) -> str:
+    """What a task on a data set is called: a name on the hub, the last part of a folder's path, or ``otherwise``."""
+    if not isinstance(data, (str, Path)):
+        return otherwise
+    return Path(data).resolve().name if Path(data).is_dir() else str(data)
+
+
 def read_splits(
-    data: str | DatasetDict, subset: str | None, splits: tuple[str, str], columns: Sequence[str]
+    data: str | Path | DatasetDict, subset: str | None, splits: tuple[str, str], columns: Sequence[str]
 ) -> dict[str, Dataset]:
     """The data sets to train and to score on, by the names ``"train"`` and ``"test"``.
 
@@ -29,9 +43,9 @@ def read_splits(
     """
     import datasets
 
-    if isinstance(data, str):
-        with reading(data, "the data set"):
-            data = datasets.load_dataset(data, subset)
+    if isinstance(data, (str, Path)):
+        with reading(str(data), "the data set"):
+            data = datasets.load_dataset(str(data), subset)
     if not isinstance(data, datasets.DatasetDict):
         raise TypeError(
             f"data is a {type(data).__name__}: give a name, a folder, or a DatasetDict with the splits {splits}. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 NO_TARGET = -100
+# Of chat templates that know it: no thoughts before an answer.
+_SETTINGS = {"enable_thinking": False}
+# Nor is the date of today in a prompt, on which a run would depend: this takes the place of what tells templates the date.
+_FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}{{ '' }}"
 
 
 class Passage(NamedTuple):
@@ -26,40 +31,60 @@ class Passage(NamedTuple):
 
 
 def plain_passage(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> Passage:
-    """The prompt with the special tokens that the tokenizer puts before a text, and the answer with the one that ends it.
-
-    The two are tokenised apart, since a model that writes an answer is given the prompt alone.
-    """
-    return Passage(_beginning(tokenizer, prompt), _ended(tokenizer, tokenizer.encode(answer, add_special_tokens=False)))
+    """The prompt with the special tokens that the tokenizer puts before a text, and the answer with the one that ends it."""
+    begun, rest = _cut(_beginning(tokenizer, prompt), _beginning(tokenizer, prompt + answer))
+    return Passage(begun, _ended(tokenizer, rest))
 
 
 def chat_passage(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> Passage:
     """A user's message and the assistant's, as the tokenizer's chat template writes them; a model that can think does not.
 
+    A template that asks for the date of today is given another one, the same on each day.
+
     Raises:
-        ValueError: the template writes a message otherwise once it is answered, so that there is no prompt to answer.
+        ValueError: the template fails on these messages, leaves one of them out, or writes the user's otherwise once it is
+            answered, so that there is no prompt to answer.
     """
     messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-    begun, whole = (
-        tokenizer.apply_chat_template(part, tokenize=False, add_generation_prompt=asks, enable_thinking=False)
-        for part, asks in ((messages[:1], True), (messages, False))
-    )
+    subject = f"the chat template of {tokenizer.name_or_path!r}"
+    advice = "Give chat=False, and write the prompts as the model wants them."
+    try:
+        template = _FIXED_DATE + tokenizer.get_chat_template()
+        begun, whole = (
+            tokenizer.apply_chat_template(part, chat_template=template, tokenize=False, add_generation_prompt=asks, **_SETTINGS)
+            for part, asks in ((messages[:1], True), (messages, False))
+        )
+    except Exception as error:  # a template is a program of the model's author
+        raise ValueError(
+            f"{subject} fails on a message of the user and an answer ({type(error).__name__}: {error}). {advice}"
+        ) from error
     if not whole.startswith(begun):
         raise ValueError(
-            f"the chat template of {tokenizer.name_or_path!r} writes {begun!r} before an answer, and {whole!r} with it, which "
-            "begins otherwise. Give chat=False, and write the prompts as the model wants them."
+            f"{subject} writes {begun!r} before an answer, and {whole!r} with it, which begins otherwise. {advice}"
         )
-    ids = [tokenizer.encode(text, add_special_tokens=False) for text in (begun, whole[len(begun) :].rstrip())]
-    return Passage(ids[0], _ended(tokenizer, ids[1]))
+    for text, where in ((prompt, begun), (answer, whole[len(begun) :])):
+        if text.strip() not in where:
+            raise ValueError(f"{subject} leaves out or changes {text!r}: it writes {whole!r}. {advice}")
+    ids = [tokenizer.encode(text, add_special_tokens=False) for text in (begun, whole.rstrip())]
+    begun_ids, rest = _cut(*ids)
+    return Passage(begun_ids, _ended(tokenizer, rest))
 
 
 def continuation(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> Passage:
-    """A text that goes on after a prompt: tokenised as one, and cut where the prompt alone would end.
+    """A text that goes on after a prompt; what space is at the prompt's end belongs to the text.
 
-    Source: lm-evaluation-harness, which cuts there, too.
+    Source: lm-evaluation-harness, which moves the space and tokenises both as one, too.
     """
-    prompt_ids = _beginning(tokenizer, prompt)
-    return Passage(prompt_ids, _beginning(tokenizer, prompt + text)[len(prompt_ids) :])
+    return Passage(*_cut(_beginning(tokenizer, prompt.rstrip()), _beginning(tokenizer, prompt + text)))
+
+
+def _cut(prompt: list[int], whole: list[int]) -> Passage:
+    """A text that was tokenised as one, cut where the tokens of its prompt end.
+
+    A token that holds the end of the prompt and the beginning of what follows belongs to what follows.
+    """
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(prompt, whole, strict=False)))
+    return Passage(whole[:shared], whole[shared:])
 
 
 def _beginning(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -75,15 +75,18 @@ def test_special_tokens_that_a_tokenizer_puts_around_texts(tmp_path: Path, data:
 
 
 def test_thinking_is_left_out_and_what_follows_the_end_of_an_answer_too(tmp_path: Path, data: datasets.DatasetDict) -> None:
+    """Nor does the prompt depend on the day."""
     thinks = "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
     template = (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}" + thinks + "{% endif %}"
+        "{{ date_string if date_string is defined else strftime_now('%d %b %Y') }}\n{% for m in messages %}"
+        "<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}" + thinks + "{% endif %}"
         "{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n" + thinks + "{% endif %}"
     )
     task = SupervisedFineTuning(save_causal(tmp_path, tokenizer=byte_tokenizer(template)), data)
     batch = task.batch("train", [11])
     assert task.tokenizer.decode(batch["targets"][0]) == "13<|im_end|>"
-    assert task.tokenizer.decode(batch["input_ids"][0]).endswith("assistant\n<think>\n\n</think>\n\n13<|im_end|>")
+    text = task.tokenizer.decode(batch["input_ids"][0])
+    assert text.startswith("26 Jul 2024\n") and text.endswith("assistant\n<think>\n\n</think>\n\n13<|im_end|>")
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "gpt_neox"])
@@ -167,8 +170,8 @@ def test_a_base_in_half_precision_with_checkpointing(folder: str, data: datasets
 def test_a_folder_of_json_lines(folder: str, data: datasets.DatasetDict, tmp_path: Path) -> None:
     for split, rows in data.items():
         rows.rename_column("prompt", "question").to_json(tmp_path / f"{split}.jsonl")
-    task = SupervisedFineTuning(folder, str(tmp_path), prompt="question")
-    assert (task.size("train"), task.size("test"), task.name) == (40, 10, str(tmp_path))
+    task = SupervisedFineTuning(Path(folder), tmp_path, prompt="question")
+    assert (task.size("train"), task.size("test"), task.name) == (40, 10, tmp_path.name)
     assert task.show("test", [0])[0].text == "94+1=" and task.every(3).size("test") == 4
 
 
@@ -230,6 +233,7 @@ def test_a_tokenizer_whose_texts_have_no_end(tmp_path: Path, data: datasets.Data
     [
         ({"prompt": "question"}, r"the split 'train' has no column 'question'; it has 'prompt', 'answer'\."),
         ({"splits": ("train", "validation")}, r"the data set has no split 'validation'; it has 'train', 'test'\. Name two"),
+        ({"splits": "train"}, r"splits='train': give two names"),
         ({"max_length": 257}, r"max_length=257: model .* reads at most 256 tokens\."),
         ({"max_length": 1}, r"max_length=1: must be a whole number, at least 2\."),
         ({"target_modules": "q_proj"}, r"target_modules='q_proj': give a tuple of names"),

@@ -194,6 +194,8 @@ def test_a_set_that_does_not_exist() -> None:
         MultipleChoice("no model", "arc")
     with pytest.raises(TypeError, match=r"questions=3: give a name such as 'arc-easy', or a ChoiceSet\."):
         MultipleChoice("no model", 3)
+    with pytest.raises(ValueError, match=r"splits=\('train',\): give two names"):
+        replace(OWN, splits=("train",))
 
 
 @pytest.mark.parametrize(

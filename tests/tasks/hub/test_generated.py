@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import datasets
 import pytest
 import torch
+import transformers
 from tiny_hub_models import save_causal
 
 from coto_lab import Evaluator, Linear, Recipe, Variant, fit, fit_many, prune
@@ -90,12 +92,56 @@ def test_what_is_scored_is_what_each_prompt_alone_makes_the_model_write(task: Ge
     assert prune(task, run, evaluator=together).loss[0] == pytest.approx(scores.loss[0].item(), abs=1e-6)
 
 
+def test_what_is_written_is_the_most_likely_token_whatever_is_saved_with_the_model(
+    task: GeneratedAnswers, tmp_path: Path
+) -> None:
+    folder = save_causal(tmp_path, "qwen2", layers=3)
+    transformers.GenerationConfig(
+        repetition_penalty=3.0, no_repeat_ngram_size=2, num_beams=3, do_sample=True, temperature=2.0, eos_token_id=2
+    ).save_pretrained(folder)
+    own = GeneratedAnswers(folder, task.data, prompt="question", max_new_tokens=12)
+    model, batch = own.load_base().eval(), own.batch("test", [0, 1])
+    with torch.no_grad():
+        written = own.predict(model, batch)[:, 1:].long()
+        for row, ids, mask in zip(written, batch["prompt_ids"], batch["prompt_mask"], strict=True):
+            text = ids[mask.bool()]
+            for token in row:
+                assert model(text[None]).logits[0, -1].argmax() == token
+                text = torch.cat([text, token[None]])
+                if token == own.tokenizer.eos_token_id:
+                    break
+
+
 @pytest.mark.parametrize(
     ("answer", "reference", "score"),
     [
         ("I think #### 1,234 apples", "so 2 + 2\n#### 1234", 1),
         ("#### 5 no, #### -7.50", "#### -7.5", 1),
         ("#### $12", "#### 12", 1),
+        ("#### **.5**", "#### 0.50", 1),
+        ("#### -$5.", "#### $-5", 1),
+        ("#### \u22125", "#### -5", 1),
+        ("#### 1 000", "#### 1,000", 1),
+        ("#### 1\u202f234\u202f567 m", "#### 1234567", 1),
+        ("#### 5\n2 more", "#### 5", 1),
+        ("#### " + "9" * 400, "#### " + "9" * 400, 1),
+        ("#### " + "9" * 400, "#### " + "8" * 400, 0),
+        ("#### .5", "#### 5", 0),
+        ("#### -$5", "#### 5", 0),
+        ("#### \u22125", "#### 5", 0),
+        ("#### 1/2", "#### 1", 0),
+        ("#### 1 / 2", "#### 1", 0),
+        ("#### 1/2", "#### 2", 0),
+        ("#### 1 1/2", "#### 1", 0),
+        ("#### 1/2", "#### 1/2", 0),
+        ("#### 1,2", "#### 12", 0),
+        ("#### 1,2", "#### 1", 0),
+        ("#### 1,0000", "#### 10000", 0),
+        ("#### 1.2.3", "#### 1.2", 0),
+        ("#### 10:30", "#### 10", 0),
+        ("#### 5-7", "#### 5", 0),
+        ("#### 2e3", "#### 2", 0),
+        ("#### x5", "#### 5", 0),
         ("12", "#### 12", 0),
         ("#### twelve", "#### 12", 0),
         ("", "#### 12", 0),
@@ -143,8 +189,25 @@ def test_settings_that_do_not_fit(task: GeneratedAnswers) -> None:
         replace_rule(task, "exact")
     with pytest.raises(ValueError, match=r"max_new_tokens=0: must be a whole number, at least 1\."):
         GeneratedAnswers(task.model, task.data, prompt="question", max_new_tokens=0)
+    fits, long = (GeneratedAnswers(task.model, task.data, prompt="question", max_new_tokens=n) for n in (230, 231))
+    assert fits.batch("test", [5])["prompt_ids"].shape[1] == 256 - 230
+    for _ in range(2):
+        with pytest.raises(
+            ValueError,
+            match=r"test\[5\]: with max_new_tokens=231, prompt and answer can have 257 tokens, and model .* at most 256\.",
+        ):
+            long.batch("train", [0])
     missing = GeneratedAnswers(task.model, task.data, prompt="question", reference="solution")
     with pytest.raises(
         ValueError, match=r"the split 'train' has no column 'solution'; it has 'question', 'answer', 'number'\."
     ):
         missing.size("train")
+    gaps = task.data["test"].map(lambda row, i: {"number": None if i == 2 else row["number"]}, with_indices=True)
+    unknown = GeneratedAnswers(
+        task.model, datasets.DatasetDict({"train": task.data["train"], "test": gaps}), prompt="question", reference="number"
+    )
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match=r"test\[2\]: its column 'number' holds None, and no text\. Leave such examples out"
+        ):
+            unknown.size("train")

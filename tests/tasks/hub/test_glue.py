@@ -83,6 +83,15 @@ def test_the_test_set_has_no_labels(bert: str) -> None:
         task.batch("test", [0])
 
 
+def test_a_copy_with_the_classes_in_another_order_is_refused(bert: str) -> None:
+    other = datasets.ClassLabel(names=["not_entailment", "entailment"])
+    data = small_set("rte")
+    for split, rows in data.items():
+        data[split] = rows.cast_column("label", datasets.Value("int64")).cast_column("label", other)
+    with pytest.raises(ValueError, match=r"train has the classes \('not_entailment', 'entailment'\), and the task has"):
+        glue("rte", bert, data).batch("test", [0])
+
+
 def test_no_such_task() -> None:
     with pytest.raises(ValueError, match=r"name='ax': GLUE has 'cola', 'sst2', 'mrpc'"):
         glue("ax", "bert-base-uncased")

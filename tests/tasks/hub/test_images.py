@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import datasets
+import numpy as np
 import peft
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from coto_lab import Evaluator, Linear, Recipe, Variant, fit, prune
 from coto_lab.tasks.hub.images import ImageClassification
+from coto_lab.tasks.hub.source import Source
 
 RECIPE = Recipe(r=2, alpha=6, steps=6, batch_size=8, lr=3e-3)
 
@@ -95,3 +97,39 @@ def test_columns_that_do_not_fit(vit: str, data: str) -> None:
     task = ImageClassification(vit, text_data(), image="sentence")
     with pytest.raises(ValueError, match=r"has a str in its column 'sentence': it must be an image\. .*cast_column"):
         fit(task, RECIPE, progress=False)
+
+
+def with_pictures(pictures: list, labels: tuple[int, ...] = (0, 1)) -> datasets.DatasetDict:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    rows = datasets.Dataset.from_dict({"image": pictures, "label": list(labels)}, features=features)
+    return datasets.DatasetDict(train=rows, validation=rows)
+
+
+def test_images_in_16_bits_keep_their_range(vit: str) -> None:
+    from PIL import Image
+
+    wide = np.linspace(0, 2**16 - 1, 64).astype(np.uint16).reshape(8, 8)
+    narrow = (wide // 256).astype(np.uint8)
+    task = ImageClassification(vit, with_pictures([Image.fromarray(wide), Image.fromarray(narrow)]))
+    assert task.data["train"][0]["image"].mode == "I;16"
+    pixels = task.batch("train", [0, 1])["pixel_values"]
+    assert torch.equal(pixels[0], pixels[1]) and pixels.unique().numel() > 60
+
+
+def test_images_of_unknown_range_and_missing_ones_are_refused(vit: str) -> None:
+    from PIL import Image
+
+    plain = Image.new("L", (8, 8))
+    for mode in ("I", "F"):
+        task = ImageClassification(vit, with_pictures([plain, Image.new(mode, (8, 8))]))
+        with pytest.raises(ValueError, match=rf"test\[1\] is an image of mode '{mode}', in 32-bit numbers, and nothing says"):
+            task.batch("test", [0, 1])
+    with pytest.raises(ValueError, match=r"train\[1\] has image=None, so there is nothing to classify"):
+        ImageClassification(vit, with_pictures([plain, None])).size("train")
+
+
+@pytest.mark.parametrize("kind", IMAGE_MODELS)
+def test_in_half_precision(kind: str, data: str, tmp_path: Path) -> None:
+    task = ImageClassification(Source(save_image_model(tmp_path, kind), dtype="bfloat16"), data)
+    run = fit(task, replace(RECIPE, steps=2), progress=False)
+    assert Evaluator(task)([Variant(run.adapter)]).loss.isfinite().all()

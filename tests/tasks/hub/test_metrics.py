@@ -62,6 +62,13 @@ def test_unknown_metrics(metrics: object, said: str) -> None:
         metric_table(scores(SAID), metrics)
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "matthews"])
+def test_metrics_of_classes_are_not_of_numbers(metric: str) -> None:
+    said = rf"metrics has '{metric}', which is of classes, and these are numbers such as 0\.25\. For a regression"
+    with pytest.raises(ValueError, match=said):
+        metric_table(scores(torch.tensor([0.25, 2.0]), label=torch.tensor([1.0, 2.0])), ("pearson", metric))
+
+
 def test_scores_without_predictions() -> None:
     with pytest.raises(ValueError, match=r"scores has no 'prediction', only 'loss': the task's measure must return"):
         metric_table(SimpleNamespace(names=("a",), values={"loss": torch.zeros(1, 2)}))

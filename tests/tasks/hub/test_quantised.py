@@ -38,12 +38,13 @@ def test_a_package_that_is_absent_is_named_with_its_pip_line(quantised: str, pac
         source.load(transformers.AutoModelForSequenceClassification, whole=("classifier",))
 
 
-def test_an_old_torchao_is_refused(stub) -> None:
-    stub("torchao", "0.10.0")
-    with pytest.raises(
-        ImportError, match=r"the installed torchao 0\.10\.0 is too old for PEFT: `pip install 'torchao>=0\.16'`"
-    ):
-        check_quantised("int8-torchao")
+@pytest.mark.parametrize(
+    ("package", "quantised", "oldest"), [("torchao", "int8-torchao", "0.16"), ("bitsandbytes", "nf4", "0.48")]
+)
+def test_an_old_package_is_refused(package: str, quantised: str, oldest: str, stub) -> None:
+    stub(package, "0.10.0")
+    with pytest.raises(ImportError, match=rf"the installed {package} 0\.10\.0 is too old: `pip install '{package}>={oldest}'`"):
+        check_quantised(quantised)
 
 
 def test_a_new_torchao_is_accepted(stub) -> None:

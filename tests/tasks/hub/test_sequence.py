@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,12 +184,18 @@ def test_making_a_task_reads_nothing_and_estimates_need_the_configuration_alone(
     [
         ({"model": 3}, TypeError, r"model=3: give the name of a model, or a Source"),
         ({"text": ()}, ValueError, r"text=\(\): name one column of texts, or two of pairs"),
+        ({"text": 3}, ValueError, "text=3: name one column of texts, or two of pairs"),
+        ({"text": ("a", 3)}, ValueError, r"text=\('a', 3\): name one column of texts"),
         ({"text": ("a", "b", "c")}, ValueError, r"text=\('a', 'b', 'c'\): name one column"),
         ({"max_length": 1}, ValueError, "max_length=1: must be a whole number, at least 2"),
         ({"labels": "ab"}, ValueError, "labels='ab': give a tuple of names"),
+        ({"labels": 3}, ValueError, "labels=3: give a tuple of names"),
+        ({"targets": ("query", 3)}, ValueError, r"targets=\('query', 3\): give a tuple of names"),
+        ({"new_layers": 3}, ValueError, "new_layers=3: give a tuple of names"),
+        ({"labels": ("a", "a")}, ValueError, r"labels=\('a', 'a'\): 'a' is there 2 times"),
         ({"targets": "query"}, ValueError, "targets='query': give a tuple of names"),
         ({"new_layers": "classifier"}, ValueError, "new_layers='classifier': give a tuple of names"),
-        ({"splits": "train"}, ValueError, "splits='train': give a tuple of names"),
+        ({"splits": "train"}, ValueError, "splits='train': give two names"),
         ({"splits": ("train",)}, ValueError, r"splits=\('train',\): give two names"),
         (
             {"labels": ("a", "b"), "regression": True},
@@ -215,6 +222,8 @@ def test_bad_settings_are_refused_at_once(options: dict, error: type[Exception],
             {"new_layers": ("classifier", "score")},
             r"has modules_to_save=\('classifier', 'score'\), and its base model no module whose name ends with 'score'",
         ),
+        ({"new_layers": ("nothing",)}, r"has no fitting weights for classifier, .*new_layers=\('classifier',\)"),
+        ({"targets": ("query", "nothing")}, r"has no layer whose name ends with 'nothing'.*'query', 'key', 'value', 'dense'"),
         ({"new_layers": ()}, "has no fitting weights for classifier"),
     ],
 )
@@ -238,6 +247,14 @@ def test_an_adapter_of_another_head_is_refused(bert: str, data: str) -> None:
     wider = replace(task, labels=("a", "b", "c"))
     with pytest.raises(ValueError, match=r"does not fit the model .*classifier"):
         Evaluator(wider)([Variant(Adapter(adapter.config, adapter.tensors))])
+
+
+def test_a_task_goes_to_another_process(bert: str, data: str) -> None:
+    task = SequenceClassification(bert, data, text="sentence")
+    batch = task.batch("train", [3, 1])
+    again = pickle.loads(pickle.dumps(task))
+    assert all(torch.equal(column, again.batch("train", [3, 1])[name]) for name, column in batch.items())
+    assert equal(again.load_base(), task.load_base())
 
 
 def test_a_pad_token_is_needed(bert: str, data: str, tmp_path: Path) -> None:

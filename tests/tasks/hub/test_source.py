@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 import transformers
 from tiny_classifiers import equal, save_text_model, word_tokenizer
 from tiny_hub import COMMIT, serving
-from tiny_hub_models import save, save_causal
+from tiny_hub_models import byte_tokenizer, save, save_causal
 
 from coto_lab.ground.files import sha256
 from coto_lab.tasks.hub.source import Source
@@ -147,6 +148,8 @@ def test_a_tokenizer_pads_with_its_end_where_it_has_no_padding(tmp_path: Path) -
     [
         ({"name": 3}, TypeError, "name=3: give a name on the hub, such as 'bert-base-uncased', or a folder"),
         ({"name": ""}, ValueError, "name='': give a name on the hub"),
+        ({"revision": 3}, TypeError, "revision=3: give a branch, a tag or a commit as a string, or None"),
+        ({"checkpointing": "yes"}, TypeError, "checkpointing='yes': give True or False"),
         ({"dtype": "float16"}, ValueError, "dtype='float16': must be one of 'float32', 'bfloat16'"),
         ({"quantised": "int4"}, ValueError, "quantised='int4': must be None or one of 'nf4', 'int8', 'int8-torchao'"),
     ],
@@ -154,6 +157,40 @@ def test_a_tokenizer_pads_with_its_end_where_it_has_no_padding(tmp_path: Path) -
 def test_bad_settings_are_refused_before_anything_is_read(settings: dict, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         Source(**{"name": "a/b"} | settings)
+
+
+def test_an_adapter_s_folder_is_told_from_a_model_s(copy: Path) -> None:
+    peft.get_peft_model(
+        transformers.BertModel.from_pretrained(copy), peft.LoraConfig(target_modules=["query"])
+    ).save_pretrained(copy / "adapter")
+    said = rf"the folder .* holds an adapter, and no base model .*Give its base model, '{copy}'; Adapter.load reads"
+    with pytest.raises(ValueError, match=said):
+        Source(str(copy / "adapter")).config()
+
+
+def test_weights_that_are_not_finite_are_refused(folder: Path, tmp_path: Path) -> None:
+    model = transformers.BertModel.from_pretrained(folder)
+    with torch.no_grad():
+        model.encoder.layer[1].attention.self.key.weight[0, 0] = torch.nan
+    source = Source(save(tmp_path, model))
+    with pytest.raises(ValueError, match=r"has weights that are not finite, in bert\.encoder\.layer\.1\.attention\.self\.key"):
+        source.load(MODEL, whole=HEAD)
+
+
+def test_a_padding_token_without_an_embedding_is_refused(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    folder = save_causal(tmp_path, "llama", tokenizer, vocab_size=len(tokenizer) - 1, pad_token_id=None)
+    said = r"pads with '<pad>', token 259, and the model has embeddings of 259 tokens, .*its eos_token"
+    with pytest.raises(ValueError, match=said):
+        Source(folder).tokenizer()
+
+
+def test_checkpointing_asks_for_nothing_that_is_deprecated(folder: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = Source(str(folder), checkpointing=True).skeleton(MODEL)
+    assert any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
 def test_a_bad_seed_is_refused(folder: Path) -> None:
@@ -205,7 +242,7 @@ def test_code_that_comes_with_a_model_is_not_run(copy: Path) -> None:
     ("file", "content", "read", "said"),
     [
         ("config.json", "{", "config", "the model .* cannot be read"),
-        ("config.json", '{"model_type": "not-yet"}', "config", "not-yet.*needs another version of transformers"),
+        ("config.json", '{"model_type": "not-yet"}', "config", "not-yet.*install the version of the library that wrote it"),
         ("model.safetensors", "no tensors", "load", "the model .* cannot be read .SafetensorError: .*Restore its files"),
         ("tokenizer.json", "{}", "tokenizer", "the tokenizer of model .* cannot be read"),
         ("preprocessor_config.json", "{", "processor", "the image processor of model .* cannot be read"),
