@@ -132,7 +132,7 @@ def shapley(
     error = None
     if method == "exact" or (method == "auto" and n <= AUTO_EXACT):
         method = "exact"
-        worths = worth((torch.arange(2**n)[:, None] >> torch.arange(n) & 1).bool())
+        worths = worth(all_coalitions(n))
         values, v_empty, v_full = exact_shapley(worths), worths[0].item(), worths[-1].item()
     else:
         method = "sampling"
@@ -141,6 +141,11 @@ def shapley(
     origin = v_empty if value == "loss" else 0.0
     blocks = sites.blocks if players == "module" else None
     return ShapleyValues(names, values, value, method, v_empty - origin, v_full - origin, error, blocks)
+
+
+def all_coalitions(n: int) -> Bool[Tensor, "coalitions n"]:
+    """All 2^n coalitions of n players; bit i of a coalition's index says whether player i is in."""
+    return (torch.arange(2**n)[:, None] >> torch.arange(n) & 1).bool()
 
 
 def exact_shapley(worths: Real[Tensor, " coalitions"]) -> Float[Tensor, " n"]:
@@ -162,7 +167,7 @@ def exact_shapley(worths: Real[Tensor, " coalitions"]) -> Float[Tensor, " n"]:
         raise ValueError(f"worths has shape {list(worths.shape)}: must be [2^n], n players, from 1 to {MAX_EXACT}.")
     worths = worths.double()
     weight = torch.tensor([1 / (n * math.comb(n - 1, size)) for size in range(n)], dtype=torch.float64)
-    size = (torch.arange(2**n)[:, None] >> torch.arange(n) & 1).sum(1)
+    size = all_coalitions(n).sum(1)
     values = []
     for i in range(n):
         without, with_i = worths.view(-1, 2, 2**i).unbind(1)  # the middle dimension is bit i

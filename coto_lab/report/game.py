@@ -10,18 +10,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from coto_lab.probes.shapley import ShapleyValues, exact_shapley, shapley
+from coto_lab.probes.shapley import ShapleyValues, all_coalitions, exact_shapley, shapley
 from coto_lab.report.remembering import Remembering
 from coto_lab.scoring.sites import Sites
 from coto_lab.scoring.variant import Variant
 
 Game = dict[str, ShapleyValues]  # "accuracy" and "loss"
 VALUES = ("accuracy", "loss")
-
-
-def all_coalitions(n: int) -> Bool[Tensor, "coalitions n"]:
-    """All 2^n coalitions of n players; bit i of a coalition's index says whether player i is in."""
-    return (torch.arange(2**n)[:, None] >> torch.arange(n) & 1).bool()
 
 
 def coalition_masks(players: Bool[Tensor, "n modules"]) -> Bool[Tensor, "coalitions modules"]:

@@ -94,11 +94,8 @@ def open_subjects(adapters: Source | Sequence[Source] | Mapping[str, Source], ta
 
 
 def _open(name: str, source: Source, task: Task) -> Subject:
-    if (
-        isinstance(source, (str, Path))
-        and not (Path(source) / WEIGHTS).exists()
-        and list(Path(source).glob("adapter_model.bin"))
-    ):
+    folder = Path(source) if isinstance(source, (str, Path)) else None
+    if folder is not None and not (folder / WEIGHTS).exists() and (folder / "adapter_model.bin").exists():
         raise ValueError(
             f"adapter {name!r}, {str(source)!r}, has its weights in adapter_model.bin, a pickle file, which is never opened. "
             "Save it again with a PEFT that writes adapter_model.safetensors."

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from coto_lab import Run, Task, Variant, shapley
-from coto_lab.report.game import all_coalitions, best_blocks, block_game, coalition_masks, exact_game, kinds_of
+from coto_lab.probes.shapley import all_coalitions
+from coto_lab.report.game import best_blocks, block_game, coalition_masks, exact_game, kinds_of
 from coto_lab.report.remembering import Remembering
 
 

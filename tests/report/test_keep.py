@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from coto_lab import Adapter, Evaluator, Run, Task, Variant
+from coto_lab.probes.shapley import all_coalitions
 from coto_lab.report import Report, report
-from coto_lab.report.game import all_coalitions
 from coto_lab.report.keep import check_keep
 from coto_lab.report.smaller import file_size
 

@@ -27,8 +27,7 @@ def attention_targets(skeleton: PreTrainedModel) -> tuple[str, ...]:
 
     Source: Hu et al. 2021 (arXiv:2106.09685), section 4.2, which adapts weights of the attention only.
     """
-    linear = (name.rpartition(".")[2] for name, module in skeleton.named_modules() if isinstance(module, nn.Linear))
-    if not (found := tuple(dict.fromkeys(leaf for leaf in linear if leaf in _PROJECTIONS))):
+    if not (found := tuple(leaf for leaf in _linear_layers(skeleton) if leaf in _PROJECTIONS)):
         raise ValueError(
             f"{type(skeleton).__name__} has no linear layers whose names say that they make queries, keys or values. Name the "
             "layers that get an adapter, such as targets=('query', 'value')."
@@ -44,11 +43,16 @@ def check_targets(skeleton: PreTrainedModel, targets: Sequence[str]) -> None:
     """
     names = [f".{name}" for name, _ in skeleton.named_modules()]
     if absent := [end for end in targets if not any(name.endswith(f".{end}") for name in names)]:
-        linear = (name.rpartition(".")[2] for name, module in skeleton.named_modules() if isinstance(module, nn.Linear))
         raise ValueError(
             f"targets={tuple(targets)!r}: {type(skeleton).__name__} has no layer whose name ends with {absent[0]!r}. The names "
-            f"of its linear layers end with {', '.join(map(repr, dict.fromkeys(linear)))}."
+            f"of its linear layers end with {', '.join(map(repr, _linear_layers(skeleton)))}."
         )
+
+
+def _linear_layers(skeleton: PreTrainedModel) -> list[str]:
+    """The ends of the names of all linear layers, each once, in the model's order."""
+    linear = (name.rpartition(".")[2] for name, module in skeleton.named_modules() if isinstance(module, nn.Linear))
+    return list(dict.fromkeys(linear))
 
 
 def most_tokens(skeleton: PreTrainedModel) -> int | None:
