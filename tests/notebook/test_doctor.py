@@ -36,7 +36,9 @@ def server(tmp_path, monkeypatch):
     """A real environment of a notebook server, in which packages are put by name and version; and a process of it."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "server"], check=True)
     (site,) = (tmp_path / "server").glob("lib/python*/site-packages")
-    process = subprocess.Popen([tmp_path / "server/bin/python", "-c", "input()"], stdin=subprocess.PIPE)
+    command = [tmp_path / "server/bin/python", "-c", "print(flush=True); input()"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.readline()  # Popen returns while the kernel still makes the process, which has no command line yet
     monkeypatch.setenv("JPY_PARENT_PID", str(process.pid))
 
     def holds(**packages):

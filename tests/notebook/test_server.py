@@ -17,13 +17,15 @@ from coto_lab.notebook import server as server_module
 from coto_lab.notebook.server import is_nbclassic, is_ours, server_python, versions_in
 
 OURS = Path(sys.executable)
+WAITS = "print(flush=True); input()"
 
 
 @contextmanager
 def started(*command: str, **settings: object) -> Iterator[str]:
     """The number of a process that waits."""
-    process = subprocess.Popen([*command, "-c", "input()"], stdin=subprocess.PIPE, **settings)
+    process = subprocess.Popen([*command, "-c", WAITS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **settings)
     try:
+        process.stdout.readline()  # Popen returns while the kernel still makes the process, which has no command line yet
         yield str(process.pid)
     finally:
         process.communicate(b"\n")
@@ -117,7 +119,7 @@ def test_a_server_that_is_gone_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) 
 def test_nbclassic_is_known_by_its_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, classic: bool
 ) -> None:
-    (tmp_path / program).write_text("input()")
+    (tmp_path / program).write_text(WAITS)
     with started(str(OURS), str(tmp_path / program)) as number:
         monkeypatch.setenv("JPY_PARENT_PID", number)
         assert is_nbclassic() == classic
