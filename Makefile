@@ -2,11 +2,12 @@
 # make test   runs everything that CI runs          make evidence measures the paper's claims on it: EVIDENCE.md
 # make site   writes the notebooks as pages: _site  make bench    runs the benchmarks
 # make clean  removes .venv, pages and caches       make mutants  says how many small faults the core's tests notice
-# make gpu    checks and times all of it on a GPU
+# make gpu    checks and times all of it on a GPU   make variants trains every variant of LoRA with and without CoTo
 
 PYTHON ?= python3
 LAB_ARGS ?=
 GALLERY_ARGS ?=
+VARIANTS_ARGS ?=
 BENCH_ARGS ?=
 GPU_ARGS ?=
 MUTANTS_ARGS ?=
@@ -24,7 +25,7 @@ TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 export MALLOC_MMAP_THRESHOLD_ := 1073741824
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
-.PHONY: lab test gallery evidence bench gpu mutants site clean
+.PHONY: lab test gallery variants evidence bench gpu mutants site clean
 .DELETE_ON_ERROR:
 
 # The address that JupyterLab prints opens the tour too. In a container one is often root, and JupyterLab then refuses to start
@@ -50,6 +51,9 @@ test: $(VENV)/.test $(VENV)/.lowest $(VENV)/.colab
 
 gallery: $(VENV)/.lab
 	$(BIN)/python data/make_gallery.py $(GALLERY_ARGS)
+
+variants: $(VENV)/.lab
+	$(BIN)/python data/make_variants.py $(VARIANTS_ARGS)
 
 evidence: $(VENV)/.test
 	$(BIN)/python data/make_evidence.py

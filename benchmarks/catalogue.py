@@ -62,6 +62,7 @@ FIGURES: dict[str, Figure] = {
     "saving.backward_spared": Figure("CoTo ramp: blocks below the lowest open one, %", "", "... + this x backward's part"),
     "step.lora_ms": Figure("LoRA step of the lab, ms", "", "with gates and records"),
     "step.lora_over_peft": Figure("  lab / plain PEFT"),
+    "step.lora_pro_over_lora": Figure("  LoRA-Pro / LoRA", "≤ 2", "moments of the full matrices; 24 modules, all in one batch"),
     "step.sdpa_over_eager": Figure("  sdpa / eager attention", "", "the base ships with eager"),
     "fit_many.eager.step_ms": Figure("fit_many, step of 10 LoRA rows, ms", "", "eager attention, as the base ships"),
     "fit_many.eager.over_fits": Figure("  10 steps of fit / it", "≥ 2"),

@@ -83,7 +83,7 @@ def stacked_step(task: Task, recipe: Recipe, rows: int, stride: int = 1) -> Call
 
 
 def together(scale: Scale) -> dict[str, float]:
-    """A stacked step of ten rows beside single steps, of the lab and of plain PEFT, under both attentions."""
+    """A stacked step of ten rows beside single steps, of the lab and of plain PEFT, under both attentions; and LoRA-Pro's."""
     single = 3  # single steps in a row, as a run takes them; each counts a third of the time
     plain = Recipe(steps=single * scale.turns)
     coto = replace(plain, schedule=Linear())
@@ -99,10 +99,15 @@ def together(scale: Scale) -> dict[str, float]:
     calls |= {
         "coto.many": stacked_step(task, coto, scale.rows, single),
         "coto.fit": repeated(Training(task, coto).step, single),
+        "pro.fit": repeated(Training(task, replace(plain, method="lora-pro")).step, single),
     }
     taken = in_turns(calls, scale.turns)
     step = {name: median(values) / (1 if name.endswith("many") else single) for name, values in taken.items()}
-    figures = {"step.lora_ms": 1000 * step["eager.fit"], "step.lora_over_peft": step["eager.fit"] / step["eager.peft"]}
+    figures = {
+        "step.lora_ms": 1000 * step["eager.fit"],
+        "step.lora_over_peft": step["eager.fit"] / step["eager.peft"],
+        "step.lora_pro_over_lora": step["pro.fit"] / step["eager.fit"],
+    }
     for attention in ("eager", "sdpa"):
         many, fit, peft = (step[f"{attention}.{name}"] for name in ("many", "fit", "peft"))
         figures |= {

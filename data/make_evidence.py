@@ -1,7 +1,8 @@
 """Measure the paper's claims on the gallery, and write EVIDENCE.md: ``python data/make_evidence.py``.
 
-The script writes ``data/evidence/evidence.json``, the figures in the same folder, and the page. With ``--page`` it measures
-nothing and writes only the page, from the existing numbers.
+The script writes ``data/evidence/evidence.json``, the figures in the same folder, and the page. With ``--variants`` it measures
+only section 14, the variants of LoRA, and takes all else from the existing file. With ``--page`` it measures nothing and writes
+only the page, from the existing numbers.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ from coto_lab.studies.evidence import (
     shapley,
     stability,
     sweep,
+    variants,
 )
 from coto_lab.studies.evidence.lab import Lab
 from coto_lab.studies.evidence.markdown import figure_name
-from coto_lab.studies.evidence.page import page, short
+from coto_lab.studies.evidence.page import of_legs, page, short
 from coto_lab.studies.evidence.records import Numbers, Section
 from coto_lab.studies.evidence.rows import claim_rows
 from coto_lab.studies.evidence.values import Values, averaged
 from coto_lab.studies.gallery import SEEDS
 from coto_lab.studies.legs import DIGITS, LEGS, Leg
+from coto_lab.studies.variants import table
 from coto_lab.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +127,18 @@ def judged(values: Values, leg: Leg) -> dict[str, Section]:
     return {name: TOPICS[name].judge(values, leg) for name in topics(leg)}
 
 
+def add_variants(evidence: Numbers) -> dict[str, go.Figure]:
+    """Add the comparison of variants to the numbers of its legs; return its figures by the names of their files."""
+    figures = {}
+    for leg, own in table()["legs"].items():
+        started = time.perf_counter()
+        section = variants.judge(variants.values(own), own)
+        of_legs(evidence)[leg]["variants"] = section.numbers
+        figures |= {figure_name(leg, name): figure for name, figure in section.figures.items()}
+        print(f"{leg}, variants: {time.perf_counter() - started:.0f} s", flush=True)
+    return figures
+
+
 def about() -> Numbers:
     """The settings of the runs."""
     recipes = {leg.name: leg.methods["CoTo"] for leg in LEGS.values()}
@@ -162,17 +177,27 @@ def find_browser() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", action="store_true", help="write only the page, from the existing numbers")
-    if not parser.parse_args().page:
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--page", action="store_true", help="write only the page, from the existing numbers")
+    only.add_argument("--variants", action="store_true", help="measure only the variants, and keep all other numbers")
+    arguments = parser.parse_args()
+    if not arguments.page:
         find_browser()
-        evidence, figures = measure()
+        evidence, figures = (saved(), {}) if arguments.variants else measure()
+        figures |= add_variants(evidence)
         with new_folder(FOLDER, overwrite=True) as folder:
             files = [folder / f"{name}.png" for name in figures]
             heights = [figure.layout.height for figure in figures.values()]
             plotly.io.write_images([on_white(figure) for figure in figures.values()], files, width=WIDTH, height=heights)
             (folder / NUMBERS).write_text(json.dumps(evidence, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    evidence = json.loads((FOLDER / NUMBERS).read_text(encoding="utf-8"))
+    evidence = saved()
     write_file(PAGE, lambda path: path.write_text(page(evidence), encoding="utf-8"))
+
+
+def saved() -> Numbers:
+    """The numbers as they were written last."""
+    content: Numbers = json.loads((FOLDER / NUMBERS).read_text(encoding="utf-8"))
+    return content
 
 
 if __name__ == "__main__":

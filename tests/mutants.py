@@ -42,8 +42,12 @@ MODULES = [
     *("gating/selection", "gating/gated_layer", "adapters/lora", "training/recipe", "merging/merge", "studies/statistics"),
     *("scoring/evaluator", "scoring/tree", "scoring/block_chain", "scoring/scores", "scoring/sheet", "scoring/sites"),
     *("scoring/one_by_one", "scoring/sources", "scoring/variant", "scoring/processes", "gating/tree"),
+    *("adapters/whole_update", "adapters/methods/fit", "adapters/methods/pissa", "adapters/methods/lora_plus"),
+    *("training/groups", "training/dropped"),
 ]
 BESIDE = {  # tests of a module under another name
+    "merging/merge": ["merging/test_methods.py"],
+    "adapters/methods/pissa": ["adapters/methods/test_olora.py"],
     "gating/gates": ["gating/test_gate_handles.py", "gating/test_gated_layer.py", "gating/test_checks.py"],
     "gating/gated_layer": ["gating/test_gated_checkpointing.py", "gating/test_gate_handles.py", "gating/test_gates.py"],
 }

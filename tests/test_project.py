@@ -171,8 +171,8 @@ def test_no_file_is_long() -> None:
 
 
 def test_repository_is_small() -> None:
-    # Of these, two base models are 7 MB, and the gallery of finished runs is at most 17 MB.
-    assert sum(path.stat().st_size for path in tracked()) < 30e6
+    # Of these, two base models are 7 MB, and the gallery of finished runs is at most 23 MB.
+    assert sum(path.stat().st_size for path in tracked()) < 36e6
 
 
 # Notebooks

@@ -131,6 +131,19 @@ def headed_task() -> Headed:
     return Headed(**{field.name: getattr(base, field.name) for field in fields(Classification)})
 
 
+class _Double(Classification):
+    """Inputs in float64."""
+
+    def predict(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        return super().predict(model, {name: x.double() if x.is_floating_point() else x for name, x in batch.items()})
+
+
+def in_double(task: Classification) -> Classification:
+    """The task in float64, where rounding hides nothing."""
+    values = {field.name: getattr(task, field.name) for field in fields(Classification)}
+    return _Double(**values | {"load_base": lambda: task.load_base().double()})
+
+
 class CopyTask:
     """A causal language model copies letters, ``abc=abc``: a task by the protocol alone, without classes and without images.
 

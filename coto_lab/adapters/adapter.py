@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from coto_lab.adapters.active import read_active, write_active
-from coto_lab.adapters.configuration import function_of, json_values
+from coto_lab.adapters.configuration import check_start, function_of, json_values
 from coto_lab.adapters.methods.lora import more_than_a_product
 from coto_lab.adapters.methods.method import Method, merged_update
 from coto_lab.adapters.methods.registry import method_of
@@ -75,7 +75,8 @@ class Adapter:
         torch's global random state is left untouched.
 
         Raises:
-            ValueError: ``base`` carries an adapter already, or this adapter does not fit it.
+            ValueError: ``base`` carries an adapter already, or this adapter does not fit it, or it began in a way that PEFT
+                cannot repeat (`check_start`).
         """
         from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -84,6 +85,7 @@ class Adapter:
                 f"base already carries an adapter, in {layer}. Load the base model again, or use copy_to, which writes into "
                 "the adapter that is there."
             )
+        check_start(self.config)
         device = next(base.parameters()).device
         with OwnRandomNumbers(0, device).active():  # PEFT draws factors, which those of the adapter replace
             model = add_adapter(base, self.peft_config())

@@ -32,6 +32,24 @@ def changes_base(config: dict[str, Any]) -> bool:
     return function.get("bias", "none") != "none" or any(key.startswith("init_") for key in function)
 
 
+def check_start(config: dict[str, Any]) -> None:
+    """Whether an adapter's start can be repeated, as it is when the adapter is put on its base.
+
+    Raises:
+        ValueError: the start rewrote weights of the base, by random numbers or by gradients that nobody kept, so that the base
+            which the adapter belongs to cannot be made again.
+    """
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and (start.startswith("pissa_niter_") or start == "lora_ga"):
+        by = "gradients on its data" if start == "lora_ga" else "random numbers"
+        raise ValueError(
+            f"this adapter began with init_lora_weights={start!r}, which rewrote weights of its base by {by}: PEFT rewrites "
+            "them otherwise each time that it puts the adapter on the base, so its tensors mean nothing there. Save the "
+            "trained model again with PEFT's save_pretrained(..., path_initial_model_for_weight_conversion=...), which makes "
+            "a plain LoRA of it."
+        )
+
+
 def json_values(value: Any) -> Any:
     """JSON values in a fixed order: sets become sorted lists, enumerations their values."""
     if isinstance(value, dict):

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 
 PREFIX = "base_model.model."  # before the base's own names
+DRAWN = (".vera_A", ".vera_B", ".pvera_A", ".pvera_B", ".randlora_A", ".randlora_B")
+"""The ends of the names of tensors that PEFT draws at random and never trains, of VeRA, PVeRA and RandLoRA."""
 
 
 def lora_keys(module: str) -> tuple[str, str]:

@@ -24,7 +24,15 @@ def add_adapter(base: PreTrainedModel, config: PeftConfig) -> PeftModel:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        if getattr(config, "boft_n_butterfly_factor", 1) == 1:  # PEFT looks for its CUDA extension all the same
+            warnings.filterwarnings("ignore", message="Failed to load the CUDA extension|Setting boft_n_butterfly_factor")
         return get_peft_model(base, config)
+
+
+def without_adapters(model: PeftModel) -> nn.Module:
+    """The base model of a PEFT model, with the weights that it has now, and without the adapters; ``model`` is used up."""
+    base: nn.Module = model.unload()
+    return base
 
 
 def put_in(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:

@@ -5,43 +5,59 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
-from coto_lab.adapters.configuration import function_of
-from coto_lab.adapters.names import lora_keys
+from coto_lab.adapters.configuration import check_start, function_of
+from coto_lab.adapters.names import DRAWN, lora_keys
+from coto_lab.adapters.whole_update import changed_beyond, lora_of_update
 from coto_lab.ground.lists import list_of
 from coto_lab.scoring.sources import SOURCES, Source, open_source
 from coto_lab.training.run import Run
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def merge(adapters: Sequence[Source], how: str = "fuse", weights: Sequence[float] | None = None) -> Adapter:
+
+def merge(
+    adapters: Sequence[Source],
+    how: str = "fuse",
+    weights: Sequence[float] | None = None,
+    *,
+    base: PreTrainedModel | None = None,
+) -> Adapter:
     """One adapter from several of the same base.
 
     ``"fuse"`` averages the factors, A = Σ wᵢAᵢ and B = Σ wᵢBᵢ (fusion; any PEFT method). ``"ensemble"`` averages the
-    updates, ΔW = Σ wᵢ sᵢBᵢAᵢ, exactly: the factors are stacked along the rank, which becomes Σ rᵢ (LoRA only).
+    updates, ΔW = Σ wᵢ ΔWᵢ, exactly. For LoRA the factors are stacked along the rank, which becomes Σ rᵢ. For other methods
+    give ``base``; the result is a LoRA of full rank (`lora_of_update`), or, where updates are linear in what was trained (IA3,
+    MiSS), weights sum to 1 and configurations agree, the fusion itself.
 
     Fusion of two LoRAs gives ΔW = s·(w₁B₁ + w₂B₂)(w₁A₁ + w₂A₂): each one's own update s·BᵢAᵢ has the weight wᵢ², and
     cross terms w₁w₂·s·(B₁A₂ + B₂A₁) appear. (PEFT's ``"linear"`` combination gives the factors the roots of the weights.)
     Fusion averages new layers that were trained whole, such as heads (``modules_to_save``), too: Σ wᵢWᵢ. So give weights that
-    sum to 1, and adapters whose new layers began alike. They are no updates, and an ensemble of such adapters is refused.
+    sum to 1, and adapters whose new layers began alike. They are no updates, and an ensemble of such adapters is refused. What
+    was drawn at random and not trained (the matrices of VeRA and RandLoRA) stays as it is.
 
     Args:
         adapters: at least one; runs stand for their adapters, and folders for what is in them.
         how: ``"fuse"`` or ``"ensemble"``.
         weights: one finite number per adapter; by default 1/n each.
+        base: the base model that all were trained on, for an ensemble of adapters whose updates are no products s·BA; it is
+            not changed.
 
     Raises:
         TypeError: ``adapters`` is no list of runs, adapters or folders.
         ValueError: no adapters; an unknown ``how``; weights that do not fit; runs of different bases; adapters of different
-            methods, modules or (for fusion) configurations; an ensemble of adapters whose update is not s·BA.
+            methods, modules or (for fusion) configurations, random matrices or starts; an ensemble of adapters whose update is
+            not s·BA, without ``base``, or that have no ΔW, or change more than the weights of linear layers.
 
     Source: arXiv:2506.05713, which calls the first linear fusion; PEFT's ``add_weighted_adapter`` (``"linear"``, ``"cat"``).
     """
-    if not isinstance(how, str) or how not in _RULES:
+    if how not in ("fuse", "ensemble"):
         raise ValueError(
             f"how={how!r}: must be 'fuse' (average the factors) or 'ensemble' (average the updates). Give weights by their "
             "name, weights=[...]."
@@ -60,7 +76,10 @@ def merge(adapters: Sequence[Source], how: str = "fuse", weights: Sequence[float
     if any(other != names[0] for other in names):
         differing = sorted(set().union(*names) - names[0].intersection(*names))
         raise ValueError(f"the adapters are of different methods or modules: not all have {differing[:2]}.")
-    return replace(_RULES[how](parts, shares), base=next(iter(bases), None))
+    if how == "fuse":
+        _check_starts(sources)
+    merged = _fuse(parts, shares) if how == "fuse" else _ensemble(parts, shares, base)
+    return replace(merged, base=next(iter(bases), None))
 
 
 def _numbers(weights: Sequence[float]) -> list[float]:
@@ -69,6 +88,20 @@ def _numbers(weights: Sequence[float]) -> list[float]:
         return [] if isinstance(weights, str) else [float(weight) for weight in weights]
     except (TypeError, ValueError):
         return []
+
+
+def _check_starts(sources: Sequence[Run | Adapter]) -> None:
+    """ValueError for adapters whose factors began in another base: an average of these means nothing."""
+    methods = {i: item.recipe.adapter_method for i, item in enumerate(sources) if isinstance(item, Run)}
+    for i, method in methods.items():
+        j = next((j for j, other in methods.items() if other.name != method.name), None)
+        if method.rewrites_base and j is not None:
+            raise ValueError(
+                f"adapter {i} is of method {method.name!r}, which moves a part of the base's weights into its factors, and "
+                f"adapter {j} of method {methods[j].name!r}: the average of such factors means nothing. Use how='ensemble'."
+            )
+    for item in sources:
+        check_start((item.adapter if isinstance(item, Run) else item).config)
 
 
 def _fuse(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
@@ -86,16 +119,43 @@ def _fuse(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
                 raise ValueError(
                     f"{name} is {list(tensor.shape)} in adapter {i} and {list(first.tensors[name].shape)} in adapter 0."
                 )
+            if _is_fixed(name, tensor) and not torch.equal(tensor, first.tensors[name]):
+                raise ValueError(
+                    f"{name}, which was drawn at random and not trained, differs between adapter 0 and adapter {i}, so what "
+                    "was trained beside it does not mean the same in both. Use how='ensemble', with base=task.load_base()."
+                )
     pairs = list(zip(adapters, weights, strict=True))
-    return Adapter(first.config, {name: _sum(w * a.tensors[name] for a, w in pairs) for name in first.tensors})
+    return Adapter(
+        first.config,
+        {
+            name: tensor if _is_fixed(name, tensor) else _sum(w * a.tensors[name] for a, w in pairs)
+            for name, tensor in first.tensors.items()
+        },
+    )
 
 
-def _ensemble(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
-    tensors = {}
+def _is_fixed(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor of an adapter is not trained: places in the weight matrix, and what was drawn at random."""
+    return not tensor.is_floating_point() or name.endswith(DRAWN)
+
+
+def _ensemble(adapters: Sequence[Adapter], weights: Sequence[float], base: PreTrainedModel | None) -> Adapter:
+    if whole := [name for adapter in adapters for name in adapter.apart()[1]]:
+        raise ValueError(
+            f"an ensemble averages the updates, and {whole[0]} is no update: it was trained whole (modules_to_save). "
+            "Use how='fuse'."
+        )
     try:
         parts = [adapter.factors() for adapter in adapters]
     except ValueError as error:
-        raise ValueError(f"an ensemble averages the updates: {error} Use how='fuse'.") from error
+        if _is_fusion(adapters, weights):
+            return _fuse(adapters, weights)
+        if base is not None:
+            return _ensemble_of_updates(adapters, weights, base)
+        raise ValueError(
+            f"an ensemble averages the updates: {error} Use how='fuse', or give base=task.load_base() to average ΔW itself."
+        ) from error
+    tensors = {}
     for name in parts[0]:
         key_a, key_b = lora_keys(name)
         tensors[key_a] = torch.cat([part[name][0] for part in parts], dim=0)  # [Σ r, in]
@@ -106,8 +166,25 @@ def _ensemble(adapters: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
     return Adapter(config, tensors)
 
 
+def _ensemble_of_updates(adapters: Sequence[Adapter], weights: Sequence[float], base: PreTrainedModel) -> Adapter:
+    updates = [adapter.update(base) for adapter in adapters]
+    for i, (adapter, update) in enumerate(zip(adapters, updates, strict=True)):
+        if more := changed_beyond(update, adapter, base):
+            raise ValueError(
+                f"an ensemble averages the updates ΔW, but adapter {i} ({adapter.config.get('peft_type')}) changes {more[0]}, "
+                "too. Use how='fuse'."
+            )
+    pairs = list(zip(weights, updates, strict=True))
+    transposed = any(type(base.get_submodule(name)).__name__ == "Conv1D" for name in updates[0])
+    return lora_of_update({name: _sum(w * update[name] for w, update in pairs) for name in updates[0]}, transposed=transposed)
+
+
+def _is_fusion(adapters: Sequence[Adapter], weights: Sequence[float]) -> bool:
+    """Whether the fusion of adapters is their ensemble, too."""
+    linear = all(adapter.method is not None and adapter.method.is_linear for adapter in adapters)
+    alike = all(function_of(adapter.config) == function_of(adapters[0].config) for adapter in adapters)
+    return linear and alike and math.isclose(math.fsum(weights), 1)
+
+
 def _sum(terms: Any) -> Tensor:
     return torch.stack(list(terms)).sum(0)
-
-
-_RULES = {"fuse": _fuse, "ensemble": _ensemble}

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from coto_lab.adapters.peft_model import add_adapter
 from coto_lab.gating.checkpointing import is_checkpointed
 from coto_lab.gating.coto import training_masks
 from coto_lab.gating.gates import attach_gates
@@ -159,7 +158,7 @@ def estimate(task: Task, recipe: Recipe, *, seconds: float = 10.0, progress: boo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of gates: training says them again
         with OwnRandomNumbers(recipe.seed, default_device()).active():
-            model = add_adapter(base, recipe.peft_config(task.target_modules, whole))
+            model = recipe.put_on(base, task.target_modules, whole)
         gates = attach_gates(model)
         short = stack is not None and len(stack) == len(gates) > _SHORT[-1]
         measured = _measured(task, recipe, _SHORT if short else (None,), seconds, progress)

@@ -7,6 +7,7 @@ block's share of the gradient: with their histories, all runs together would tak
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,11 +100,7 @@ def load_adapters(method: str, task: str = "digits") -> list[Adapter]:
         methods = ", ".join(map(repr, METHODS))
         raise ValueError(f"method={method!r}, task={task!r}: not in the gallery; it has the methods {methods} on {known}.")
     base = manifest()["base"][f"{leg.base}/{WEIGHTS}"]
-    adapters = [Adapter.load(checked_folder(run_name(method, seed, task=task))) for seed in SEEDS]
-    return [
-        replace(adapter, tensors={name: tensor.float() for name, tensor in adapter.tensors.items()}, base=base)
-        for adapter in adapters
-    ]
+    return [load_half(checked_folder(run_name(method, seed, task=task)), base) for seed in SEEDS]
 
 
 def load_sweep(method: str, lr: float) -> list[Adapter]:
@@ -146,14 +143,39 @@ def checked_folder(name: str) -> Path:
     if name not in runs:
         raise ValueError(f"name={name!r}: no such run in the gallery's manifest. To make missing runs: make gallery.")
     folder = data_path("gallery") / name
-    for file, expected in runs[name]["sha256"].items():
-        found = sha256(folder / file) if (folder / file).exists() else "missing"
-        if found != expected:
-            raise ValueError(
-                f"{str(folder / file)!r} is not the file that the gallery was made with (SHA-256 {found[:12]}, expected "
-                f"{expected[:12]}). Restore it from the repository, or make the gallery again: make gallery."
-            )
+    check_files({folder / file: expected for file, expected in runs[name]["sha256"].items()})
     return folder
+
+
+def check_files(expected: Mapping[Path, str], make: str = "make gallery") -> None:
+    """Compare files with their SHA-256 hashes.
+
+    Args:
+        expected: file -> hash.
+        make: the command that makes the files again.
+
+    Raises:
+        ValueError: a file is missing or differs.
+    """
+    for file, own in expected.items():
+        found = sha256(file) if file.exists() else "missing"
+        if found != own:
+            raise ValueError(
+                f"{str(file)!r} is not the file that the gallery was made with (SHA-256 {found[:12]}, expected {own[:12]}). "
+                f"Restore it from the repository, or make it again: {make}."
+            )
+
+
+def load_half(folder: Path, base: str) -> Adapter:
+    """An adapter that was stored in half precision and without its base, as float32.
+
+    Args:
+        folder: of the adapter.
+        base: identity of the base model it was trained on.
+    """
+    adapter = Adapter.load(folder)
+    tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in adapter.tensors.items()}
+    return replace(adapter, tensors=tensors, base=base)
 
 
 def gallery_scores() -> pd.DataFrame:

@@ -172,7 +172,8 @@ class Training:
 
     def run(self) -> Run:
         """The run so far: the adapter as it is now and the history of the steps taken."""
-        adapter = replace(Adapter.from_model(self.model), base=self.task.base)
+        trained = self.recipe.adapter_method.finished(Adapter.from_model(self.model), self._trainee.start)
+        adapter = replace(trained, base=self.task.base)
         return Run(adapter, self.history(), self.recipe, self.task.name, self.task.base, self.diverged)
 
     def history(self) -> History:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from coto_lab.adapters.adapter import Adapter
-from coto_lab.adapters.peft_model import add_adapter, twin
+from coto_lab.adapters.peft_model import twin, without_adapters
 from coto_lab.adapters.stack import AdapterStack
 from coto_lab.ground.caller import warn_user
 from coto_lab.ground.device import default_device
@@ -21,6 +22,7 @@ from coto_lab.ground.numbers import whole_number
 from coto_lab.ground.randomness import OwnRandomNumbers
 from coto_lab.tasks.check import check_task, fresh_base, try_task
 from coto_lab.tasks.task import Task, modules_to_save_of, to_device
+from coto_lab.training.dropped import warn_of_dropped_blocks, without_word_of_start
 from coto_lab.training.history import History
 from coto_lab.training.loop import Training
 from coto_lab.training.many_adapters import ManyAdapters, groups_of
@@ -34,11 +36,12 @@ def fit_many(
 ) -> list[Run]:
     """Train one adapter per recipe; each run is the one that `fit` makes, up to rounding.
 
-    LoRA recipes without adapter dropout that agree in rank, alpha, steps and batch size share one base: their batches go
-    through it as one, and each meets its own adapter (`LoRALinear` with rows). Schedule, tilt, seed, learning rate, warm-up,
-    decay, clipping and weight decay may differ. An adapter that a row drops gets no update, no decay and no change of moments,
-    as in `fit`. All other recipes are trained by themselves, in processes side by side, and so are all recipes where the task
-    has new layers that train whole (``modules_to_save``).
+    Recipes without adapter dropout whose updates are s·BA (LoRA, rsLoRA, LoRA+, PiSSA, OLoRA, LoRA-Pro) and that agree in
+    method, rank, alpha, steps and batch size share one base: their batches go through it as one, and each meets its own adapter
+    (`LoRALinear` with rows). Schedule, tilt, seed, learning rate, warm-up, decay, clipping and weight decay may differ. An
+    adapter that a row drops gets no update, no decay and no change of moments, as in `fit`. All other recipes are trained by
+    themselves, in processes side by side, and so are all recipes where the task has new layers that train whole
+    (``modules_to_save``).
 
     Rounding: in float64 the two agree to 1e-9. In float32, after 800 steps on the digits, the weights of ten runs (five seeds
     of LoRA and of CoTo) differed from those of `fit` by at most 7e-6 of their length, and the losses by at most 4e-6 nats.
@@ -62,6 +65,7 @@ def fit_many(
     check_task(task)
     recipes = list_of("recipes", recipes, Recipe, "give a list of Recipes, such as [Recipe(), Recipe(seed=1)].")
     max_rows = whole_number("max_rows", max_rows, 1)
+    warn_of_dropped_blocks(recipes)
     default_jobs = (os.cpu_count() or 1) if default_device().type == "cpu" else 1
     n_jobs = default_jobs if n_jobs is None else whole_number("n_jobs", n_jobs, 1)
     groups = _groups(recipes, 1 if modules_to_save_of(task) else max_rows)
@@ -116,7 +120,8 @@ def _fit_alone(task: Task, recipes: Sequence[Recipe], n_jobs: int, advance: Call
 
 
 def _train(task: Task, recipe: Recipe) -> Run:
-    training = Training(task, recipe)
+    with without_word_of_start():  # `fit_many` said it, once
+        training = Training(task, recipe)
     try:
         for _ in training:
             pass
@@ -126,8 +131,17 @@ def _train(task: Task, recipe: Recipe) -> Run:
 
 
 def trainee_of(task: Task, recipes: Sequence[Recipe], base: nn.Module) -> ManyAdapters:
-    """The adapters of several recipes at their start, as rows on a copy of ``base`` that shares its weights."""
-    return ManyAdapters(task, recipes, twin(base), [_start(twin(base), task, recipe) for recipe in recipes])
+    """The adapters of several recipes at their start, as rows on a copy of ``base``, which stays as it is."""
+    if not recipes[0].adapter_method.rewrites_base:
+        return ManyAdapters(task, recipes, twin(base), [_start(twin(base), task, recipe) for recipe in recipes])
+    model = recipes[0].put_on(copy.deepcopy(base), task.target_modules)
+    start = _plain(Adapter.from_model(model))  # no random numbers are drawn, so it is the start of all rows
+    return ManyAdapters(task, recipes, without_adapters(model), [start] * len(recipes))
+
+
+def _plain(start: Adapter) -> Adapter:
+    """As a LoRA on the weights as they are now; a start that rewrites them (PiSSA) would do so once more."""
+    return replace(start, config=start.config | {"init_lora_weights": True})
 
 
 def _fit_together(task: Task, recipes: Sequence[Recipe], base: nn.Module, advance: Callable[[int], object]) -> list[Run]:
@@ -168,7 +182,8 @@ def _fit_together(task: Task, recipes: Sequence[Recipe], base: nn.Module, advanc
 
 def _rows_are_apart(task: Task, recipe: Recipe, base: nn.Module) -> bool:
     """Whether rows train as they would alone: linear targets, and a base that mixes no rows and draws no random numbers."""
-    device, start = default_device(), _start(twin(base), task, recipe)
+    device = default_device()
+    start = _plain(_start(copy.deepcopy(base) if recipe.adapter_method.rewrites_base else twin(base), task, recipe))
     try:
         rows = AdapterStack(twin(base).train(), start)
         gated = sum(len(group.layers) for group in groups_of(rows))
@@ -189,5 +204,5 @@ def _rows_are_apart(task: Task, recipe: Recipe, base: nn.Module) -> bool:
 def _start(base: nn.Module, task: Task, recipe: Recipe) -> Adapter:
     """The adapter that a training by ``recipe`` starts from."""
     with OwnRandomNumbers(recipe.seed, torch.device("cpu")).active():
-        model = add_adapter(base, recipe.peft_config(task.target_modules))
+        model = recipe.put_on(base, task.target_modules)
         return replace(Adapter.from_model(model), base=task.base)

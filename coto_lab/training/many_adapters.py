@@ -17,6 +17,7 @@ from coto_lab.gating.grouping import Group, group_layers
 from coto_lab.ground.device import default_device
 from coto_lab.ground.randomness import batch_indices
 from coto_lab.tasks.task import Batch, Task, to_device
+from coto_lab.training.groups import parameter_groups
 from coto_lab.training.recipe import Recipe
 
 
@@ -25,9 +26,10 @@ class ManyAdapters:
 
     Args:
         task: what to train on.
-        recipes: of R plain LoRA adapters; they agree in rank, alpha, steps and batch size, and none has dropout.
+        recipes: of R adapters whose updates are s·BA; they agree in method, rank, alpha, steps and batch size, and none has
+            dropout.
         base: the base model; it is changed.
-        starts: the adapters that the rows start from.
+        starts: the adapters that the rows start from, as plain LoRA.
 
     Attributes:
         gates, modules: names of the gates and of the adapted modules, gate by gate.
@@ -62,12 +64,9 @@ class ManyAdapters:
         # The optimiser sees a parameter of its own for each row: a view, so that its updates are those of the stack, and
         # a gradient of None leaves the row, its decay, its moments and its step count alone.
         self._views = [[nn.Parameter(parameter.data[i]) for parameter in self._parameters] for i in range(len(recipes))]
-        self.optimizer = recipes[0].adapter_method.optimizer(
-            [
-                {"params": views, "lr": recipe.lr, "weight_decay": recipe.weight_decay}
-                for views, recipe in zip(self._views, recipes, strict=True)
-            ]
-        )
+        self._keys = [key for name in self.modules for key in lora_keys(PREFIX + name)]
+        named = [dict(zip(self._keys, views, strict=True)) for views in self._views]
+        self.optimizer = recipes[0].adapter_method.optimizer(parameter_groups(recipes, named))
 
     def open_gates(self, step: int) -> Tensor:
         """The planned masks of this step: ``BoolTensor [R, n_gates]``."""
@@ -116,10 +115,10 @@ class ManyAdapters:
 
     def adapter(self, row: int) -> Adapter:
         """A copy of the adapter of a row, on the CPU."""
-        keys = [key for name in self.modules for key in lora_keys(PREFIX + name)]
-        trained = {key: p.detach()[row].cpu().clone() for key, p in zip(keys, self._parameters, strict=True)}
+        trained = {key: p.detach()[row].cpu().clone() for key, p in zip(self._keys, self._parameters, strict=True)}
         start = self.starts[row]
-        return Adapter(start.config, {key: trained[key] for key in start.tensors}, self.task.base)
+        adapter = Adapter(start.config, {key: trained[key] for key in start.tensors}, self.task.base)
+        return self.recipes[row].adapter_method.finished(adapter, start)
 
 
 def groups_of(rows: AdapterStack) -> list[Group]:

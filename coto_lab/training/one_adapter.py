@@ -11,13 +11,15 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from coto_lab.adapters.peft_model import add_adapter
+from coto_lab.adapters.adapter import Adapter
 from coto_lab.gating.checkpointing import let_backward_stop
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import attach_gates
 from coto_lab.ground.randomness import OwnRandomNumbers, batch_indices
 from coto_lab.tasks.check import fresh_base, try_task
 from coto_lab.tasks.task import Batch, Task, modules_to_save_of, to_device
+from coto_lab.training.dropped import warn_of_dropped_blocks, without_word_of_start
+from coto_lab.training.groups import parameter_groups
 from coto_lab.training.history import gate_norms
 from coto_lab.training.recipe import Recipe
 
@@ -31,6 +33,7 @@ class OneAdapter:
     New layers of the task (``modules_to_save``) train in every step, whatever the gates; their gradients are not recorded.
 
     Attributes:
+        start: the adapter at its beginning.
         model: the PEFT model.
         gates, coto: its gates, and what draws them.
         forward, optimizer: as accelerate prepared them.
@@ -59,24 +62,23 @@ class OneAdapter:
         self.task, self.recipe = task, recipe
         self.rng = OwnRandomNumbers(recipe.seed, self.accelerator.device)
         with self.rng.active():
-            model = add_adapter(fresh_base(task), recipe.peft_config(task.target_modules, modules_to_save_of(task)))
+            model = recipe.put_on(fresh_base(task), task.target_modules, modules_to_save_of(task))
         try_task(task, model, "train")
+        self.start = Adapter.from_model(model)
         self.model = model.train()
         let_backward_stop(model)
-        self.gates = attach_gates(model)
+        warn_of_dropped_blocks([recipe])
+        with without_word_of_start():
+            self.gates = attach_gates(model)
         self.coto = CoTo(self.gates, recipe.schedule, total_steps=recipe.steps, seed=recipe.seed, tilt=recipe.tilt)
         self._dropouts = [m for layer in self.gates.layers for m in layer.modules() if isinstance(m, nn.Dropout)]
         self._module_parameters = [[p for p in layer.parameters() if p.requires_grad] for layer in self.gates.layers]
-        group = {
-            "params": [p for p in model.parameters() if p.requires_grad],
-            "lr": recipe.lr,
-            "weight_decay": recipe.weight_decay,
-        }
-        optimizer = recipe.adapter_method.optimizer([group])
-        if len(optimizer.param_groups) != 1:
+        trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        optimizer = recipe.adapter_method.optimizer(parameter_groups([recipe], [trainable]))
+        if any("row" not in group for group in optimizer.param_groups):
             raise ValueError(
-                f"the optimiser of method {recipe.method!r} has {len(optimizer.param_groups)} parameter groups for the one "
-                "that it was given: return as many, since the learning rate of each is set at every step."
+                f"the optimiser of method {recipe.method!r} has parameter groups without the entry 'row' of the group that it "
+                "was given: keep all entries in every part, since the learning rate of each is set at every step."
             )
         self.forward, self.optimizer = self.accelerator.prepare(model, optimizer)
 

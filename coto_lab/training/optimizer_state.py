@@ -64,7 +64,12 @@ def restore(optimizer: torch.optim.Optimizer, model: nn.Module, content: dict[st
     """
     places = {name: i for i, name in enumerate(chain.from_iterable(names_in_groups(optimizer, model)))}
     state = {places.get(name, name): value for name, value in content["state"].items()}
-    groups = [group | {"params": [places[name] for name in group["params"]]} for group in content["param_groups"]]
+    groups = [
+        {key: value for key, value in own.items() if key != "params"}  # a file of an earlier version lacks some entries
+        | saved
+        | {"params": [places[name] for name in saved["params"]]}
+        for own, saved in zip(optimizer.param_groups, content["param_groups"], strict=True)
+    ]
     optimizer.load_state_dict(content | {"state": state, "param_groups": groups})
     parameters = dict(model.named_parameters())
     for name, value in content["state"].items():

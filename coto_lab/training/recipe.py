@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from coto_lab.adapters.methods import registry
+from coto_lab.adapters.methods.fit import check_fit, said_clearly
 from coto_lab.adapters.methods.method import Method
+from coto_lab.adapters.peft_model import add_adapter
 from coto_lab.gating import schedules
 from coto_lab.gating.schedules import Constant, Schedule
 from coto_lab.ground.numbers import MAX_SEED, finite_number, real_number, whole_number
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel
 
 DECAYS = ("linear", "cosine", "constant")
 DROPOUT_DECAYS = ("constant", "linear")
@@ -32,9 +35,9 @@ class Recipe:
     Attributes:
         method: the name of a method (``"lora"``, ``"dora"``, ``"hira"``, and whatever else `coto_lab.adapters.methods`
             holds), or a `Method` with options of its own. One with its default options is stored as its name.
-        r: rank.
-        alpha: numerator of the scale alpha / r, for methods with a scale (HiRA has none).
-        dropout: probability of zeroing an entry of the adapter's input.
+        r: rank, for methods with a rank (IA3, OFT and BOFT have none).
+        alpha: numerator of the scale alpha / r, for methods with a scale (HiRA, VeRA and others have none).
+        dropout: probability of zeroing an entry of the adapter's input, for methods that have such a dropout.
         schedule: activation probability over progress; ``Constant(1.0)`` keeps every block's adapter on.
         steps: optimiser steps.
         lr: the highest learning rate: that of the first step after the warm-up.
@@ -85,6 +88,12 @@ class Recipe:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be a finite number above 0.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout!r}: must be in [0, 1).")
+        if self.dropout and not self.adapter_method.takes_dropout:
+            able = ", ".join(repr(name) for name, kind in registry.known_methods().items() if kind.takes_dropout)
+            raise ValueError(
+                f"dropout={self.dropout!r}: method {self.adapter_method.name!r} has no dropout of its adapter's input. Leave "
+                f"it at 0, or take one of {able}."
+            )
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"weight_decay={self.weight_decay!r}: must be a finite number, 0 or above.")
         object.__setattr__(self, "tilt", finite_number("tilt", self.tilt))
@@ -131,6 +140,16 @@ class Recipe:
         if modules_to_save:
             config.modules_to_save = sorted({*modules_to_save, *(config.modules_to_save or ())})
         return config
+
+    def put_on(self, base: PreTrainedModel, target_modules: Sequence[str], modules_to_save: Sequence[str] = ()) -> PeftModel:
+        """``base``, which is changed, with a new adapter on it; arguments as in `peft_config`.
+
+        Raises:
+            ValueError: the method cannot adapt one of the layers; the message has the methods that can.
+        """
+        check_fit(self.adapter_method, base, target_modules, self.r)
+        with said_clearly(self.adapter_method, base, target_modules, self.r):
+            return add_adapter(base, self.peft_config(target_modules, modules_to_save))
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON values: the schedule as its name and parameters, and so the method where it has options."""

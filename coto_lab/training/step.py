@@ -26,7 +26,7 @@ class Trainee(Protocol):
     forward: nn.Module
     """What `Task.predict` is given."""
     optimizer: torch.optim.Optimizer
-    """One parameter group for each row."""
+    """Its parameter groups say to which ``row`` they belong (`Method.optimizer`)."""
 
     def open_gates(self, step: int) -> Bool[Tensor, "R n_gates"]:
         """Open and drop the adapters of this step: the masks, ``BoolTensor [R, n_gates]``."""
@@ -77,8 +77,8 @@ def take_step(task: Task, trainee: Trainee, recipes: Sequence[Recipe], step: int
     Source: arXiv:2506.05713, progressive activation. Without its first line this is the plain loop of LoRA.
     """
     mask = trainee.open_gates(step)  # which adapters take part: the only thing that CoTo adds
-    for group, recipe in zip(trainee.optimizer.param_groups, recipes, strict=True):
-        group["lr"] = recipe.learning_rate(step)
+    for group in trainee.optimizer.param_groups:
+        group["lr"] = recipes[group["row"]].learning_rate(step) * group.get("lr_ratio", 1.0)
 
     batch = trainee.batch(step)
     with trainee.random_numbers():

@@ -3,6 +3,8 @@
 from coto_lab.widgets.game import GameBoard
 from coto_lab.widgets.interpolation import InterpolationExplorer
 from coto_lab.widgets.live import LiveTraining
+from coto_lab.widgets.method_explorer import MethodExplorer
+from coto_lab.widgets.method_table import MethodTable
 from coto_lab.widgets.predict import Prediction
 from coto_lab.widgets.scale import ScaleExplorer
 from coto_lab.widgets.schedule import ScheduleExplorer
@@ -13,6 +15,8 @@ __all__ = [
     "GameBoard",
     "InterpolationExplorer",
     "LiveTraining",
+    "MethodExplorer",
+    "MethodTable",
     "Prediction",
     "ScaleExplorer",
     "ScheduleExplorer",

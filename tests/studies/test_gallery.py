@@ -31,6 +31,7 @@ from coto_lab.studies.gallery import (
     task_of,
 )
 from coto_lab.studies.legs import DOCSTRINGS, LEGS, STRINGS, Leg
+from coto_lab.studies.variants import FOLDER
 
 ROOT = Path(__file__).parents[2]
 GALLERY = ROOT / "data" / "gallery"
@@ -49,7 +50,7 @@ def test_the_manifest_holds_every_planned_run_and_nothing_else(task: Task) -> No
         assert (Recipe.from_json(about["recipe"]), about["seed"]) == (recipe, recipe.seed)
         assert about["sha256"] == {path.name: sha256(path) for path in (GALLERY / name).iterdir()}
     folders = {str(path.parent.relative_to(GALLERY)) for path in GALLERY.rglob("adapter_model.safetensors")}
-    assert folders == planned.keys()
+    assert {folder for folder in folders if not folder.startswith(f"{FOLDER}/")} == planned.keys()  # others: `make variants`
     assert content["tasks"] == [name for leg in LEGS.values() for name in leg.tasks]
     bases = {f"{leg.base}/model.safetensors": load_task(leg.tasks[0]).base for leg in LEGS.values()}
     assert content["base"] == bases and task.base in bases.values() and len(bases) == 3
@@ -57,7 +58,9 @@ def test_the_manifest_holds_every_planned_run_and_nothing_else(task: Task) -> No
 
 
 def test_it_is_small() -> None:
-    assert sum(path.stat().st_size for path in GALLERY.rglob("*") if path.is_file()) < 17e6
+    # The runs are 17 MB. The variants of LoRA are 6: of each method the adapters of one seed, with and without CoTo, on two
+    # legs. Those of RandLoRA are 2.5 of these 6, since PEFT saves its random matrices, too.
+    assert sum(path.stat().st_size for path in GALLERY.rglob("*") if path.is_file()) < 23e6
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -10,7 +10,7 @@ from coto_lab import Constant, Exponential, Linear, Recipe, Sine
 from coto_lab.adapters.methods.dora import DoRA
 
 BAD = {
-    "method": ["loha", "LoRA", None, ["lora"], DoRA],
+    "method": ["loca", "LoRA", None, ["lora"], DoRA],
     "decay": ["step"],
     "r": [0, 2.0, True, "4"],
     "steps": [0, -1, 1.5],
@@ -79,7 +79,17 @@ def test_json_of_an_earlier_version_takes_the_defaults() -> None:
         ({"schedule": {"name": "Constant", "ramp": 0.5}}, r"schedule 'Constant' has no \['ramp'\]"),
         ({"schedule": {"name": "Linear", "ramp": 2}}, "ramp=2: must be"),
         ({"steps": 0}, "steps=0: must be"),
-        ({"method": "loha"}, "not a recipe of this version: method='loha': must be one of 'dora', 'hira', 'lora'"),
+        ({"method": "loca"}, "not a recipe of this version: method='loca': must be one of 'boft', 'dora', 'hira', 'ia3'"),
+        ({"method": {"name": "oft", "block_size": 0}}, "not a recipe of this version: block_size=0: must be a whole number"),
+        (
+            {"method": {"name": "lora-plus", "ratio": -1}},
+            "not a recipe of this version: ratio=-1.0: must be a finite number above",
+        ),
+        (
+            {"method": {"name": "lokr", "decompose_factor": "4"}},
+            "not a recipe of this version: decompose_factor='4': must be a",
+        ),
+        ({"method": {"name": "vera", "alpha": 4}}, r"method 'vera' has no \['alpha'\]; it has no options"),
         ({"method": {"r": 2}}, "not a recipe of this version: method='': must be one of"),
         ({"method": {"name": "dora", "m": 2}}, r"not a recipe of this version: method 'dora' has no \['m'\]"),
     ],

@@ -21,6 +21,7 @@ class DoRA(Method):
     """
 
     name: ClassVar[str] = "dora"
+    takes_dropout: ClassVar[bool] = True
 
     def peft_config(self, *, r: int, alpha: float, dropout: float, targets: Sequence[str]) -> LoraConfig:
         from peft import LoraConfig

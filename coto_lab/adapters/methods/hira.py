@@ -20,6 +20,7 @@ class HiRA(Method):
     """
 
     name: ClassVar[str] = "hira"
+    takes_dropout: ClassVar[bool] = True
 
     def peft_config(self, *, r: int, alpha: float, dropout: float, targets: Sequence[str]) -> HiraConfig:
         from peft import HiraConfig

@@ -33,6 +33,7 @@ class LoRA(Method):
 
     name: ClassVar[str] = "lora"
     trains_in_rows: ClassVar[bool] = True
+    takes_dropout: ClassVar[bool] = True
 
     def peft_config(self, *, r: int, alpha: float, dropout: float, targets: Sequence[str]) -> LoraConfig:
         from peft import LoraConfig
@@ -41,7 +42,10 @@ class LoRA(Method):
 
     def recognises(self, config: dict[str, Any]) -> bool:
         own = type(self) is LoRA  # a method that inherits from this one trains otherwise, and its adapters count as LoRA's
-        return own and config.get("peft_type") == "LORA" and not beyond_lora(config)
+        return own and config.get("peft_type") == "LORA" and not config.get("use_rslora") and not beyond_lora(config)
+
+    def scaling(self, r: int, alpha: float) -> float:
+        return alpha / r
 
     def factors(self, adapter: State) -> Factors | None:
         if more_than_a_product(adapter):

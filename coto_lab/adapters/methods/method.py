@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,9 @@ class State(Protocol):
         """``base`` with this adapter on it."""
 
 
+AnyState = TypeVar("AnyState", bound=State)
+
+
 @dataclass(frozen=True)
 class Method(ABC):
     """A method of adaptation. Its fields are its options, all with defaults; rank, alpha and dropout come from the `Recipe`.
@@ -45,11 +48,20 @@ class Method(ABC):
     Attributes:
         name: what ``Recipe(method=...)`` calls it.
         trains_in_rows: whether `fit_many` may train several of its adapters on one base, as rows of one batch. This takes an
-            update that is alpha / r · BA, and an optimiser that treats every parameter by itself.
+            update that is s·BA, and an optimiser that treats every group by itself.
+        takes_dropout: whether ``Recipe(dropout=...)`` may be above 0: PEFT can drop entries of its adapter's input.
+        has_rank: whether ``Recipe(r=...)`` decides its size.
+        is_linear: whether averaged parameters, with weights that sum to 1, are the averaged update: ΔW is linear in what is
+            trained, but for a constant.
+        rewrites_base: whether its start moves a part of the base's weights into the adapter.
     """
 
     name: ClassVar[str]
     trains_in_rows: ClassVar[bool] = False
+    takes_dropout: ClassVar[bool] = False
+    has_rank: ClassVar[bool] = True
+    is_linear: ClassVar[bool] = False
+    rewrites_base: ClassVar[bool] = False
 
     @abstractmethod
     def peft_config(self, *, r: int, alpha: float, dropout: float, targets: Sequence[str]) -> PeftConfig:
@@ -66,11 +78,29 @@ class Method(ABC):
         """What trains the adapter: AdamW, unless the method has an optimiser of its own.
 
         Args:
-            groups: torch's parameter groups, each with ``params``, ``lr`` and ``weight_decay``. The parameters are in the
-                model's order, so the factors A and B of a module follow each other. Pairs (name, parameter), as
-                ``named_parameters`` gives them, are fine too.
+            groups: torch's parameter groups, one for each recipe, each with ``params``, ``lr`` and ``weight_decay``; with
+                ``names``, PEFT's names of the parameters; with ``row``, the place of its recipe; and with `scaling`. An
+                optimiser may split a group. Each part keeps these entries, and may have an ``lr_ratio``: its learning rate is
+                so many times that of the recipe.
         """
         return torch.optim.AdamW(groups, fused=True)
+
+    def scaling(self, r: int, alpha: float) -> float:
+        """The scale s of an update s·BA; 1 for a method without such a scale."""
+        return 1.0
+
+    def misfit(self, layer: nn.Module, r: int) -> str:
+        """Why the method cannot adapt a layer of the base, in words that follow a colon; empty where PEFT is to decide."""
+        return ""
+
+    def finished(self, adapter: AnyState, start: AnyState) -> AnyState:
+        """The trained adapter as it is kept: on the base as it was pre-trained.
+
+        Args:
+            adapter: as PEFT gives it after the training.
+            start: as it was at the beginning; both have the factors alone, of one rank.
+        """
+        return adapter
 
     def factors(self, adapter: State) -> Factors | None:
         """The update of every module as a product ΔW = B A: name -> (A ``[r, in]``, B ``[out, r]``), the scale in B.

@@ -99,6 +99,8 @@ def from_json(value: Any) -> str | Method:
         return short_form(value)
     options = {key: option for key, option in value.items() if key != "name"}
     kind = type(find_method(value.get("name", "")))
-    if unknown := options.keys() - {field.name for field in fields(kind)}:
-        raise ValueError(f"method {kind.name!r} has no {sorted(unknown)}.")
+    known = [field.name for field in fields(kind)]
+    if unknown := options.keys() - set(known):
+        has = f"it has {', '.join(map(repr, known))}" if known else "it has no options"
+        raise ValueError(f"method {kind.name!r} has no {sorted(unknown)}; {has}.")
     return short_form(kind(**options))

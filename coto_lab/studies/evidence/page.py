@@ -14,6 +14,7 @@ from coto_lab.studies.evidence import (
     shapley,
     stability,
     sweep,
+    variants_text,
 )
 from coto_lab.studies.evidence.markdown import table, wrapped
 from coto_lab.studies.evidence.records import Numbers
@@ -55,7 +56,7 @@ expensive, {len(DOCSTRINGS.methods)}. The paper uses CLIP ViT-B/16, and DeBERTa-
 LLaMA on language. So a verdict says what holds *here*. Numbers of the paper that we know only from another source are marked
 "second hand".
 
-In short: {counts}.
+In short: {counts}. These claims are about LoRA. Section 14 has its variants, with verdicts of their own.
 
 ## Claim by claim
 
@@ -63,7 +64,8 @@ Differences are means over seeds, with a 95% interval in brackets. They are in p
 strings: of exact match), or of the share that the claim names, unless another unit is given. On the strings, a seed's value is
 the mean over the {len(about["legs"][STRINGS.name]["tasks"])} tasks; section 13 has the tasks one by one. Where no settings are
 named in parentheses, the runs are those of the gallery, at one learning rate and with seeds 0 to 4, and nothing is known about
-other rates; only section 2 has several rates. A dash means that the claim was not measured on this leg: the safeguards of topic
+other rates; only sections 2 and 14 have several rates.
+A dash means that the claim was not measured on this leg: the safeguards of topic
 2 were tried on the digits alone, Owen's formula needs the loss of every step, which the gallery has for the digits alone, the
 ramps of topic 7 were not trained on the docstrings, and theorem 3.1 is about class logits, which the strings do not have.
 
@@ -108,7 +110,7 @@ in the gallery.
 ## 12. Cost
 
 The paper reports up to 24% less training time. `make bench` measures time: it trains both methods in turns on your machine. The
-gallery contains no usable times, because its runs were trained together.
+gallery contains no usable times, because its runs were trained together. Section 14 has times of the variants of LoRA.
 
 ## 13. The strings, task by task
 
@@ -116,6 +118,8 @@ In the other sections, the tasks on strings are averaged. This table has every c
 alone, with the same seeds and settings. Rates that were chosen by the scores, such as the best one, are each task's own.
 
 {_tasks(claims, about["legs"][STRINGS.name]["tasks"])}
+
+{variants_text.text(legs)}
 """)
 
 

@@ -29,7 +29,7 @@ def test_its_settings_reach_peft() -> None:
     [
         ({}, True),
         ({"r": 3, "lora_alpha": 5, "lora_dropout": 0.1, "target_modules": ["a"], "task_type": "CAUSAL_LM"}, True),
-        ({"use_rslora": True}, True),
+        ({"use_rslora": True}, False),
         ({"fan_in_fan_out": True}, True),
         ({"rank_pattern": {"a": 3}}, True),
         ({"use_dora": True}, False),

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from same import same
 
-from coto_lab import Adapter, Linear, Recipe, Run, Task, fit
+from coto_lab import Adapter, Linear, Recipe, Run, Task, fit, fit_many
 from coto_lab.adapters import methods
 from coto_lab.adapters.configuration import json_values
 from coto_lab.adapters.methods.dora import DoRA
@@ -20,6 +22,7 @@ from coto_lab.adapters.methods.registry import find_method, from_json, known_met
 
 CONTRIBUTING = Path(__file__).parents[3] / "CONTRIBUTING.md"
 METHODS = list(known_methods())
+AS_LORA = ("lora-plus", "lora-pro", "olora", "pissa")  # train otherwise, and what they leave behind is a plain LoRA
 SHORT = Recipe(r=2, schedule=Linear(start=1.0), steps=2, batch_size=4)
 
 
@@ -66,22 +69,34 @@ def check(task: Task, recipe: Recipe, folder: Path) -> Run:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains_and_is_recognised(name: str, tiny_task: Task, tmp_path: Path) -> None:
     run = check(tiny_task, replace(SHORT, method=name), tmp_path / "run")
-    assert run.adapter.method == Adapter.load(tmp_path / "run").method == find_method(name)
+    expected = find_method("lora" if name in AS_LORA else name)
+    assert run.adapter.method == Adapter.load(tmp_path / "run").method == expected
     factors = find_method(name).factors(run.adapter)
     for module, (a, b) in (factors or {}).items():
         torch.testing.assert_close(b @ a, run.adapter.update(tiny_task.load_base())[module.removeprefix("base_model.model.")])
 
 
+@pytest.mark.parametrize("name", [name for name, kind in known_methods().items() if not kind.trains_in_rows])
+def test_fit_many_trains_one_by_one_what_cannot_be_stacked(name: str, tiny_task: Task) -> None:
+    recipes = [replace(SHORT, method=name, schedule=Linear(), seed=seed) for seed in (0, 1)]
+    for run, recipe in zip(fit_many(tiny_task, recipes, n_jobs=1, progress=False), recipes, strict=True):
+        assert same(run.adapter, fit(tiny_task, recipe, progress=False).adapter)
+
+
 def test_a_configuration_is_recognised_by_one_method_at_most() -> None:
     for name in METHODS:
         config = json_values(Recipe(method=name).peft_config(["q_proj"]).to_dict())
-        assert [kind.name for kind in known_methods().values() if kind().recognises(config)] in ([name], [])
-    assert method_of({"peft_type": "LOHA"}) is None and method_of({}) is None
+        found = [kind.name for kind in known_methods().values() if kind().recognises(config)]
+        assert found == (["lora"] if name in ("lora-plus", "lora-pro") else [name])
+    assert method_of({"peft_type": "FOURIERFT"}) is None and method_of({}) is None
 
 
 def test_there_are_those_of_the_folder() -> None:
-    assert sorted(METHODS) == METHODS and {"dora", "hira", "lora"} <= set(METHODS)
-    assert [name for name, kind in known_methods().items() if kind.trains_in_rows] == ["lora"]
+    assert METHODS == [
+        "boft", "dora", "hira", "ia3", "loha", "lokr", "lora", "lora-plus", "lora-pro", "miss", "oft", "olora", "pissa",
+        "randlora", "rslora", "vera",
+    ]  # fmt: skip
+    assert [name for name, kind in known_methods().items() if kind.trains_in_rows] == sorted((*AS_LORA, "lora", "rslora"))
 
 
 # --- The example of CONTRIBUTING.md ------------------------------------------------------------------------------------------
@@ -91,7 +106,7 @@ def test_the_example_becomes_a_method_by_lying_in_the_folder(
     tiny_task: Task, tmp_path: Path, new_file: Callable[[str, str], None]
 ) -> None:
     method, test = example()
-    with pytest.raises(ValueError, match="method='gralora': must be one of 'dora', 'hira', 'lora', or a Method"):
+    with pytest.raises(ValueError, match=f"method='gralora': must be one of {', '.join(map(repr, METHODS))}, or a Method"):
         Recipe(method="gralora")
     new_file("gralora", method)
     run = check(tiny_task, replace(SHORT, method="gralora"), tmp_path / "run")
@@ -185,3 +200,16 @@ def test_the_dictionary_is_a_copy() -> None:
 def test_the_protocol_is_abstract() -> None:
     with pytest.raises(TypeError, match="abstract"):
         Method()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize("value", [{"name": "oft", "block_size": 8}, {"name": "lokr", "decompose_factor": 4}])
+def test_numbers_of_numpy_become_numbers_of_python(value: dict[str, object]) -> None:
+    """Otherwise a run could be trained, and not be saved."""
+    key, number = list(value.items())[1]
+    recipe = Recipe(method=known_methods()[str(value["name"])](**{key: np.int64(number)}))
+    assert json.loads(json.dumps(recipe.to_json()))["method"] == value
+
+
+def test_an_unknown_option_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match=r"method 'oft' has no \['rank'\]; it has 'block_size'"):
+        from_json({"name": "oft", "rank": 3})
