@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from coto_lab import Adapter, Evaluator, Recipe, Run, Task, Variant, fit_many, i
 from coto_lab.ground.files import new_folder, read_json, sha256, write_file
 from coto_lab.ground.versions import version_of
 from coto_lab.probes.gradients import PER, gradient_balance, gradient_share
-from coto_lab.studies.gallery import GRADIENT, MANIFEST, SEEDS, SWEPT, planned_runs, run_name, task_of
+from coto_lab.studies.gallery import GRADIENT, MANIFEST, SEEDS, SWEPT, in_half, planned_runs, run_name, task_of
 from coto_lab.studies.legs import LEGS
 from coto_lab.tasks.embedded import WEIGHTS
 
@@ -46,7 +45,7 @@ def train_missing(task: Task, out: Path) -> None:
                 continue
             adapter = run.adapter
             if task.name != "digits":
-                adapter = replace(adapter, tensors={key: tensor.half() for key, tensor in adapter.tensors.items()})
+                adapter = in_half(adapter)
             with new_folder(out / name) as folder:
                 adapter.save(folder)
                 if task.name != "digits":

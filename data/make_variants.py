@@ -40,6 +40,7 @@ from coto_lab.ground.versions import version_of
 from coto_lab.probes.cost import measure_cost, steady_saving, train_in_turns
 from coto_lab.probes.gradients import gradient_balance
 from coto_lab.scoring.sites import Sites
+from coto_lab.studies.gallery import in_half
 from coto_lab.studies.variants import (
     COTO,
     ENTRIES,
@@ -182,9 +183,8 @@ def losses(history: History) -> list[float]:
 
 def keep(run: Run, folder: Path) -> None:
     """Write the adapter of a run in half precision."""
-    half = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in run.adapter.tensors.items()}
     with new_folder(folder, overwrite=True) as fresh:  # of a part that was interrupted
-        replace(run.adapter, tensors=half).save(fresh)
+        in_half(run.adapter).save(fresh)
 
 
 def make_part(path: Path, make: Callable[..., dict[str, Any]], *arguments: Any) -> None:

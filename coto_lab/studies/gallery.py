@@ -166,6 +166,12 @@ def check_files(expected: Mapping[Path, str], make: str = "make gallery") -> Non
             )
 
 
+def in_half(adapter: Adapter) -> Adapter:
+    """The adapter as the gallery stores it where it ships without its history: in half precision."""
+    half = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in adapter.tensors.items()}
+    return replace(adapter, tensors=half)
+
+
 def load_half(folder: Path, base: str) -> Adapter:
     """An adapter that was stored in half precision and without its base, as float32.
 

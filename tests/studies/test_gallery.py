@@ -11,7 +11,7 @@ import nbformat
 import pytest
 import torch
 
-from coto_lab import Evaluator, Recipe, Task, Training, Variant, interpolate, load_task
+from coto_lab import Adapter, Evaluator, Recipe, Task, Training, Variant, interpolate, load_task
 from coto_lab.studies import gallery
 from coto_lab.studies.gallery import (
     METHODS,
@@ -222,3 +222,13 @@ def test_a_run_that_the_manifest_does_not_know_is_refused(copied: Path) -> None:
         load_runs("CoTo")
     with pytest.raises(ValueError, match=f"name='{names[1]}': no such run"):
         load_sweep("LoRA", RATES[0])
+
+
+def test_what_is_stored_in_half_precision_is_read_as_float32(tmp_path: Path) -> None:
+    config = {"peft_type": "SHIRA"}
+    adapter = Adapter(config, {"values": torch.tensor([1.0, 1 / 3]), "places": torch.tensor([[0, 1]])})
+    gallery.in_half(adapter).save(tmp_path)
+    found = gallery.load_half(tmp_path, "a base")
+    assert found.base == "a base" and found.tensors["values"].dtype == torch.float32
+    assert torch.equal(found.tensors["values"], torch.tensor([1.0, 0.333251953125]))
+    assert torch.equal(found.tensors["places"], adapter.tensors["places"])
