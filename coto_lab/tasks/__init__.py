@@ -15,8 +15,11 @@ from coto_lab.tasks.hub.glue import glue
 from coto_lab.tasks.hub.images import ImageClassification
 from coto_lab.tasks.hub.sequence import SequenceClassification
 from coto_lab.tasks.hub.source import Source
+from coto_lab.tasks.joint import Joint
 from coto_lab.tasks.nearest_class import NearestClass
 from coto_lab.tasks.part import Part
+from coto_lab.tasks.shifted_glyphs import TASKS as GLYPH_TASKS
+from coto_lab.tasks.shifted_glyphs import load_shifted_task
 from coto_lab.tasks.skills import SKILLS, Skill
 from coto_lab.tasks.string_task import StringTask
 from coto_lab.tasks.strings import TASKS, load_string_task
@@ -29,6 +32,7 @@ __all__ = [
     "FewShotCLIP",
     "GeneratedAnswers",
     "ImageClassification",
+    "Joint",
     "MultipleChoice",
     "NearestClass",
     "Part",
@@ -43,7 +47,7 @@ __all__ = [
     "to_device",
 ]
 
-_STRINGS = "strings/"
+_STRINGS, _GLYPHS = "strings/", "glyphs/"
 
 
 @overload
@@ -63,7 +67,8 @@ def load_task(name: str) -> Classification | StringTask:
 
     Args:
         name: ``"digits"``; or ``"strings/"`` and the name of a task in `coto_lab.tasks.strings`, such as
-            ``"strings/sort-descending"``; or ``"docstrings"``, whose base model is in a package of its own.
+            ``"strings/sort-descending"``; or ``"glyphs/"`` and the name of a task in `coto_lab.tasks.shifted_glyphs`, such as
+            ``"glyphs/mirrored"``; or ``"docstrings"``, whose base model is in a package of its own.
 
     Raises:
         ValueError: no such task; or the embedded base model is damaged.
@@ -76,5 +81,7 @@ def load_task(name: str) -> Classification | StringTask:
         return load_docstrings_task()
     if isinstance(name, str) and name.removeprefix(_STRINGS) in TASKS and name.startswith(_STRINGS):
         return load_string_task(name.removeprefix(_STRINGS))
-    known = ["digits", "docstrings", *(f"{_STRINGS}{task}" for task in TASKS)]
+    if isinstance(name, str) and name.removeprefix(_GLYPHS) in GLYPH_TASKS and name.startswith(_GLYPHS):
+        return load_shifted_task(name.removeprefix(_GLYPHS))
+    known = ["digits", "docstrings", *(f"{_GLYPHS}{task}" for task in GLYPH_TASKS), *(f"{_STRINGS}{task}" for task in TASKS)]
     raise ValueError(f"name={name!r}: no such task; there is {', '.join(map(repr, known))}.")

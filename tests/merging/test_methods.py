@@ -63,7 +63,7 @@ def test_a_sum_of_linear_updates_is_no_fusion() -> None:
     """IA3 starts at 1: l₁ + l₂ would add the weight itself once more."""
     for method in ("ia3", "miss"):
         with pytest.raises(
-            ValueError, match=r"an ensemble averages the updates: .* Use how='fuse', or give base=task\.load_base"
+            ValueError, match=r"this rule mixes the updates ΔW: .* Use how='fuse', or give base=task\.load_base"
         ):
             merge([adapter_of(method, seed) for seed in (0, 1)], "ensemble", [1.0, 1.0])
     parts = [adapter_of("miss", 0), adapter_of("miss", 1, r=3)]
@@ -74,7 +74,7 @@ def test_a_sum_of_linear_updates_is_no_fusion() -> None:
 def test_without_the_base_it_is_refused(method: str | Method) -> None:
     kind = adapter_of(method).config["peft_type"]
     with pytest.raises(
-        ValueError, match=rf"an ensemble averages the updates: .*this is {kind}.* or give base=task\.load_base\(\)"
+        ValueError, match=rf"this rule mixes the updates ΔW: .*this is {kind}.* or give base=task\.load_base\(\)"
     ):
         merge([adapter_of(method, seed) for seed in (0, 1)], "ensemble")
 

@@ -157,7 +157,7 @@ def test_fusion_averages_heads_too_and_an_ensemble_is_refused(bert: str, data: s
     expected = 0.25 * first.apart()[1][key] + 0.75 * second.apart()[1][key]
     torch.testing.assert_close(fused.apart()[1][key], expected)
     assert Evaluator(task)([Variant(fused), Variant(first), Variant(second)]).loss.isfinite().all()
-    with pytest.raises(ValueError, match=r"an ensemble averages the updates, and .*classifier.*is no update.*Use how='fuse'"):
+    with pytest.raises(ValueError, match=r"this rule mixes updates ΔW, and .*classifier.*is no update.*Use how='fuse'"):
         merge([first, second], "ensemble")
 
 
