@@ -3,11 +3,14 @@
 # make site   writes the notebooks as pages: _site  make bench    runs the benchmarks
 # make clean  removes .venv, pages and caches       make mutants  says how many small faults the core's tests notice
 # make gpu    checks and times all of it on a GPU   make variants trains every variant of LoRA with and without CoTo
+# make merging trains the adapters that are merged  make merged   merges them by every rule, and scores them
 
 PYTHON ?= python3
 LAB_ARGS ?=
 GALLERY_ARGS ?=
 VARIANTS_ARGS ?=
+MERGING_ARGS ?=
+MERGED_ARGS ?=
 BENCH_ARGS ?=
 GPU_ARGS ?=
 MUTANTS_ARGS ?=
@@ -25,7 +28,7 @@ TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 export MALLOC_MMAP_THRESHOLD_ := 1073741824
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
-.PHONY: lab test gallery variants evidence bench gpu mutants site clean
+.PHONY: lab test gallery variants merging merged evidence bench gpu mutants site clean
 .DELETE_ON_ERROR:
 
 # The address that JupyterLab prints opens the tour too. In a container one is often root, and JupyterLab then refuses to start
@@ -54,6 +57,12 @@ gallery: $(VENV)/.lab
 
 variants: $(VENV)/.lab
 	$(BIN)/python data/make_variants.py $(VARIANTS_ARGS)
+
+merging: $(VENV)/.lab
+	$(BIN)/python data/make_merging.py $(MERGING_ARGS)
+
+merged: $(VENV)/.lab
+	$(BIN)/python data/make_merged.py $(MERGED_ARGS)
 
 evidence: $(VENV)/.test
 	$(BIN)/python data/make_evidence.py

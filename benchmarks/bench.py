@@ -20,6 +20,7 @@ from pathlib import Path
 
 import estimate
 import memory
+import merging
 import overhead
 import scores
 import steps
@@ -41,6 +42,7 @@ SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
     scores.interpolation,
     scores.shapley,
     strings.strings,
+    merging.merging,
     views.views,
     estimate.estimates,
 ]

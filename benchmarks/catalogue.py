@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coto_lab.merging.registry import RULES
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -120,6 +122,18 @@ for _name, _what in (
         f"estimate.{_name}.coto.time": Figure("  CoTo: time taken / estimated", "0.8 to 1.2"),
         f"estimate.{_name}.memory": Figure("  peak memory / estimated", "0.8 to 1.2"),
         f"estimate.{_name}.memory_checkpointing": Figure("  with checkpointing: peak / estimated", "0.8 to 1.2"),
+    }
+
+
+def merging_key(rule: str) -> str:
+    """What the keys of a merging rule's figures begin with; ``rule`` is its name in `RULES`."""
+    return f"merging.{rule.replace(' ', '_').replace('*', '_star')}"
+
+
+for _name in RULES:
+    FIGURES |= {
+        f"{merging_key(_name)}_s": Figure(f"merging six adapters by the rule {_name!r}, s", "< 1", "rank 4; no model is run"),
+        f"{merging_key(_name)}_over_ensemble": Figure("  it / ensemble"),
     }
 
 

@@ -1,8 +1,8 @@
 """Measure the paper's claims on the gallery, and write EVIDENCE.md: ``python data/make_evidence.py``.
 
 The script writes ``data/evidence/evidence.json``, the figures in the same folder, and the page. With ``--variants`` it measures
-only section 14, the variants of LoRA, and takes all else from the existing file. With ``--page`` it measures nothing and writes
-only the page, from the existing numbers.
+only section 14, the variants of LoRA, and with ``--merged`` only section 15, merged tasks; all else is taken from the existing
+file. With ``--page`` it measures nothing and writes only the page, from the existing numbers.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from joblib import Parallel, delayed
 
 from coto_lab.figures.theme import on_white
 from coto_lab.ground.files import new_folder, write_file
+from coto_lab.studies import task_merging
 from coto_lab.studies.evidence import (
     accuracy,
     fusion,
     geometry,
     gradients,
     growth,
+    merged,
     merging,
     pruning,
     schedules,
@@ -139,6 +141,18 @@ def add_variants(evidence: Numbers) -> dict[str, go.Figure]:
     return figures
 
 
+def add_merged(evidence: Numbers) -> dict[str, go.Figure]:
+    """Add the merging of tasks to the numbers of its legs; return its figures by the names of their files."""
+    figures = {}
+    for leg, own in task_merging.table()["sets"].items():
+        started = time.perf_counter()
+        section = merged.judge(merged.values(leg), own)
+        of_legs(evidence)[leg]["merged"] = section.numbers
+        figures |= {figure_name(leg, name): figure for name, figure in section.figures.items()}
+        print(f"{leg}, merged tasks: {time.perf_counter() - started:.0f} s", flush=True)
+    return figures
+
+
 def about() -> Numbers:
     """The settings of the runs."""
     recipes = {leg.name: leg.methods["CoTo"] for leg in LEGS.values()}
@@ -180,11 +194,15 @@ def main() -> None:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--page", action="store_true", help="write only the page, from the existing numbers")
     only.add_argument("--variants", action="store_true", help="measure only the variants, and keep all other numbers")
+    only.add_argument("--merged", action="store_true", help="measure only the merging of tasks, and keep all other numbers")
     arguments = parser.parse_args()
     if not arguments.page:
         find_browser()
-        evidence, figures = (saved(), {}) if arguments.variants else measure()
-        figures |= add_variants(evidence)
+        evidence, figures = (saved(), {}) if arguments.variants or arguments.merged else measure()
+        if not arguments.merged:
+            figures |= add_variants(evidence)
+        if not arguments.variants:
+            figures |= add_merged(evidence)
         with new_folder(FOLDER, overwrite=True) as folder:
             files = [folder / f"{name}.png" for name in figures]
             heights = [figure.layout.height for figure in figures.values()]

@@ -40,7 +40,7 @@ class CoreSpace(Rule):
         check_update_rule(self.of)
 
     @property
-    def averages(self) -> bool:  # type: ignore[override]
+    def averages(self) -> bool:
         """That of the rule that mixes."""
         return self.of.averages
 

@@ -41,6 +41,11 @@ class Dare(UpdateRule):
         object.__setattr__(self, "seed", whole_number("seed", self.seed, 0, MAX_SEED))
         check_update_rule(self.of)
 
+    @property
+    def averages(self) -> bool:
+        """That of the rule that mixes."""
+        return self.of.averages
+
     def combine(self, updates: Float[Tensor, "n ..."], weights: Float[Tensor, " n"], place: int) -> Float[Tensor, " ..."]:
         generator = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, place, 0, 0]))
         stays = torch.from_numpy(generator.random(updates.shape) < self.density).to(updates.device)

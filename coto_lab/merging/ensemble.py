@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -13,11 +13,10 @@ from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.adapters.configuration import function_of
-from coto_lab.adapters.names import lora_keys
-from coto_lab.adapters.whole_update import lora_of_update
+from coto_lab.adapters.methods.lora import more_than_a_product
 from coto_lab.merging.fuse import Fuse
 from coto_lab.merging.rule import UpdateRule
-from coto_lab.merging.updates import check_nothing_whole, updates_of
+from coto_lab.merging.updates import check_nothing_whole, check_shapes, lora_of_factors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,37 +32,26 @@ class Ensemble(UpdateRule):
     Source: arXiv:2506.05713, ensemble; PEFT's ``add_weighted_adapter`` (``"cat"``).
     """
 
-    averages: ClassVar[bool] = True
+    @property
+    def averages(self) -> bool:
+        """Weights are 1/n each by default."""
+        return True
 
     def combine(self, updates: Float[Tensor, "n ..."], weights: Float[Tensor, " n"], place: int) -> Float[Tensor, " ..."]:
         return torch.einsum("n,n...->...", weights, updates)
 
     def merged(self, adapters: Sequence[Adapter], weights: Sequence[float], base: PreTrainedModel | None) -> Adapter:
         check_nothing_whole(adapters)
-        try:
-            parts = [adapter.factors() for adapter in adapters]
-        except ValueError:
+        if any(more_than_a_product(adapter) for adapter in adapters):
             if _is_fusion(adapters, weights):
                 return Fuse().merged(adapters, weights, base)
-            return _of_updates(adapters, weights, base)
-        tensors = {}
+            return super().merged(adapters, weights, base)
+        parts, stacked = [adapter.factors() for adapter in adapters], {}
         for name in parts[0]:
-            key_a, key_b = lora_keys(name)
-            tensors[key_a] = torch.cat([part[name][0] for part in parts], dim=0)  # [Σ r, in]
-            scaled = [w * part[name][1] for part, w in zip(parts, weights, strict=True)]
-            tensors[key_b] = torch.cat(scaled, dim=1)  # [out, Σ r], with weight and scale in it
-        rank = sum(adapter.config["r"] for adapter in adapters)
-        config = adapters[0].config | {"r": rank, "lora_alpha": rank, "use_rslora": False}  # scale 1
-        return Adapter(config, tensors)
-
-
-def _of_updates(adapters: Sequence[Adapter], weights: Sequence[float], base: PreTrainedModel | None) -> Adapter:
-    updates = updates_of(adapters, base)
-    transposed = base is not None and any(type(base.get_submodule(name)).__name__ == "Conv1D" for name in updates)
-    mixed = {
-        name: torch.stack([w * update for w, update in zip(weights, own, strict=True)]).sum(0) for name, own in updates.items()
-    }
-    return lora_of_update(mixed, transposed=transposed)
+            check_shapes(name, own := [part[name] for part in parts])
+            scaled = [w * b for w, (_, b) in zip(weights, own, strict=True)]
+            stacked[name] = torch.cat([a for a, _ in own]), torch.cat(scaled, dim=1)  # [Σ r, in], [out, Σ r]
+        return lora_of_factors(stacked, adapters[0])
 
 
 def _is_fusion(adapters: Sequence[Adapter], weights: Sequence[float]) -> bool:

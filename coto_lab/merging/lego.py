@@ -23,11 +23,11 @@ class Lego(Rule):
     """The smallest unit of a LoRA is one rank: a row of A and the column of B that belongs to it.
 
     The units of all adapters, scaled to length 1, are clustered by k-means, module by module. Each cluster becomes one rank of
-    the result: the weighted mean of its units, brought to the mean of their lengths. The update is multiplied by √(r / rank),
-    with r the mean rank of the adapters.
+    the result: the weighted mean of its units, brought to the mean of their lengths. The update is multiplied by √(r / k), with
+    r the mean rank of the adapters and k the number of clusters.
 
     Attributes:
-        rank: how many clusters; None takes the highest rank of the adapters.
+        rank: how many clusters; None takes the highest rank of the adapters. Where units repeat exactly, there are fewer.
         seed: of k-means.
 
     Raises:
@@ -53,14 +53,14 @@ class Lego(Rule):
         k = max(ranks) if self.rank is None else self.rank
         if k > sum(ranks):
             raise ValueError(f"rank={k}: the adapters have {sum(ranks)} ranks together, so there are at most so many clusters.")
-        output = (sum(ranks) / len(ranks) / k) ** 0.5
         shares = torch.tensor([w for w, r in zip(weights, ranks, strict=True) for _ in range(r)])
-        return lora_of_factors({name: self._module(own, shares, k, output) for name, own in parts.items()}, adapters[0])
+        return lora_of_factors({name: self._module(own, shares, k) for name, own in parts.items()}, adapters[0])
 
-    def _module(self, factors: list[Factors], shares: Tensor, k: int, output: float) -> Factors:
+    def _module(self, factors: list[Factors], shares: Tensor, k: int) -> Factors:
         inputs = factors[0][0].shape[1]
         units = torch.cat([torch.cat([a, b.T], dim=1) for a, b in factors])  # [Σ r, in + out]
         means = torch.stack([self._mean(units[own], shares[own]) for own in self._clusters(units, k)])
+        output = (len(units) / len(factors) / len(means)) ** 0.5
         return means[:, :inputs], output * means[:, inputs:].T
 
     def _clusters(self, units: Tensor, k: int) -> list[Tensor]:
@@ -69,13 +69,14 @@ class Lego(Rule):
 
         directions = torch.nn.functional.normalize(units.double(), dim=1)
         distinct = len(torch.unique(directions, dim=0))
-        labels = KMeans(min(k, distinct), n_init=4, random_state=self.seed).fit_predict(directions.cpu().numpy())
+        labels = KMeans(min(k, distinct), n_init=1, random_state=self.seed).fit_predict(directions.cpu().numpy())
         found = torch.from_numpy(labels).to(units.device)
-        return [found == label for label in range(min(k, distinct))]
+        return [found == label for label in found.unique()]  # k-means may leave a cluster empty where units nearly repeat
 
     @staticmethod
     def _mean(units: Tensor, shares: Tensor) -> Tensor:
-        """The weighted mean of a cluster's units, of their mean length."""
+        """The weighted mean of a cluster's units, of their mean length; 0 where they cancel each other."""
         own = shares.to(units) / shares.sum()
         centre, length = own @ units, own @ units.norm(dim=1)
-        return centre * (length / centre.norm().clamp_min(torch.finfo(units.dtype).tiny))
+        norm = centre.norm()
+        return centre * (length / norm) if norm > torch.finfo(units.dtype).eps * length else torch.zeros_like(centre)

@@ -34,8 +34,20 @@ class Magnitude(UpdateRule):
         object.__setattr__(self, "density", checked_density(self.density))
         check_update_rule(self.of)
 
-    def combine(self, updates: Float[Tensor, "n ..."], weights: Float[Tensor, " n"], place: int) -> Float[Tensor, " ..."]:
-        from peft.utils.merge_utils import prune
+    @property
+    def averages(self) -> bool:
+        """That of the rule that mixes."""
+        return self.of.averages
 
-        kept = [prune(update, self.density, method="magnitude") for update in updates]
-        return self.of.combine(torch.stack(kept), weights, place)
+    def combine(self, updates: Float[Tensor, "n ..."], weights: Float[Tensor, " n"], place: int) -> Float[Tensor, " ..."]:
+        return self.of.combine(torch.stack([largest(update, self.density) for update in updates]), weights, place)
+
+
+def largest(update: Float[Tensor, " ..."], density: float) -> Float[Tensor, " ..."]:
+    """The largest entries of an update by magnitude, this share of them but at least one, and 0 for all others."""
+    if density == 1:
+        return update
+    sizes = update.abs().flatten()
+    mask = torch.zeros_like(sizes)
+    mask[sizes.topk(max(1, int(density * len(sizes))), sorted=False).indices] = 1
+    return update * mask.view_as(update)

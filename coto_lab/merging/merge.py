@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.adapters.configuration import check_start
 from coto_lab.ground.lists import list_of
@@ -32,6 +34,7 @@ def merge(
     ``"fuse"`` averages the factors (`Fuse`; any PEFT method) and ``"ensemble"`` the updates (`Ensemble`). The names of the
     other rules are in `coto_lab.merging.registry`; a rule as an object, such as ``Ties(density=0.3)``, has options of its own.
     Rules that learn from data are in `coto_lab.merging.fit_merge`; `coto_lab.merging.retrieval` chooses for each input.
+    Adapters in half precision are merged in float32, which is what the result has.
 
     Args:
         adapters: at least one; runs stand for their adapters, and folders for what is in them.
@@ -65,6 +68,7 @@ def merge(
         raise ValueError(f"the adapters are of different methods or modules: not all have {differing[:2]}.")
     for i, part in enumerate(parts):
         _check_values(part, i)
+    parts = [_in_single(part) for part in parts]
     if isinstance(rule, Fuse):
         _check_starts(sources)
     return replace(rule.merged(parts, shares, base), base=next(iter(bases), None))
@@ -76,6 +80,17 @@ def _numbers(weights: Sequence[float]) -> list[float]:
         return [] if isinstance(weights, str) else [float(weight) for weight in weights]
     except (TypeError, ValueError):
         return []
+
+
+def _in_single(adapter: Adapter) -> Adapter:
+    """The adapter in float32 where it is in half precision: decompositions need it, and sums are rounded less."""
+    if not any(tensor.is_floating_point() and tensor.itemsize < 4 for tensor in adapter.tensors.values()):
+        return adapter
+    wide = {
+        name: tensor.to(torch.promote_types(tensor.dtype, torch.float32)) if tensor.is_floating_point() else tensor
+        for name, tensor in adapter.tensors.items()
+    }
+    return replace(adapter, tensors=wide)
 
 
 def _check_values(adapter: Adapter, i: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 class Rule(ABC):
-    """A frozen dataclass; its fields are the rule's options.
+    """A frozen dataclass; its fields are the rule's options."""
 
-    Attributes:
-        averages: whether weights are 1/n each by default; where not, they are 1 each.
-    """
-
-    averages: ClassVar[bool] = True
+    @property
+    def averages(self) -> bool:
+        """Whether weights are 1/n each by default; where not, they are 1 each."""
+        return True
 
     @abstractmethod
     def merged(self, adapters: Sequence[Adapter], weights: Sequence[float], base: PreTrainedModel | None) -> Adapter:
-        """One adapter from several, which `coto_lab.merging.merge` has looked at: same modules, finite, one weight each.
+        """One adapter from several, which `coto_lab.merging.merge` has looked at: of the same modules, float32 at least,
+        finite, with one weight each. They are not changed, and nothing is drawn from global random numbers.
 
         Raises:
             ValueError: adapters that this rule cannot mix.
@@ -43,7 +43,10 @@ class UpdateRule(Rule):
     The result is a LoRA of full rank (`lora_of_update`); `coto_lab.merging.svd.Svd` makes it smaller.
     """
 
-    averages: ClassVar[bool] = False
+    @property
+    def averages(self) -> bool:
+        """Weights are 1 each by default: updates are added."""
+        return False
 
     @abstractmethod
     def combine(self, updates: Float[Tensor, "n ..."], weights: Float[Tensor, " n"], place: int) -> Float[Tensor, " ..."]:
@@ -56,10 +59,10 @@ class UpdateRule(Rule):
         """
 
     def merged(self, adapters: Sequence[Adapter], weights: Sequence[float], base: PreTrainedModel | None) -> Adapter:
-        shares = torch.tensor(weights)
-        updates = updates_of(adapters, base)
-        mixed = {name: self.combine(own, shares.to(own.dtype), i) for i, (name, own) in enumerate(updates.items())}
-        return lora_of_update(mixed, transposed=is_transposed(adapters))
+        shares, mixed = torch.tensor(weights, dtype=torch.float64), {}
+        for place, (name, updates) in enumerate(updates_of(adapters, base)):
+            mixed[name] = self.combine(updates, shares.to(updates), place)
+        return lora_of_update(mixed, transposed=is_transposed(adapters, mixed, base))
 
 
 def checked_density(density: object) -> float:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.ground.numbers import whole_number
@@ -44,7 +42,7 @@ class Svd(Rule):
             raise TypeError(f"of={self.of!r}: give a rule, such as Ensemble() or Ties(density=0.2).")
 
     @property
-    def averages(self) -> bool:  # type: ignore[override]
+    def averages(self) -> bool:
         """That of the rule that mixes."""
         return self.of.averages
 
@@ -57,12 +55,14 @@ class Svd(Rule):
 def truncated(factors: Factors, rank: int) -> Factors:
     """The nearest product of a rank, or of the full rank where that is lower; singular values are shared by both factors."""
     a, b = factors
-    left, core_b = torch.linalg.qr(b)  # B = left core_b and Aᵀ = right core_a, so the SVD is one of a small matrix
-    right, core_a = torch.linalg.qr(a.T)
-    u, s, vh = torch.linalg.svd(core_b @ core_a.T)
-    return _shared(left @ u[:, : len(s)], s, vh[: len(s)] @ right.T, rank)
-
-
-def _shared(u: Float[Tensor, "out k"], s: Float[Tensor, " k"], vh: Float[Tensor, "k in"], rank: int) -> Factors:
+    if len(a) >= min(len(b), a.shape[1]):  # an update of full rank: the eigenvectors of ΔW ΔWᵀ are found sooner than its SVD
+        update = b.double() @ a.double()
+        left = torch.linalg.eigh(update @ update.T).eigenvectors[:, -rank:].to(b)  # of the largest eigenvalues
+        core, right = left.T @ b @ a, None
+    else:  # B = left core_b and Aᵀ = right core_a, so the SVD is that of a small matrix
+        left, core_b = torch.linalg.qr(b)
+        right, core_a = torch.linalg.qr(a.T)
+        core = core_b @ core_a.T
+    u, s, vh = torch.linalg.svd(core, full_matrices=False)
     root = s[:rank].sqrt()
-    return root[:, None] * vh[:rank], u[:, :rank] * root
+    return root[:, None] * (vh[:rank] if right is None else vh[:rank] @ right.T), left @ u[:, :rank] * root

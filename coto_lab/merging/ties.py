@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from coto_lab.merging.magnitude import largest
 from coto_lab.merging.rule import UpdateRule, checked_density, checked_scale
 
 
@@ -36,6 +38,8 @@ class Ties(UpdateRule):
         object.__setattr__(self, "scale", checked_scale(self.scale))
 
     def combine(self, updates: Float[Tensor, "n ..."], weights: Float[Tensor, " n"], place: int) -> Float[Tensor, " ..."]:
-        from peft.utils.merge_utils import ties
+        from peft.utils.merge_utils import calculate_majority_sign_mask, disjoint_merge
 
-        return self.scale * ties(list(updates), weights, self.density)
+        kept = torch.stack([largest(update, self.density) for update in updates])
+        agrees = calculate_majority_sign_mask(kept)
+        return self.scale * disjoint_merge(torch.einsum("n,n...->n...", weights, kept), agrees)

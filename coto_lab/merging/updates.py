@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,8 +17,8 @@ from coto_lab.adapters.whole_update import changed_beyond
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Factors = tuple[Float[Tensor, "r in"], Float[Tensor, "out r"]]
-"""Of one module: A and B of its update ΔW = B A."""
+Factors = tuple[Float[Tensor, "_ in ..."], Float[Tensor, "out _ ..."]]
+"""Of one module: A ``[r, in]`` and B ``[out, r]`` of its update ΔW = B A; those of a convolution have its kernel's sizes, too."""
 
 
 def check_nothing_whole(adapters: Sequence[Adapter]) -> None:
@@ -33,7 +33,8 @@ def factors_of(adapters: Sequence[Adapter]) -> dict[str, list[Factors]]:
     """The factors of every module, one pair for each adapter, the scale in B; names are as in `Adapter.factors`.
 
     Raises:
-        ValueError: an adapter's updates are no products s·BA; it holds modules that were trained whole.
+        ValueError: an adapter's updates are no products s·BA, or of other shapes than those of the first; it holds modules that
+            were trained whole.
     """
     check_nothing_whole(adapters)
     parts = []
@@ -42,11 +43,17 @@ def factors_of(adapters: Sequence[Adapter]) -> dict[str, list[Factors]]:
             parts.append(adapter.factors())
         except ValueError as error:
             raise ValueError(f"adapter {i}: {error} Rules on the factors of LoRA take no other adapters.") from error
+    for name in parts[0]:
+        check_shapes(name, [part[name] for part in parts])
+        check_linear(name, parts[0][name])
     return {name: [part[name] for part in parts] for name in parts[0]}
 
 
-def updates_of(adapters: Sequence[Adapter], base: PreTrainedModel | None = None) -> dict[str, Float[Tensor, "n out in"]]:
-    """The base's own name of each adapted module -> its updates ΔW by all n adapters.
+def updates_of(
+    adapters: Sequence[Adapter], base: PreTrainedModel | None = None
+) -> Iterator[tuple[str, Float[Tensor, "n out in"]]]:
+    """The base's own name of each adapted module, and its updates ΔW by all n adapters: one module after the other, since the
+    updates of a large model need much memory.
 
     Args:
         adapters: on the same modules.
@@ -54,29 +61,57 @@ def updates_of(adapters: Sequence[Adapter], base: PreTrainedModel | None = None)
 
     Raises:
         ValueError: adapters whose updates are no products s·BA, without ``base``; adapters that change more than the weights
-            of linear layers.
+            of linear layers; updates of one module that differ in shape.
     """
     check_nothing_whole(adapters)
-    updates = []
-    for i, adapter in enumerate(adapters):
-        try:
-            updates.append({name.removeprefix(PREFIX): b @ a for name, (a, b) in adapter.factors().items()})
-        except ValueError as error:
-            if base is None:
-                raise ValueError(
-                    f"this rule mixes the updates ΔW: {error} Use how='fuse', or give base=task.load_base() to mix ΔW itself."
-                ) from error
-            updates.append(adapter.update(base))
-            if more := changed_beyond(updates[-1], adapter, base):
-                raise ValueError(
-                    f"this rule mixes the updates ΔW, but adapter {i} ({adapter.config.get('peft_type')}) changes {more[0]}, "
-                    "too. Use how='fuse'."
-                ) from error
-    return {name: torch.stack([update[name] for update in updates]) for name in updates[0]}
+    parts = [_parts(adapter, i, base) for i, adapter in enumerate(adapters)]
+    for name in parts[0]:
+        check_shapes(name, own := [part[name] for part in parts])
+        check_linear(name, own[0])
+        yield name, torch.stack([factors[1] @ factors[0] if len(factors) == 2 else factors[0] for factors in own])
 
 
-def is_transposed(adapters: Sequence[Adapter]) -> bool:
-    """Whether the base stores its weights ``[in, out]``, as the adapters' configurations say."""
+def _parts(adapter: Adapter, i: int, base: PreTrainedModel | None) -> dict[str, tuple[Tensor, ...]]:
+    """The base's own name of each adapted module -> A and B, or ΔW alone where it is no product."""
+    try:
+        return {name.removeprefix(PREFIX): own for name, own in adapter.factors().items()}
+    except ValueError as error:
+        if base is None:
+            raise ValueError(
+                f"this rule mixes the updates ΔW: {error} Use how='fuse', or give base=task.load_base() to mix ΔW itself."
+            ) from error
+        update = adapter.update(base)
+        if more := changed_beyond(update, adapter, base):
+            raise ValueError(
+                f"this rule mixes the updates ΔW, but adapter {i} ({adapter.config.get('peft_type')}) changes {more[0]}, "
+                "too. Use how='fuse'."
+            ) from error
+        return {name: (change,) for name, change in update.items()}
+
+
+def check_linear(name: str, factors: Sequence[Tensor]) -> None:
+    """ValueError unless a module's factors, or its update, are matrices."""
+    if factors[0].dim() != 2:
+        raise ValueError(
+            f"{name.removeprefix(PREFIX)} is a convolution, and this rule mixes linear layers alone. Use how='ensemble'."
+        )
+
+
+def check_shapes(name: str, parts: Sequence[Sequence[Tensor]]) -> None:
+    """ValueError unless the updates of a module, given as A and B or as ΔW alone, are all of one shape."""
+    shapes = [[len(factors[-1]), *factors[0].shape[1:]] for factors in parts]
+    for i, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            raise ValueError(
+                f"the update of {name.removeprefix(PREFIX)} is {shapes[0]} in adapter 0 and {shape} in adapter {i}: their base "
+                "models differ. Merge adapters that were trained on the same base model."
+            )
+
+
+def is_transposed(adapters: Sequence[Adapter], modules: Iterable[str], base: PreTrainedModel | None) -> bool:
+    """Whether the base stores the weights of the modules ``[in, out]``, as the adapters' configurations say, or the base."""
+    if base is not None:
+        return any(type(base.get_submodule(name)).__name__ == "Conv1D" for name in modules)
     return any(adapter.config.get("fan_in_fan_out") for adapter in adapters)
 
 

@@ -17,7 +17,7 @@ from coto_lab.tasks.hub.sequence import SequenceClassification
 from coto_lab.tasks.hub.source import Source
 from coto_lab.tasks.joint import Joint
 from coto_lab.tasks.nearest_class import NearestClass
-from coto_lab.tasks.part import Part
+from coto_lab.tasks.part import Chosen, Part
 from coto_lab.tasks.shifted_glyphs import TASKS as GLYPH_TASKS
 from coto_lab.tasks.shifted_glyphs import load_shifted_task
 from coto_lab.tasks.skills import SKILLS, Skill
@@ -27,6 +27,7 @@ from coto_lab.tasks.task import Example, Task, to_device
 
 __all__ = [
     "SKILLS",
+    "Chosen",
     "Classification",
     "Example",
     "FewShotCLIP",

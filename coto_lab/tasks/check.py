@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "test")
 _MEMBERS = tuple(name for name in vars(Task) if not name.startswith("_"))
-_NAMES, _OPTIONAL_METHODS = ("name", "base"), ("say", "skeleton")
+_NAMES, _OPTIONAL_METHODS = ("name", "base"), ("say", "skeleton", "reads")
 _LISTS = {"target_modules": ("q_proj", "v_proj"), "classes": ("cat", "dog"), "modules_to_save": ("classifier",)}
 _MEASURES = ("loss", "correct")
 _SHOWN = tuple(field.name for field in fields(Example))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from coto_lab.ground.lists import list_of
 from coto_lab.tasks.check import check_task
-from coto_lab.tasks.part import Part
-from coto_lab.tasks.task import Batch, Example, Say, Task, generates, modules_to_save_of, say_of
+from coto_lab.tasks.part import Chosen, Part
+from coto_lab.tasks.task import Batch, Example, Reads, Say, Task, generates, modules_to_save_of, reads_of, say_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,7 +41,7 @@ class Joint:
     padding: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        tasks = list_of("tasks", self.tasks, object, "give a list of tasks, such as [load_task('glyphs/turned'), ...].")
+        tasks: list[Any] = list_of("tasks", self.tasks, object, "give a list of tasks, such as [load_task('digits')].")
         for task in tasks:
             check_task(task)
         object.__setattr__(self, "tasks", tuple(tasks))
@@ -93,16 +93,31 @@ class Joint:
         return [range(start, end) for start, end in pairwise(ends)]
 
     def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
-        """The examples at these places, in this order; shorter columns are filled up with ``padding``."""
+        """The examples at these places, in this order; shorter columns are filled up with ``padding``.
+
+        Raises:
+            IndexError: a place at which there is no example.
+            ValueError: no places; columns differ between the tasks; ``padding`` lacks one whose lengths differ.
+        """
         wanted = torch.as_tensor(indices)
+        if not len(wanted):
+            raise ValueError("indices is empty: a batch has at least one example.")
+        self._check_places(split, wanted)
         parts, order = [], []
         for task, own in zip(self.tasks, self.places(split), strict=True):
             here = ((wanted >= own.start) & (wanted < own.stop)).nonzero()[:, 0]
             if len(here):
                 parts.append(task.batch(split, wanted[here] - own.start))
                 order.append(here)
+        if odd := next((part for part in parts if part.keys() != parts[0].keys()), None):
+            raise ValueError(f"the tasks' batches have different columns: {list(parts[0])} and {list(odd)}.")
         back = torch.cat(order).argsort()
         return {name: self._joined(name, [part[name] for part in parts])[back] for name in parts[0]}
+
+    def _check_places(self, split: str, places: Tensor) -> None:
+        size = self.size(split)
+        if odd := places[(places < 0) | (places >= size)].tolist():
+            raise IndexError(f"indices has {odd[0]}: the {split} split of {self.name!r} has places from 0 to {size - 1}.")
 
     def _joined(self, name: str, columns: list[Tensor]) -> Tensor:
         length = max(column.shape[-1] for column in columns)
@@ -132,8 +147,17 @@ class Joint:
             raise AttributeError("say")
         return say
 
+    @property
+    def reads(self) -> Reads:
+        """The tasks'; AttributeError, and so no ``reads``, where they have none."""
+        reads = reads_of(self.tasks[0])
+        if reads is None:
+            raise AttributeError("reads")
+        return reads
+
     def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
         """The examples at these places, for people."""
+        self._check_places(split, torch.as_tensor(indices))
         shown = []
         for index in indices:
             task, own = next((t, o) for t, o in zip(self.tasks, self.places(split), strict=True) if int(index) in o)
@@ -143,4 +167,4 @@ class Joint:
 
 def _kind(task: Task) -> type:
     """The class of a task; of a part, that of the whole."""
-    return _kind(task.task) if isinstance(task, Part) else type(task)
+    return _kind(task.task) if isinstance(task, (Part, Chosen)) else type(task)

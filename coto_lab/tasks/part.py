@@ -1,4 +1,4 @@
-"""A part of a task's test set."""
+"""A part of a task's test set: every so many-th example, or chosen ones."""
 
 from __future__ import annotations
 
@@ -9,29 +9,17 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from coto_lab.ground.numbers import whole_number
-from coto_lab.tasks.task import Batch, Example, Say, Task, generates, modules_to_save_of
+from coto_lab.tasks.task import Batch, Example, Reads, Say, Task, generates, modules_to_save_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """A task with every ``step``-th test example, from the first one on; all else is the task's.
-
-    Attributes:
-        task: the whole.
-        step: 1 takes all.
-
-    Raises:
-        ValueError: ``step`` below 1.
-    """
+class _OfTask:
+    """All that a part has from its task."""
 
     task: Task
-    step: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "step", whole_number("step", self.step, 1))
 
     @property
     def name(self) -> str:
@@ -56,19 +44,6 @@ class Part:
     def load_base(self) -> PreTrainedModel:
         """A fresh copy of the base model."""
         return self.task.load_base()
-
-    def every(self, step: int) -> Part:
-        """Every ``step``-th example of this part."""
-        return Part(self, step)
-
-    def size(self, split: str) -> int:
-        """How many examples a split has."""
-        n = self.task.size(split)
-        return -(-n // self.step) if split == "test" else n
-
-    def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
-        """The examples at these places of the part."""
-        return self.task.batch(split, self._places(split, indices))
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
         """As the task does."""
@@ -104,6 +79,43 @@ class Part:
         skeleton: Callable[[], PreTrainedModel] = self.task.skeleton  # type: ignore[attr-defined]
         return skeleton
 
+    @property
+    def reads(self) -> Reads:
+        """The task's; AttributeError, and so no ``reads``, where the task has none."""
+        reads: Reads = self.task.reads  # type: ignore[attr-defined]
+        return reads
+
+
+@dataclass(frozen=True, eq=False)
+class Part(_OfTask):
+    """A task with every ``step``-th test example, from the first one on; all else is the task's.
+
+    Attributes:
+        task: the whole.
+        step: 1 takes all.
+
+    Raises:
+        ValueError: ``step`` below 1.
+    """
+
+    step: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", whole_number("step", self.step, 1))
+
+    def every(self, step: int) -> Part:
+        """Every ``step``-th example of this part."""
+        return Part(self, step)
+
+    def size(self, split: str) -> int:
+        """How many examples a split has."""
+        n = self.task.size(split)
+        return -(-n // self.step) if split == "test" else n
+
+    def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
+        """The examples at these places of the part."""
+        return self.task.batch(split, self._places(split, indices))
+
     def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
         """The examples at these places of the part, for people."""
         return self.task.show(split, self._places(split, indices))
@@ -111,3 +123,47 @@ class Part:
     def _places(self, split: str, indices: Sequence[int] | Tensor) -> list[int]:
         step = self.step if split == "test" else 1
         return [int(i) * step for i in indices]
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen(_OfTask):
+    """A task whose test examples are chosen ones, of its test set or of its training set; all else is the task's.
+
+    Attributes:
+        task: the whole.
+        places: of the chosen examples, in this order.
+        split: where they are from.
+
+    Raises:
+        ValueError: no places, or one that the split does not have; an unknown split.
+    """
+
+    places: Sequence[int]
+    split: str = "test"
+
+    def __post_init__(self) -> None:
+        size = self.task.size(self.split)
+        if not len(self.places) or not all(0 <= place < size for place in self.places):
+            raise ValueError(f"places={self.places!r}: give places from 0 to {size - 1}, at least one.")
+        object.__setattr__(self, "places", tuple(int(place) for place in self.places))
+
+    def every(self, step: int) -> Part:
+        """Every ``step``-th chosen example."""
+        return Part(self, step)
+
+    def size(self, split: str) -> int:
+        """How many examples a split has."""
+        return len(self.places) if split == "test" else self.task.size(split)
+
+    def batch(self, split: str, indices: Sequence[int] | Tensor) -> Batch:
+        """The examples at these places among the chosen ones."""
+        return self.task.batch(*self._places(split, indices))
+
+    def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
+        """The examples at these places among the chosen ones, for people."""
+        return self.task.show(*self._places(split, indices))
+
+    def _places(self, split: str, indices: Sequence[int] | Tensor) -> tuple[str, list[int]]:
+        if split != "test":
+            return split, [int(i) for i in indices]
+        return self.split, [self.places[int(i)] for i in indices]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -137,6 +137,10 @@ class StringTask:
         return [
             "".join(self.tokenizer.convert_ids_to_tokens(row[at].tolist())) for row, at in zip(said, in_answer, strict=True)
         ]
+
+    def reads(self, batch: Batch) -> Bool[Tensor, "n length"]:
+        """The prompt: what comes before the answer."""
+        return (batch["targets"] == _NO_TARGET) & (batch["input_ids"] != self.tokenizer.pad_token_id)
 
     def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
         """Prompts and right answers."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Batch = dict[str, Tensor]
 Say = Callable[[Tensor, Batch], list[str]]
+Reads = Callable[[Batch], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Task(Protocol):
     indices, so a data set need not be in memory. What a task says of an example must not depend on the others in its batch, nor
     on how far they make it pad: a model needs its attention mask, and a mean over tokens must leave the padding out.
 
-    A task may have four more members.
+    A task may have five more members.
 
     ``say(prediction, batch) -> list[str]``, where answers are texts: the model's answer to each example as text, read off the
     prediction. Views then compare it with the right answer, character by character.
@@ -56,6 +57,9 @@ class Task(Protocol):
 
     ``skeleton() -> PreTrainedModel``: the base model on torch's meta device, for what can be said of it before any weights are
     read or downloaded.
+
+    ``reads(batch) -> BoolTensor [n, tokens]``, where batches hold the answers beside the inputs: which tokens that the model
+    reads are the input, and neither the answer nor padding. Retrieval then looks at these alone.
     """
 
     @property
@@ -115,6 +119,12 @@ def skeleton_of(task: Task) -> Callable[[], PreTrainedModel] | None:
     """The method ``skeleton`` of a task that has one; None for any other."""
     skeleton: Callable[[], PreTrainedModel] | None = getattr(task, "skeleton", None)
     return skeleton
+
+
+def reads_of(task: Task) -> Reads | None:
+    """The method ``reads`` of a task that has one; None for any other."""
+    reads: Reads | None = getattr(task, "reads", None)
+    return reads
 
 
 def generates(task: Task) -> bool:

@@ -5,6 +5,7 @@ from coto_lab.widgets.interpolation import InterpolationExplorer
 from coto_lab.widgets.live import LiveTraining
 from coto_lab.widgets.method_explorer import MethodExplorer
 from coto_lab.widgets.method_table import MethodTable
+from coto_lab.widgets.mixing_desk import MixingDesk
 from coto_lab.widgets.predict import Prediction
 from coto_lab.widgets.scale import ScaleExplorer
 from coto_lab.widgets.schedule import ScheduleExplorer
@@ -17,6 +18,7 @@ __all__ = [
     "LiveTraining",
     "MethodExplorer",
     "MethodTable",
+    "MixingDesk",
     "Prediction",
     "ScaleExplorer",
     "ScheduleExplorer",

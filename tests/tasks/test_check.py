@@ -145,6 +145,7 @@ USES: dict[str, Callable[[Any], object]] = {
         ("load_base", lambda: None, "load_base of task 'copy' returned a NoneType: return a fresh copy of the base model"),
         ("say", "hello", "task.say='hello': must be a method, or be left out"),
         ("skeleton", "bones", "task.skeleton='bones': must be a method, or be left out"),
+        ("reads", "prompt", "task.reads='prompt': must be a method, or be left out"),
         ("modules_to_save", "lm_head", "task.modules_to_save='lm_head': must be a tuple of names, such as ('classifier',)"),
         ("modules_to_save", (3,), "task.modules_to_save=(3,): must be a tuple of names"),
         ("modules_to_save", ("score",), "modules_to_save=('score',), and its base model no module whose name ends with"),

@@ -8,6 +8,7 @@ from coto_lab.studies.evidence import (
     geometry,
     gradients,
     growth,
+    merged_text,
     merging,
     pruning,
     schedules,
@@ -56,7 +57,8 @@ expensive, {len(DOCSTRINGS.methods)}. The paper uses CLIP ViT-B/16, and DeBERTa-
 LLaMA on language. So a verdict says what holds *here*. Numbers of the paper that we know only from another source are marked
 "second hand".
 
-In short: {counts}. These claims are about LoRA. Section 14 has its variants, with verdicts of their own.
+In short: {counts}. These claims are about LoRA. Section 14 has its variants and section
+15 the merging of tasks, with verdicts of their own.
 
 ## Claim by claim
 
@@ -120,6 +122,8 @@ alone, with the same seeds and settings. Rates that were chosen by the scores, s
 {_tasks(claims, about["legs"][STRINGS.name]["tasks"])}
 
 {variants_text.text(legs)}
+
+{merged_text.text(legs)}
 """)
 
 
