@@ -6,6 +6,7 @@ from coto_lab.figures.cost import cost_figure, step_cost_figure
 from coto_lab.figures.first_step import first_step_figure
 from coto_lab.figures.game import game_figure
 from coto_lab.figures.geometry import cosine_figure, embedding_figure
+from coto_lab.figures.glyph_sheet import glyph_sheet_figure
 from coto_lab.figures.gradients import gradient_balance_figure
 from coto_lab.figures.growth import growth_figure
 from coto_lab.figures.images import image_figure
@@ -33,10 +34,10 @@ from coto_lab.figures.variants import variants_figure
 
 __all__ = [
     "CONFIG", "STYLES", "attention_figure", "barrier_figure", "conflicts_figure", "cosine_figure", "cost_figure",
-    "embedding_figure", "first_step_figure", "gains_figure", "game_figure", "gradient_balance_figure", "growth_figure",
-    "image_figure", "interpolation_figure", "jensen_figure", "layer_update_figure", "memory_figure", "merged_counts_figure",
-    "owen_figure", "plan_figure", "pruning_figure", "ramp_figure", "schedule_figure", "shapley_figure",
-    "shapley_map_figure", "simplex_figure", "sparsity_figure", "spread_figure", "stability_figure", "step_cost_figure",
-    "sweep_figure", "switchboard_figure", "task_bars_figure", "task_examples_figure", "training_figure", "update_figure",
-    "variants_figure",
+    "embedding_figure", "first_step_figure", "gains_figure", "game_figure", "glyph_sheet_figure",
+    "gradient_balance_figure", "growth_figure", "image_figure", "interpolation_figure", "jensen_figure",
+    "layer_update_figure", "memory_figure", "merged_counts_figure", "owen_figure", "plan_figure", "pruning_figure",
+    "ramp_figure", "schedule_figure", "shapley_figure", "shapley_map_figure", "simplex_figure", "sparsity_figure",
+    "spread_figure", "stability_figure", "step_cost_figure", "sweep_figure", "switchboard_figure", "task_bars_figure",
+    "task_examples_figure", "training_figure", "update_figure", "variants_figure",
 ]  # fmt: skip

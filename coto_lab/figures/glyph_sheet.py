@@ -15,7 +15,7 @@ from coto_lab.figures.tiles import TILES, tile_strip
 _ROW = 44  # pixels of the page
 
 
-def glyph_sheet(rows: Mapping[str, Float[Tensor, "characters each 1 height width"]], characters: str) -> go.Figure:
+def glyph_sheet_figure(rows: Mapping[str, Float[Tensor, "characters each 1 height width"]], characters: str) -> go.Figure:
     """The images that several models made of the same noise, so that those of one column can be compared.
 
     Args:

@@ -9,7 +9,7 @@ from coto_lab.merging.lego import Lego
 from coto_lab.merging.lora_star import LoRAStar
 from coto_lab.merging.magnitude import Magnitude
 from coto_lab.merging.retrieval import Retriever, choose, score_retrieved
-from coto_lab.merging.rule import Rule
+from coto_lab.merging.rule import Rule, UpdateRule
 from coto_lab.merging.svd import Svd
 from coto_lab.merging.task_arithmetic import TaskArithmetic
 from coto_lab.merging.ties import Ties
@@ -17,5 +17,5 @@ from coto_lab.merging.zip import Zip
 
 __all__ = [
     "CoreSpace", "Dare", "Ensemble", "Fuse", "Lego", "LoRAStar", "Magnitude", "Retriever", "Rule", "Svd", "TaskArithmetic",
-    "Ties", "Zip", "choose", "fit_merge", "score_retrieved",
+    "Ties", "UpdateRule", "Zip", "choose", "fit_merge", "score_retrieved",
 ]  # fmt: skip

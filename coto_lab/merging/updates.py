@@ -17,8 +17,8 @@ from coto_lab.adapters.whole_update import changed_beyond
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Factors = tuple[Float[Tensor, "_ in ..."], Float[Tensor, "out _ ..."]]
-"""Of one module: A ``[r, in]`` and B ``[out, r]`` of its update ΔW = B A; those of a convolution have its kernel's sizes, too."""
+Factors = tuple[Float[Tensor, "_ inputs ..."], Float[Tensor, "outputs _ ..."]]
+"""Of one module: A ``[r, in]`` and B ``[out, r]`` of its update ΔW = B A; those of convolutions have kernel sizes, too."""
 
 
 def check_nothing_whole(adapters: Sequence[Adapter]) -> None:

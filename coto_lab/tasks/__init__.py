@@ -7,6 +7,7 @@ from typing import Literal, overload
 from coto_lab.tasks.classification import Classification
 from coto_lab.tasks.digits import load_digits_task
 from coto_lab.tasks.docstrings import load_docstrings_task
+from coto_lab.tasks.glyph_diffusion import GlyphDiffusion
 from coto_lab.tasks.hub.causal import SupervisedFineTuning
 from coto_lab.tasks.hub.choices import MultipleChoice
 from coto_lab.tasks.hub.clip import FewShotCLIP
@@ -32,6 +33,7 @@ __all__ = [
     "Example",
     "FewShotCLIP",
     "GeneratedAnswers",
+    "GlyphDiffusion",
     "ImageClassification",
     "Joint",
     "MultipleChoice",

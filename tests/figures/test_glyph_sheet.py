@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from coto_lab.figures.glyph_sheet import glyph_sheet
+from coto_lab.figures.glyph_sheet import glyph_sheet_figure
 
 
 def rows(each: int = 2) -> dict[str, torch.Tensor]:
@@ -14,7 +14,7 @@ def rows(each: int = 2) -> dict[str, torch.Tensor]:
 
 def test_each_image_is_in_the_row_of_its_model_and_in_the_column_of_its_character() -> None:
     images = rows()
-    figure = glyph_sheet(images, "2KX")
+    figure = glyph_sheet_figure(images, "2KX")
     (sheet,) = figure.data
     top, left = round(1 * 16 * 1.6), round(5 * 16 * 1.1)  # of the last image: second row, second image of the third character
     assert np.array_equal(sheet.z[top : top + 16, left : left + 16], images["sum, LoRA"][2, 1, 0].numpy())
@@ -27,4 +27,4 @@ def test_each_image_is_in_the_row_of_its_model_and_in_the_column_of_its_characte
 def test_sheets_that_do_not_fit_are_refused() -> None:
     for wrong, characters in ((rows(), "2K"), ({}, "2KX"), (rows() | {"zip": rows(1)["base"]}, "2KX")):
         with pytest.raises(ValueError, match="rows have the shapes"):
-            glyph_sheet(wrong, characters)
+            glyph_sheet_figure(wrong, characters)

@@ -121,9 +121,9 @@ alone, with the same seeds and settings. Rates that were chosen by the scores, s
 
 {_tasks(claims, about["legs"][STRINGS.name]["tasks"])}
 
-{variants_text.text(legs)}
+{variants_text.text(legs).strip()}
 
-{merged_text.text(legs)}
+{merged_text.text(legs).strip()}
 """)
 
 
