@@ -1,8 +1,8 @@
 """Measure the paper's claims on the gallery, and write EVIDENCE.md: ``python data/make_evidence.py``.
 
 The script writes ``data/evidence/evidence.json``, the figures in the same folder, and the page. With ``--variants`` it measures
-only section 14, the variants of LoRA, and with ``--merged`` only section 15, merged tasks; all else is taken from the existing
-file. With ``--page`` it measures nothing and writes only the page, from the existing numbers.
+only section 14, the variants of LoRA, and with ``--merged`` only sections 15 and 16, merged adapters; all else is taken from
+the existing file. With ``--page`` it measures nothing and writes only the page, from the existing numbers.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from joblib import Parallel, delayed
 
 from coto_lab.figures.theme import on_white
 from coto_lab.ground.files import new_folder, write_file
-from coto_lab.studies import task_merging
+from coto_lab.studies import glyph_diffusion, task_merging
 from coto_lab.studies.evidence import (
     accuracy,
+    content_style,
     fusion,
     geometry,
     gradients,
@@ -194,7 +195,7 @@ def main() -> None:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--page", action="store_true", help="write only the page, from the existing numbers")
     only.add_argument("--variants", action="store_true", help="measure only the variants, and keep all other numbers")
-    only.add_argument("--merged", action="store_true", help="measure only the merging of tasks, and keep all other numbers")
+    only.add_argument("--merged", action="store_true", help="measure only merged adapters, and keep all other numbers")
     arguments = parser.parse_args()
     if not arguments.page:
         find_browser()
@@ -203,6 +204,7 @@ def main() -> None:
             figures |= add_variants(evidence)
         if not arguments.variants:
             figures |= add_merged(evidence)
+            evidence["content_style"] = content_style.judge(glyph_diffusion.table())
         with new_folder(FOLDER, overwrite=True) as folder:
             files = [folder / f"{name}.png" for name in figures]
             heights = [figure.layout.height for figure in figures.values()]

@@ -39,8 +39,12 @@ class Shift:
     """
 
     about: str
-    of_print: Callable[[Tensor], Tensor] = lambda prints: prints
-    of_image: Callable[[Tensor], Tensor] = lambda images: images
+    of_print: Callable[[Tensor], Tensor]
+    of_image: Callable[[Tensor], Tensor]
+
+
+def _same(images: Tensor) -> Tensor:
+    return images
 
 
 def _half_size(prints: Tensor) -> Tensor:
@@ -56,11 +60,11 @@ def _upper_half(images: Tensor) -> Tensor:
 
 
 SHIFTS: Mapping[str, Shift] = {
-    "mirrored": Shift("left and right change places", of_print=lambda prints: prints.flip(-1)),
-    "turned": Shift("turned a quarter to the left", of_print=lambda prints: prints.rot90(1, (-2, -1))),
-    "inverted": Shift("paper on ink", of_image=lambda images: -images),
-    "half-hidden": Shift("the lower half is hidden", of_image=_upper_half),
-    "half-size": Shift("half as high and wide", of_print=_half_size),
+    "mirrored": Shift("left and right change places", lambda prints: prints.flip(-1), _same),
+    "turned": Shift("turned a quarter to the left", lambda prints: prints.rot90(1, (-2, -1)), _same),
+    "inverted": Shift("paper on ink", _same, lambda images: -images),
+    "half-hidden": Shift("the lower half is hidden", _same, _upper_half),
+    "half-size": Shift("half as high and wide", _half_size, _same),
 }
 TASKS = (HANDWRITTEN, *SHIFTS)
 

@@ -98,7 +98,7 @@ def test_figures_are_those_of_the_page() -> None:
     files = list(FOLDER.glob("*.png"))
     assert sorted(shown) == sorted(file.name for file in files)
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
-    assert sum(file.stat().st_size for file in files) < 2.5e6
+    assert sum(file.stat().st_size for file in files) < 2.7e6
 
 
 # The numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coto_lab.studies.evidence import (
     accuracy,
+    content_style,
     fusion,
     geometry,
     gradients,
@@ -58,7 +59,7 @@ LLaMA on language. So a verdict says what holds *here*. Numbers of the paper tha
 "second hand".
 
 In short: {counts}. These claims are about LoRA. Section 14 has its variants and section
-15 the merging of tasks, with verdicts of their own.
+15 the merging of tasks, with verdicts of their own, and section 16 a diffusion model.
 
 ## Claim by claim
 
@@ -124,6 +125,8 @@ alone, with the same seeds and settings. Rates that were chosen by the scores, s
 {variants_text.text(legs).strip()}
 
 {merged_text.text(legs).strip()}
+
+{content_style.text(evidence["content_style"]).strip()}
 """)
 
 
