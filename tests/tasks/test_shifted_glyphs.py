@@ -116,7 +116,7 @@ def test_the_base_reads_none_of_them_well(name: str, base: nn.Module, tasks: dic
 
 
 def test_the_base_reads_such_prints_without_a_shift(base: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    identity = type(SHIFTS["turned"])("nothing happens")
+    identity = type(SHIFTS["turned"])("nothing happens", lambda prints: prints, lambda images: images)
     monkeypatch.setattr("coto_lab.tasks.shifted_glyphs.SHIFTS", {"clean": identity})
     batch = load_shifted_task("clean").test_batch
     assert accuracy(base, batch["pixel_values"], batch["labels"]) == pytest.approx(98.8, abs=0.5)

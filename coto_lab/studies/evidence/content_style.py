@@ -53,9 +53,9 @@ The smallest stand-in for the paper's images: a diffusion model of printed chara
 content adapter draws six characters that the model has never seen, and a style adapter draws the others hatched. Merged, they
 are to draw the six characters hatched, which no training image shows. The table has shares of samples in %, mean ± sd over
 {len(SEEDS)} seeds: *content* if the digits' base model classifies the character correctly, *style* if a face classifier calls
-it hatched, and *both*. Each model draws {EACH} samples of each new character. An adapter is trained for {RECIPE.steps} steps with
-r = {RECIPE.r}, at the best rate of a sweep on seed {SWEEP_SEED} ({rates}). `python data/make_glyph_diffusion_runs.py` makes
-all of it.
+it hatched, and *both*. Each model draws {EACH} samples of each new character. An adapter is trained for {RECIPE.steps} steps
+with r = {RECIPE.r}, at the best rate of a sweep on seed {SWEEP_SEED} ({rates}). `python data/make_glyph_diffusion_runs.py`
+makes all of it.
 
 {table(["", *names], rows)}
 
