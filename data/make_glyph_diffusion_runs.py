@@ -6,7 +6,7 @@ style; ``loss``: part -> the test loss of five seeds of each method, and of the 
 for each seed the share in % of samples with the right ``content``, the right ``style``, and ``both``; ``moved``: how far the
 coefficients of ``zip`` moved; ``seconds`` of merging. Who is ``new``, the six characters that only the content adapter has
 seen, or ``known``, the thirty others. What is ``content``, ``style``, or a rule, and ``base`` without method and seeds. The
-adapters of one seed, and what ``zip`` made of them, are beside the table, in half precision.
+adapters of one seed, and what ``zip`` made of them, are beside the table, in half precision, with the images of a sheet.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from coto_lab import Adapter, Evaluator, Task, Variant, fit_many
 from coto_lab.ground.files import new_folder, read_json, sha256, write_file
@@ -32,16 +33,20 @@ from coto_lab.probes.glyph_sampling import sample_glyphs, score_samples
 from coto_lab.studies.gallery import in_half, load_half
 from coto_lab.studies.glyph_diffusion import (
     EACH,
+    FOLDER,
     PARTS,
     RULES,
     SAMPLE_SEED,
+    SAMPLES,
     SEEDS,
     STORED_SEED,
     SWEEP_SEED,
     TABLE,
     WAYS,
     adapter_name,
+    in_shades,
     recipe_of,
+    sampled_rows,
 )
 from coto_lab.studies.variants import RATES, best_rate, next_rate
 from coto_lab.tasks.diffuser import load_diffuser, load_noise_schedule
@@ -196,8 +201,16 @@ def main() -> None:
         "sha256": hashes,
         "versions": {name: version_of(name) for name in ("torch", "diffusers", "peft")},
     }
-    write_file(GALLERY / TABLE, lambda path: path.write_text(json.dumps(content, indent=1) + "\n"))
+    write_table(content)
+    rows = {f"{way}/{name}": in_shades(images) for way in WAYS for name, images in sampled_rows(way).items()}
+    write_file(GALLERY / FOLDER / SAMPLES, lambda path: save_file(rows, path))
+    content["sha256"][FOLDER] = {SAMPLES: sha256(GALLERY / FOLDER / SAMPLES)}
+    write_table(content)
     print(json.dumps(scores["new"], indent=1))
+
+
+def write_table(content: dict[str, Any]) -> None:
+    write_file(GALLERY / TABLE, lambda path: path.write_text(json.dumps(content, indent=1) + "\n"))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.gating.schedules import Constant, Linear
-from coto_lab.ground.files import data_path, read_json
+from coto_lab.ground.files import data_path, read_json, read_tensors
 from coto_lab.merging.ensemble import Ensemble
 from coto_lab.merging.merge import merge
 from coto_lab.merging.rule import Rule
@@ -43,6 +43,7 @@ RULES: Mapping[str, Rule | Zip] = {
     "zip": Zip(steps=60, lr=2e-2, start=1.0, penalty=1e-4),
 }
 STORED = (*PARTS, "zip")
+SAMPLES = "samples.safetensors"  # in the folder of the adapters: what `sampled_rows` drew, for places without diffusers
 EACH = 10  # samples of each character
 SAMPLE_SEED = 100  # the noise of the samples: the same for every model
 
@@ -98,3 +99,26 @@ def sampled_rows(way: str, *, seed: int = SAMPLE_SEED) -> dict[str, Float[Tensor
         model = load_diffuser() if adapter is None else adapter.attach(load_diffuser())
         rows[name] = sample_glyphs(model, schedule, NEW_CHARACTERS, seed=seed)
     return rows
+
+
+def stored_rows(way: str) -> dict[str, Float[Tensor, "characters 1 1 16 16"]]:
+    """What `sampled_rows` drew when the adapters were made, to 256 shades; diffusers is not needed.
+
+    Args:
+        way: ``"LoRA"`` or ``"CoTo"``.
+
+    Raises:
+        ValueError: there is no such way, or the file is missing or differs from the one that was made.
+    """
+    if way not in WAYS:
+        raise ValueError(f"way={way!r}: there is {' and '.join(map(repr, WAYS))}.")
+    file = data_path("gallery") / FOLDER / SAMPLES
+    check_files({file: table()["sha256"][FOLDER][SAMPLES]}, make="python data/make_glyph_diffusion_runs.py")
+    shades = {key: rows for key, rows in read_tensors(file)[0].items() if key.startswith(f"{way}/")}
+    names = ("base", *PARTS, *RULES)
+    return {name: shades[f"{way}/{name}"].float() / 127.5 - 1 for name in names}
+
+
+def in_shades(rows: Float[Tensor, " *shape"]) -> UInt8[Tensor, " *shape"]:
+    """Images in [-1, 1] as 256 shades of grey."""
+    return ((rows.clamp(-1, 1) + 1) * 127.5).round().byte()

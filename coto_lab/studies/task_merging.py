@@ -86,7 +86,7 @@ ENTRIES: Mapping[str, tuple[Options, ...]] = {
 
 # The rules of the paper, for which the number of tasks varies; LoRA-LEGO with the rank of the adapters, as in the paper.
 COUNTED: Mapping[str, Options] = {"fuse": Options(Fuse()), "ensemble": Options(Ensemble()), "lego": Options(Lego())}
-LEARNED = Zip()
+LEARNED = Zip(steps=100, lr=3e-2)
 
 
 @dataclass(frozen=True)

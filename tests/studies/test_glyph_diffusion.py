@@ -22,6 +22,7 @@ from coto_lab.studies.glyph_diffusion import (
     load_stored,
     recipe_of,
     sampled_rows,
+    stored_rows,
     table,
 )
 from coto_lab.studies.variants import best_rate, next_rate
@@ -80,7 +81,16 @@ def test_the_rows_of_the_sheet_are_one_image_of_each_new_character() -> None:
     assert len({images.sum().item() for images in rows.values()}) == len(rows)
 
 
+def test_stored_rows_are_what_was_sampled() -> None:
+    drawn, stored = sampled_rows("LoRA"), stored_rows("LoRA")
+    assert list(stored) == list(drawn)
+    for name, images in drawn.items():  # another machine rounds otherwise, and 20 steps of denoising carry that on
+        assert (stored[name] - images.clamp(-1, 1)).abs().mean() < 0.02
+
+
 def test_what_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="way='lora': there is 'LoRA' and 'CoTo'"):
+        stored_rows("lora")
     with pytest.raises(ValueError, match="part='sum', way='LoRA': there is 'content', 'style', 'zip', with 'LoRA' or 'CoTo'"):
         load_stored("sum", "LoRA")
     with pytest.raises(ValueError, match="part='content', way='lora'"):

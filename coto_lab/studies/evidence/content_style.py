@@ -17,7 +17,7 @@ def judge(own: Numbers) -> Numbers:
     Args:
         own: `coto_lab.studies.glyph_diffusion.table`.
     """
-    rows = {}
+    rows: Numbers = {}
     for model, ways in own["scores"]["new"].items():
         if model == "base":
             continue
