@@ -17,7 +17,7 @@ from coto_lab.adapters.names import PREFIX
 from coto_lab.ground.device import default_device
 from coto_lab.ground.lists import list_of
 from coto_lab.ground.randomness import batch_indices
-from coto_lab.merging.merge import merge
+from coto_lab.merging.merge import in_single, merge
 from coto_lab.merging.rule import Rule
 from coto_lab.merging.updates import factors_of
 from coto_lab.merging.zip import Columns, Zip, zipped
@@ -73,8 +73,8 @@ def fit_merge(tasks: Sequence[Task], adapters: Sequence[Source], how: Zip | None
         TypeError: ``tasks`` or ``adapters`` is no list of such, a task lacks a part of the protocol, or ``how`` is no rule that
             learns.
         ValueError: not as many tasks as adapters; different bases; adapters that `coto_lab.merging.merge` refuses, or that are
-            no plain LoRA; a run on another task, or an adapter that is not better than the base model on the training data of
-            its task; a task that writes its answers, or has new layers.
+            no plain LoRA; a run on another task, or an adapter that on training data of its task is not better than the base
+            model, or has more than twice the loss of another task's adapter; a task that writes its answers, or has new layers.
         FloatingPointError: the loss is no longer finite.
     """
     from tqdm.auto import tqdm
@@ -86,11 +86,11 @@ def fit_merge(tasks: Sequence[Task], adapters: Sequence[Source], how: Zip | None
     items = list_of("adapters", adapters, SOURCES, "give a list of runs, adapters or their folders.")
     sources = [open_source(item, f"adapters[{i}]") for i, item in enumerate(items)]
     _check_pairs(own_tasks, sources)
-    parts = [item.adapter if isinstance(item, Run) else item for item in sources]
+    parts = [in_single(item.adapter if isinstance(item, Run) else item) for item in sources]
     model = _Zipped(own_tasks, parts, merge(sources, _Sum()), rule)  # `merge` looks at the adapters
-    for i, (task, source) in enumerate(zip(own_tasks, sources, strict=True)):
+    for i, source in enumerate(sources):
         if isinstance(source, Adapter):
-            model.check_trained(task, i)
+            model.check_trained(own_tasks, i)
 
     optimizer = torch.optim.Adam(model.coefficients, lr=rule.lr)
     losses, distances = [], []
@@ -195,14 +195,22 @@ class _Zipped:
         """Summed over layers."""
         return torch.stack([columns.overlap() for columns in self.columns.values()]).sum()
 
-    def check_trained(self, task: Task, i: int) -> None:
-        """ValueError unless adapter i has a lower loss on the task's training data than the base model."""
+    def check_trained(self, tasks: Sequence[Task], i: int) -> None:
+        """ValueError if, on training data of task i, the base model is as good as adapter i, or another task's adapter has less
+        than half of its loss.
+        """
+        task = tasks[i]
         batch = self._batch(task, 0, min(_TRIED, task.size("train")))
-        own, base = (task.loss(self._alone(task, batch, who), batch).mean().item() for who in (i, None))
+        rivals = [j for j, other in enumerate(tasks) if other.name != task.name]
+        own, base, *others = (task.loss(self._alone(task, batch, who), batch).mean().item() for who in (i, None, *rivals))
+        better = {f"adapters[{j}]": loss for j, loss in zip(rivals, others, strict=True) if loss < own / 2}
         if not own < base:
+            better = {"the base model": base}
+        if better:
+            name, loss = next(iter(better.items()))
             raise ValueError(
                 f"adapters[{i}] was not trained on task {task.name!r}: its loss on the task's training data is {own:.3g}, and "
-                f"that of the base model is {base:.3g}. Give tasks and adapters in one order."
+                f"that of {name} is {loss:.3g}. Give tasks and adapters in one order."
             )
 
     def result(self) -> tuple[Adapter, dict[str, Tensor]]:

@@ -68,10 +68,18 @@ def merge(
         raise ValueError(f"the adapters are of different methods or modules: not all have {differing[:2]}.")
     for i, part in enumerate(parts):
         _check_values(part, i)
-    parts = [_in_single(part) for part in parts]
+    parts = [in_single(part) for part in parts]
     if isinstance(rule, Fuse):
         _check_starts(sources)
-    return replace(rule.merged(parts, shares, base), base=next(iter(bases), None))
+    try:
+        merged = rule.merged(parts, shares, base)
+    except torch.linalg.LinAlgError as error:
+        raise ValueError(
+            f"{rule} cannot take these adapters apart: {error} Are their numbers, or weights, far too large?"
+        ) from error
+    if odd := next((name for name, tensor in merged.tensors.items() if not tensor.isfinite().all()), None):
+        raise ValueError(f"the merged adapter is not finite, in {odd}: numbers in the adapters, or weights, are far too large.")
+    return replace(merged, base=next(iter(bases), None))
 
 
 def _numbers(weights: Sequence[float]) -> list[float]:
@@ -82,7 +90,7 @@ def _numbers(weights: Sequence[float]) -> list[float]:
         return []
 
 
-def _in_single(adapter: Adapter) -> Adapter:
+def in_single(adapter: Adapter) -> Adapter:
     """The adapter in float32 where it is in half precision: decompositions need it, and sums are rounded less."""
     if not any(tensor.is_floating_point() and tensor.itemsize < 4 for tensor in adapter.tensors.values()):
         return adapter

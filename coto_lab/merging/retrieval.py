@@ -141,8 +141,9 @@ def choose(
     if leave_out is not None:
         left = torch.as_tensor(leave_out)
         if left.dtype != torch.long or left.shape not in ((), (inputs,)) or not ((left >= 0) & (left < n)).all():
+            said = f"a tensor {list(left.shape)}" if isinstance(leave_out, Tensor) else repr(leave_out)
             raise ValueError(
-                f"leave_out={leave_out!r}: give the number of a task, from 0 to {n - 1}, or an int64 tensor of {inputs}, one "
+                f"leave_out={said}: give the number of a task, from 0 to {n - 1}, or an int64 tensor of {inputs}, one "
                 "for each input."
             )
         similarity = similarity.masked_fill(torch.arange(n) == left.expand(inputs)[:, None], -torch.inf)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from coto_lab.ground.lists import list_of
 from coto_lab.ground.numbers import whole_number
 from coto_lab.tasks.task import Batch, Example, Reads, Say, Task, generates, modules_to_save_of
 
@@ -101,6 +103,7 @@ class Part(_OfTask):
     step: int
 
     def __post_init__(self) -> None:
+        _check_whole(self.task)
         object.__setattr__(self, "step", whole_number("step", self.step, 1))
 
     def every(self, step: int) -> Part:
@@ -122,7 +125,7 @@ class Part(_OfTask):
 
     def _places(self, split: str, indices: Sequence[int] | Tensor) -> list[int]:
         step = self.step if split == "test" else 1
-        return [int(i) * step for i in indices]
+        return [place * step for place in _checked(indices, self.size(split), self.name)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +138,7 @@ class Chosen(_OfTask):
         split: where they are from.
 
     Raises:
+        TypeError: ``task`` is no task; ``places`` is no list of whole numbers.
         ValueError: no places, or one that the split does not have; an unknown split.
     """
 
@@ -142,10 +146,12 @@ class Chosen(_OfTask):
     split: str = "test"
 
     def __post_init__(self) -> None:
+        _check_whole(self.task)
+        places: list[Any] = list_of("places", self.places, Integral, "give a list of whole numbers, such as [0, 5].")
         size = self.task.size(self.split)
-        if not len(self.places) or not all(0 <= place < size for place in self.places):
-            raise ValueError(f"places={self.places!r}: give places from 0 to {size - 1}, at least one.")
-        object.__setattr__(self, "places", tuple(int(place) for place in self.places))
+        if odd := [place for place in places if not 0 <= place < size]:
+            raise ValueError(f"places has {odd[0]}: give places from 0 to {size - 1}.")
+        object.__setattr__(self, "places", tuple(int(place) for place in places))
 
     def every(self, step: int) -> Part:
         """Every ``step``-th chosen example."""
@@ -164,6 +170,19 @@ class Chosen(_OfTask):
         return self.task.show(*self._places(split, indices))
 
     def _places(self, split: str, indices: Sequence[int] | Tensor) -> tuple[str, list[int]]:
-        if split != "test":
-            return split, [int(i) for i in indices]
-        return self.split, [self.places[int(i)] for i in indices]
+        own = _checked(indices, self.size(split), self.name)
+        return (self.split, [self.places[i] for i in own]) if split == "test" else (split, own)
+
+
+def _check_whole(task: object) -> None:
+    """TypeError unless ``task`` can be one."""
+    if not hasattr(task, "batch") or not hasattr(task, "size"):
+        raise TypeError(f"task is a {type(task).__name__}: give a task, such as load_task('digits').")
+
+
+def _checked(indices: Sequence[int] | Tensor, size: int, name: str) -> list[int]:
+    """The indices as ints; IndexError for one that the split does not have."""
+    places = [int(i) for i in indices]
+    if odd := [place for place in places if not 0 <= place < size]:
+        raise IndexError(f"indices has {odd[0]}: this split of {name!r} has places from 0 to {size - 1}.")
+    return places
