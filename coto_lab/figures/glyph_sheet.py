@@ -12,7 +12,7 @@ from torch import Tensor
 from coto_lab.figures.style import dress
 from coto_lab.figures.tiles import TILES, tile_strip
 
-_ROW = 44  # pixels of the page
+_ROW = 56  # pixels of the page
 
 
 def glyph_sheet_figure(rows: Mapping[str, Float[Tensor, "characters each 1 height width"]], characters: str) -> go.Figure:
@@ -39,7 +39,13 @@ def glyph_sheet_figure(rows: Mapping[str, Float[Tensor, "characters each 1 heigh
     tops = [round(row * height * 1.6) + (height - 1) / 2 for row in range(len(rows))]
     figure = go.Figure(go.Heatmap(z=sheet.numpy(), **TILES))
     figure.update_xaxes(
-        range=[-0.5, wide - 0.5], side="top", tickvals=heads, ticktext=list(characters), showgrid=False, zeroline=False
+        range=[-0.5, wide - 0.5],
+        side="top",
+        tickvals=heads,
+        ticktext=list(characters),
+        showgrid=False,
+        zeroline=False,
+        constrain="domain",
     )
     figure.update_yaxes(
         range=[tall - 0.5, -0.5],

@@ -103,7 +103,6 @@ class Part(_OfTask):
     step: int
 
     def __post_init__(self) -> None:
-        _check_whole(self.task)
         object.__setattr__(self, "step", whole_number("step", self.step, 1))
 
     def every(self, step: int) -> Part:
@@ -138,7 +137,7 @@ class Chosen(_OfTask):
         split: where they are from.
 
     Raises:
-        TypeError: ``task`` is no task; ``places`` is no list of whole numbers.
+        TypeError: ``places`` is no list of whole numbers.
         ValueError: no places, or one that the split does not have; an unknown split.
     """
 
@@ -146,7 +145,6 @@ class Chosen(_OfTask):
     split: str = "test"
 
     def __post_init__(self) -> None:
-        _check_whole(self.task)
         places: list[Any] = list_of("places", self.places, Integral, "give a list of whole numbers, such as [0, 5].")
         size = self.task.size(self.split)
         if odd := [place for place in places if not 0 <= place < size]:
@@ -172,12 +170,6 @@ class Chosen(_OfTask):
     def _places(self, split: str, indices: Sequence[int] | Tensor) -> tuple[str, list[int]]:
         own = _checked(indices, self.size(split), self.name)
         return (self.split, [self.places[i] for i in own]) if split == "test" else (split, own)
-
-
-def _check_whole(task: object) -> None:
-    """TypeError unless ``task`` can be one."""
-    if not hasattr(task, "batch") or not hasattr(task, "size"):
-        raise TypeError(f"task is a {type(task).__name__}: give a task, such as load_task('digits').")
 
 
 def _checked(indices: Sequence[int] | Tensor, size: int, name: str) -> list[int]:
