@@ -12,6 +12,8 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -130,28 +132,30 @@ def judged(values: Values, leg: Leg) -> dict[str, Section]:
     return {name: TOPICS[name].judge(values, leg) for name in topics(leg)}
 
 
-def add_variants(evidence: Numbers) -> dict[str, go.Figure]:
-    """Add the comparison of variants to the numbers of its legs; return its figures by the names of their files."""
+def add(evidence: Numbers, topic: str, own: Mapping[str, Callable[[], Section]]) -> dict[str, go.Figure]:
+    """Add a topic to the numbers of its legs; return its figures by the names of their files.
+
+    Args:
+        evidence: all numbers.
+        topic: what they are called there.
+        own: name of a leg -> measures the topic on it.
+    """
     figures = {}
-    for leg, own in table()["legs"].items():
+    for leg, measured_on_leg in own.items():
         started = time.perf_counter()
-        section = variants.judge(variants.values(own), own)
-        of_legs(evidence)[leg]["variants"] = section.numbers
+        section = measured_on_leg()
+        of_legs(evidence)[leg][topic] = section.numbers
         figures |= {figure_name(leg, name): figure for name, figure in section.figures.items()}
-        print(f"{leg}, variants: {time.perf_counter() - started:.0f} s", flush=True)
+        print(f"{leg}, {topic}: {time.perf_counter() - started:.0f} s", flush=True)
     return figures
 
 
-def add_merged(evidence: Numbers) -> dict[str, go.Figure]:
-    """Add the merging of tasks to the numbers of its legs; return its figures by the names of their files."""
-    figures = {}
-    for leg, own in task_merging.table()["sets"].items():
-        started = time.perf_counter()
-        section = merged.judge(merged.values(leg), own)
-        of_legs(evidence)[leg]["merged"] = section.numbers
-        figures |= {figure_name(leg, name): figure for name, figure in section.figures.items()}
-        print(f"{leg}, merged tasks: {time.perf_counter() - started:.0f} s", flush=True)
-    return figures
+def of_variants(own: Numbers) -> Section:
+    return variants.judge(variants.values(own), own)
+
+
+def of_merged(name: str, own: Numbers) -> Section:
+    return merged.judge(merged.values(name), own)
 
 
 def about() -> Numbers:
@@ -201,9 +205,10 @@ def main() -> None:
         find_browser()
         evidence, figures = (saved(), {}) if arguments.variants or arguments.merged else measure()
         if not arguments.merged:
-            figures |= add_variants(evidence)
+            figures |= add(evidence, "variants", {leg: partial(of_variants, own) for leg, own in table()["legs"].items()})
         if not arguments.variants:
-            figures |= add_merged(evidence)
+            sets = task_merging.table()["sets"]
+            figures |= add(evidence, "merged", {leg: partial(of_merged, leg, own) for leg, own in sets.items()})
             evidence["content_style"] = content_style.judge(glyph_diffusion.table())
         with new_folder(FOLDER, overwrite=True) as folder:
             files = [folder / f"{name}.png" for name in figures]

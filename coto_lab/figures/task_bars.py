@@ -13,7 +13,7 @@ from coto_lab.figures.style import dress, guess_marker, style
 from coto_lab.figures.theme import INK
 
 MEAN = "mean"
-_MARKS = (  # in the order in which frames are given: the base below, what one may hope for above
+_MARKS = (  # in the order in which frames are given
     {"symbol": "line-ew", "size": 46, "color": INK, "line": {"width": 3, "color": INK}},
     {"symbol": "diamond-open", "size": 11, "color": "#009E73", "line": {"width": 2, "color": "#009E73"}},
     {"symbol": "star-open", "size": 12, "color": "#A65FB5", "line": {"width": 2, "color": "#A65FB5"}},
@@ -32,7 +32,7 @@ def task_bars_figure(
 
     Args:
         accuracy: task -> accuracy in percent; without tasks, only the marks are drawn.
-        frame: what a mark stands for, such as ``"base model"`` -> task -> accuracy in percent; at most three, the lowest first.
+        frame: what a mark stands for, such as ``"base model"`` -> task -> accuracy in percent; at most three.
         name: how the adapters were trained, ``"LoRA"`` or ``"CoTo"``, for the colour of the bars.
         examples: what was scored, in words, for the axis.
         guesses: task, or ``"mean"`` -> the reader's guess in percent; drawn as crosses.

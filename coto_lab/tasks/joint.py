@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from coto_lab.ground.lists import list_of
 from coto_lab.tasks.check import check_task
-from coto_lab.tasks.part import Chosen, Part
+from coto_lab.tasks.part import Chosen, Part, checked_places
 from coto_lab.tasks.task import Batch, Example, Reads, Say, Task, generates, modules_to_save_of, reads_of, say_of
 
 if TYPE_CHECKING:
@@ -99,10 +99,9 @@ class Joint:
             IndexError: a place at which there is no example.
             ValueError: no places; columns differ between the tasks; ``padding`` lacks one whose lengths differ.
         """
-        wanted = torch.as_tensor(indices)
+        wanted = torch.tensor(checked_places(indices, self, split))
         if not len(wanted):
             raise ValueError("indices is empty: a batch has at least one example.")
-        self._check_places(split, wanted)
         parts, order = [], []
         for task, own in zip(self.tasks, self.places(split), strict=True):
             here = ((wanted >= own.start) & (wanted < own.stop)).nonzero()[:, 0]
@@ -113,11 +112,6 @@ class Joint:
             raise ValueError(f"the tasks' batches have different columns: {list(parts[0])} and {list(odd)}.")
         back = torch.cat(order).argsort()
         return {name: self._joined(name, [part[name] for part in parts])[back] for name in parts[0]}
-
-    def _check_places(self, split: str, places: Tensor) -> None:
-        size = self.size(split)
-        if odd := places[(places < 0) | (places >= size)].tolist():
-            raise IndexError(f"indices has {odd[0]}: the {split} split of {self.name!r} has places from 0 to {size - 1}.")
 
     def _joined(self, name: str, columns: list[Tensor]) -> Tensor:
         length = max(column.shape[-1] for column in columns)
@@ -157,11 +151,10 @@ class Joint:
 
     def show(self, split: str, indices: Sequence[int] | Tensor) -> list[Example]:
         """The examples at these places, for people."""
-        self._check_places(split, torch.as_tensor(indices))
         shown = []
-        for index in indices:
-            task, own = next((t, o) for t, o in zip(self.tasks, self.places(split), strict=True) if int(index) in o)
-            shown += task.show(split, [int(index) - own.start])
+        for index in checked_places(indices, self, split):
+            task, own = next((t, o) for t, o in zip(self.tasks, self.places(split), strict=True) if index in o)
+            shown += task.show(split, [index - own.start])
         return shown
 
 

@@ -124,7 +124,7 @@ class Part(_OfTask):
 
     def _places(self, split: str, indices: Sequence[int] | Tensor) -> list[int]:
         step = self.step if split == "test" else 1
-        return [place * step for place in _checked(indices, self.size(split), self.name)]
+        return [place * step for place in checked_places(indices, self, split)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,13 +168,17 @@ class Chosen(_OfTask):
         return self.task.show(*self._places(split, indices))
 
     def _places(self, split: str, indices: Sequence[int] | Tensor) -> tuple[str, list[int]]:
-        own = _checked(indices, self.size(split), self.name)
+        own = checked_places(indices, self, split)
         return (self.split, [self.places[i] for i in own]) if split == "test" else (split, own)
 
 
-def _checked(indices: Sequence[int] | Tensor, size: int, name: str) -> list[int]:
-    """The indices as ints; IndexError for one that the split does not have."""
-    places = [int(i) for i in indices]
+def checked_places(indices: Sequence[int] | Tensor, task: Task, split: str) -> list[int]:
+    """The indices as ints.
+
+    Raises:
+        IndexError: a place that the split does not have.
+    """
+    places, size = [int(i) for i in indices], task.size(split)
     if odd := [place for place in places if not 0 <= place < size]:
-        raise IndexError(f"indices has {odd[0]}: this split of {name!r} has places from 0 to {size - 1}.")
+        raise IndexError(f"indices has {odd[0]}: the {split} split of {task.name!r} has places from 0 to {size - 1}.")
     return places
