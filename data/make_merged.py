@@ -38,6 +38,7 @@ from coto_lab.studies.task_merging import (
     retrieved_scores,
     scored,
     scored_examples,
+    similarity,
     windows,
 )
 from coto_lab.studies.task_sets import SEEDS, TASK_SETS, WAYS, TaskSet, load_joint_adapter, load_task_adapters
@@ -96,9 +97,10 @@ def measure(name: str, way: str, seed: int, chosen: Mapping[str, int]) -> dict[s
     learned = fit_merge([load_task(task) for task in tasks.tasks], adapters, LEARNED, progress=False)
     keep("zip", evaluator([Variant(learned.adapter)]), time.perf_counter() - started)
     found["moved"] = round(learned.moved, 4)
+    alike = similarity(tasks, joint)
     for rule, options in RETRIEVED.items():
         started = time.perf_counter()
-        own_scores = retrieved_scores(tasks, joint, adapters, options)
+        own_scores = retrieved_scores(joint, alike, adapters, options)
         keep(rule, own_scores, time.perf_counter() - started)
     found["count"] = {rule: count(tasks, adapters, options) for rule, options in COUNTED.items()}
     print(f"{name}, {way}, seed {seed}: measured", flush=True)

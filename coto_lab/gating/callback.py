@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler
 
-from coto_lab.gating.checkpointing import checkpoints_reentrantly, let_backward_stop
+from coto_lab.gating.checkpointing import let_backward_stop
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import Gates, attach_gates, gates_of
 from coto_lab.gating.grouping import By
+from coto_lab.gating.ranks import check_processes
 from coto_lab.gating.schedules import Linear, Schedule, check_schedule
 from coto_lab.ground.numbers import MAX_SEED, whole_number
 
@@ -79,7 +80,7 @@ class CoToCallback(TrainerCallback):
     ) -> None:
         assert model is not None
         if args.world_size > 1:
-            _check_ddp(args, model)
+            check_processes(args, model)
         total_steps = state.max_steps if state.max_steps > 0 else args.max_steps
         if total_steps <= 0:
             raise ValueError(
@@ -189,25 +190,3 @@ def _speak_first(callback: CoToCallback) -> None:
     if frame and callback in handler.callbacks:
         # The list is replaced and not changed, because the handler is iterating over it.
         handler.callbacks = [callback, *(other for other in handler.callbacks if other is not callback)]
-
-
-def _check_ddp(args: TrainingArguments, model: nn.Module) -> None:
-    if not _finds_unused_parameters(args, model):
-        raise ValueError(
-            "dropped adapters get no gradient, so DistributedDataParallel must look for unused parameters: set "
-            f"TrainingArguments(ddp_find_unused_parameters=True); it is {args.ddp_find_unused_parameters}."
-        )
-    if checkpoints_reentrantly(model):
-        raise ValueError(
-            "DistributedDataParallel that looks for unused parameters, as dropped adapters need it, fails with reentrant "
-            "gradient checkpointing. Use the other kind: "
-            "TrainingArguments(gradient_checkpointing_kwargs={'use_reentrant': False})."
-        )
-
-
-def _finds_unused_parameters(args: TrainingArguments, model: nn.Module) -> bool:
-    if args.ddp_find_unused_parameters is not None:
-        return bool(args.ddp_find_unused_parameters)
-    # With None, Trainer looks for them, except for a transformers model (`model.add_adapter`) with checkpointing.
-    checkpoints = args.gradient_checkpointing or any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
-    return not (isinstance(model, PreTrainedModel) and checkpoints)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from coto_lab.adapters.adapter import Adapter
@@ -154,18 +154,22 @@ def windows(tasks: TaskSet, count: int) -> list[list[int]]:
     return [[(start + i) % n for i in range(count)] for start in (STARTS if count < n else STARTS[:1])]
 
 
-def retrieved_scores(tasks: TaskSet, joint: Joint, adapters: Sequence[Adapter], options: Retrieved) -> Scores:
+def similarity(tasks: TaskSet, joint: Joint) -> Float[Tensor, "N n"]:
+    """How like each of the n tasks each of the N examples of ``joint`` is, to the base alone: the same for all adapters."""
+    return Retriever([load_task(name) for name in tasks.tasks]).similarity(joint)
+
+
+def retrieved_scores(joint: Joint, alike: Float[Tensor, "N n"], adapters: Sequence[Adapter], options: Retrieved) -> Scores:
     """What each example of ``joint`` scores with the adapters that are chosen for it.
 
     Args:
-        tasks: the set.
-        joint: test examples of all its tasks, in their order.
+        joint: test examples of all tasks of a set, in their order.
+        alike: as `similarity` gives it.
         adapters: one of each task.
         options: how they are chosen and merged.
     """
-    retriever = Retriever([load_task(name) for name in tasks.tasks])
     own = torch.cat([torch.full((len(places),), i) for i, places in enumerate(joint.places("test"))])
-    choices = choose(retriever.similarity(joint), options.k, own if options.own_left_out else None)
+    choices = choose(alike, options.k, own if options.own_left_out else None)
     return score_retrieved(joint, choices, adapters, options.rule)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from coto_lab import Evaluator, Variant, load_task
 from coto_lab.merging.registry import RULES
-from coto_lab.merging.retrieval import Retriever, choose
+from coto_lab.merging.retrieval import choose
 from coto_lab.studies.task_merging import (
     COUNTS,
     ENTRIES,
@@ -19,6 +19,7 @@ from coto_lab.studies.task_merging import (
     retrieved_scores,
     scored,
     scored_examples,
+    similarity,
     table,
     windows,
 )
@@ -70,10 +71,10 @@ def test_scores_are_those_of_each_task_by_itself() -> None:
 
 def test_retrieval_by_the_nearest_scores_each_input_with_the_chosen_adapter() -> None:
     joint, adapters = scored_examples(GLYPHS, most=24), load_task_adapters(GLYPHS, "LoRA", 0)
-    found = retrieved_scores(GLYPHS, joint, adapters, RETRIEVED["retrieval, nearest"]).values["correct"][0]
+    alike = similarity(GLYPHS, joint)
+    found = retrieved_scores(joint, alike, adapters, RETRIEVED["retrieval, nearest"]).values["correct"][0]
     each = Evaluator(joint)([Variant(adapter) for adapter in adapters]).values["correct"]
-    similarity = Retriever([load_task(name) for name in GLYPHS.tasks]).similarity(joint)
-    chosen = choose(similarity, 1)[:, 0]
+    chosen = choose(alike, 1)[:, 0]
     assert torch.equal(found, each[chosen, torch.arange(len(chosen))])
 
 
