@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from joblib import Parallel, delayed
 
-from coto_lab import Adapter, Evaluator, Scores, Variant, load_task
+from coto_lab import Evaluator, Scores, Variant, load_task
 from coto_lab.ground.files import read_json, write_file
 from coto_lab.ground.versions import version_of
 from coto_lab.merging.fit_merge import fit_merge
@@ -32,17 +32,15 @@ from coto_lab.studies.task_merging import (
     LEARNED,
     RETRIEVED,
     TABLE,
-    Options,
     by_task,
+    counted,
     few_examples,
     retrieved_scores,
     scored,
     scored_examples,
     similarity,
-    windows,
 )
 from coto_lab.studies.task_sets import SEEDS, TASK_SETS, WAYS, TaskSet, load_joint_adapter, load_task_adapters
-from coto_lab.tasks.joint import Joint
 
 GALLERY = Path(__file__).parent / "gallery"
 _FEWER = 2  # of the examples that are scored where the number of tasks varies: one in so many
@@ -102,20 +100,11 @@ def measure(name: str, way: str, seed: int, chosen: Mapping[str, int]) -> dict[s
         started = time.perf_counter()
         own_scores = retrieved_scores(joint, alike, adapters, options)
         keep(rule, own_scores, time.perf_counter() - started)
-    found["count"] = {rule: count(tasks, adapters, options) for rule, options in COUNTED.items()}
+    few = scored_examples(tasks, tasks.most // _FEWER)
+    count = counted(tasks, few, adapters, list(COUNTED.values()))
+    means = {n: torch.stack(scores).mean(0) for n, scores in count.items()}
+    found["count"] = {rule: {str(n): round(means[n][i].item(), 4) for n in means} for i, rule in enumerate(COUNTED)}
     print(f"{name}, {way}, seed {seed}: measured", flush=True)
-    return found
-
-
-def count(tasks: TaskSet, adapters: Sequence[Adapter], options: Options) -> dict[str, float]:
-    """Number of tasks -> mean score in % of the merged adapters on their own tasks."""
-    found = {}
-    for n in COUNTS:
-        scores = []
-        for places in windows(tasks, n):
-            joint: Joint = scored_examples(tasks, [tasks.tasks[i] for i in places], tasks.most // _FEWER)
-            scores.append(scored(joint, [options.merged([adapters[i] for i in places])], tasks.measure).mean())
-        found[str(n)] = round(torch.stack(scores).mean().item(), 4)
     return found
 
 

@@ -23,7 +23,6 @@ from coto_lab.scoring.sources import SOURCES, Source, check_base, open_source
 from coto_lab.scoring.variant import Variant
 from coto_lab.tasks.check import check_task, fresh_base, try_task
 from coto_lab.tasks.nearest_class import mean_over_tokens
-from coto_lab.tasks.part import Chosen
 from coto_lab.tasks.task import Batch, Task, generates, reads_of, size_of, to_device
 from coto_lab.training.run import Run
 
@@ -178,10 +177,10 @@ def score_retrieved(
     sets = _checked_choices(choices, task.size(split), len(sources))
     distinct, which = sets.unique(dim=0, return_inverse=True)
     merged = [merge([sources[i] for i in own], how) for own in distinct.tolist()]  # before anything is scored
-    parts, order = [], []
+    evaluator, parts, order = Evaluator(task), [], []
     for number, adapter in enumerate(merged):
         places = (which == number).nonzero()[:, 0]
-        parts.append(Evaluator(Chosen(task, places.tolist(), split))([Variant(adapter)]).values)
+        parts.append(evaluator([Variant(adapter)], split=split, examples=places.tolist()).values)
         order.append(places)
     back = torch.cat(order).argsort()
     return Scores(("",), {name: torch.cat([part[name] for part in parts], dim=1)[:, back] for name in parts[0]})

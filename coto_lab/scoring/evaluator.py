@@ -29,6 +29,7 @@ from coto_lab.scoring.sources import check_base, check_new_layers
 from coto_lab.scoring.tree import TreeScorer
 from coto_lab.scoring.variant import Variant, check_adapter
 from coto_lab.tasks.check import check_split, check_task, fresh_base, try_task
+from coto_lab.tasks.part import chosen_places
 from coto_lab.tasks.task import Task, generates, has_outputs
 
 
@@ -101,20 +102,28 @@ class Evaluator:
         check_adapter(adapter)
         return self._one_by_one(adapter).gates
 
-    def __call__(self, variants: Sequence[Variant], *, split: str = "test", outputs: bool = False) -> Scores:
+    def __call__(
+        self,
+        variants: Sequence[Variant],
+        *,
+        split: str = "test",
+        examples: Sequence[int] | None = None,
+        outputs: bool = False,
+    ) -> Scores:
         """What every variant scores on the ``"test"`` or ``"train"`` split.
 
         Args:
             variants: at least one.
             split: which examples.
+            examples: the places of some of them, which are scored in this order; None scores all.
             outputs: whether what the variants say is wanted, too: the class logits ``[V, N, classes]``, or, of a task without
                 classes, the answers as text.
 
         Raises:
             TypeError: ``variants`` is no list of Variants.
-            ValueError: no variants; an adapter of another base, or without the task's new layers; an unknown split; outputs of
-                a task that has neither classes nor ``say``; a mask or an adapter that does not fit the model; a measure or an
-                answer of the task that does not fit (`coto_lab.tasks.check`); ``memory`` too small.
+            ValueError: no variants; an adapter of another base, or without the task's new layers; an unknown split; no
+                such examples; outputs of a task that has neither classes nor ``say``; a mask or an adapter that does not fit
+                the model; a measure or an answer of the task that does not fit (`coto_lab.tasks.check`); ``memory`` too small.
 
         Warns:
             UserWarning: a value is not finite.
@@ -133,18 +142,20 @@ class Evaluator:
             self._tried.add(split)
         for i, variant in enumerate(chosen):  # now that the base model is known to have these layers
             check_new_layers(self.task, variant.adapter, f"variants[{i}]")
-        scores = by_all_processes(chosen, lambda share: self._score(share, split, outputs))
+        size = self.task.size(split)
+        places = range(size) if examples is None else chosen_places("examples", examples, size)
+        scores = by_all_processes(chosen, lambda share: self._score(share, split, places, outputs))
         for name, values in scores.values.items():
             if len(odd := (~values.isfinite()).nonzero()):
-                variant, example = odd[0].tolist()
+                variant, place = odd[0].tolist()
                 warn_user(
-                    f"{name!r} is {values[variant, example]} for variants[{variant}] on {split} example {example} of task "
+                    f"{name!r} is {values[variant, place]} for variants[{variant}] on {split} example {places[place]} of task "
                     f"{self.task.name!r}, and {len(odd) - 1} times more. Either this adapter has diverged, or the task's "
                     "measure cannot be computed there."
                 )
         return scores
 
-    def _score(self, variants: Sequence[Variant], split: str, outputs: bool) -> Scores:
+    def _score(self, variants: Sequence[Variant], split: str, places: Sequence[int], outputs: bool) -> Scores:
         """By the fastest way that each variant allows."""
         times = Counter(id(variant.adapter) for variant in variants)
         distinct = {id(variant.adapter): variant.adapter for variant in variants}
@@ -155,7 +166,7 @@ class Evaluator:
         parts, order = [], []
         for scorer, members in groups.items():
             chosen = [variants[i] for i in members]
-            sheet = Sheet(self.task, len(chosen), self.task.size(split), outputs)
+            sheet = Sheet(self.task, len(chosen), places, outputs)
             adapters = [scorers[id(variant.adapter)][1] for variant in chosen]
             scorer.score(adapters, [variant.mask for variant in chosen], split, sheet)
             parts.append(sheet.scores(tuple(variant.name for variant in chosen)))

@@ -51,6 +51,5 @@ class OneByOne:
                 loaded = adapter
             with self.gates.only(mask):
                 for start in range(0, sheet.examples, self.batch_size):
-                    places = range(start, min(start + self.batch_size, sheet.examples))
-                    batch = to_device(task.batch(split, places), self.device)
+                    batch = to_device(task.batch(split, sheet.places[start : start + self.batch_size]), self.device)
                     sheet.write([[variant]], start, task.predict(self.model, batch), batch)

@@ -19,26 +19,26 @@ class Sheet:
     Args:
         task: what measures.
         variants: their number V.
-        examples: their number N.
+        places: of the N examples, in their order.
         outputs: whether class logits are kept, too, or, of a task without classes, the answers as text.
     """
 
-    def __init__(self, task: Task, variants: int, examples: int, outputs: bool):
-        self.task, self.variants, self.examples = task, variants, examples
+    def __init__(self, task: Task, variants: int, places: Sequence[int], outputs: bool):
+        self.task, self.variants, self.places, self.examples = task, variants, places, len(places)
         self.values: dict[str, Float64[Tensor, "V N"]] = {}
         self.logits: Float32[Tensor, "V N classes"] | None
         self.labels: Int64[Tensor, " N"] | None
         logits, texts = outputs and bool(task.classes), outputs and not task.classes
-        self.logits = torch.empty(variants, examples, len(task.classes)) if logits else None
-        self.labels = torch.empty(examples, dtype=torch.long) if logits else None
-        self.said = [[""] * examples for _ in range(variants)] if texts else None
+        self.logits = torch.empty(variants, self.examples, len(task.classes)) if logits else None
+        self.labels = torch.empty(self.examples, dtype=torch.long) if logits else None
+        self.said = [[""] * self.examples for _ in range(variants)] if texts else None
 
     def write(self, variants: Sequence[Sequence[int]], start: int, prediction: Shaped[Tensor, "Rn ..."], batch: Batch) -> None:
         """Fill in what a prediction says of n examples from ``start`` on.
 
         Args:
             variants: for each of R rows the variants that it stands for.
-            start: the place of the first example.
+            start: the number of the first example.
             prediction: of R rows one after the other, ``[R·n, ...]``.
             batch: R copies of the n examples.
         """

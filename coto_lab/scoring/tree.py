@@ -77,7 +77,7 @@ class TreeScorer:
         self._factors = self.rows.stack(distinct)
         self._states = [[self._state(variant, modules) for modules in self._modules_of] for variant in range(len(adapters))]
         for start in range(0, sheet.examples, self.batch_size):
-            batch = self._batch(split, range(start, min(start + self.batch_size, sheet.examples)))
+            batch = self._batch(split, sheet.places[start : start + self.batch_size])
             self.max_rows = self._rows_at_once(batch)
             # Leaves are written as soon as they are known: their predictions together may not fit into memory.
             write = partial(sheet.write, start=start)

@@ -123,16 +123,15 @@ def few_examples(tasks: TaskSet) -> Joint:
     return Joint(parts, f"{tasks.name}, few", tasks.padding)
 
 
-def scored_examples(tasks: TaskSet, names: Sequence[str] | None = None, most: int | None = None) -> Joint:
+def scored_examples(tasks: TaskSet, most: int | None = None) -> Joint:
     """Test examples of every task: every so many-th of those that have more than ``most``.
 
     Args:
         tasks: the set.
-        names: of some of its tasks; None takes all.
         most: examples of a task; None takes the set's.
     """
     limit = tasks.most if most is None else most
-    every = [load_task(name) for name in (tasks.tasks if names is None else names)]
+    every = [load_task(name) for name in tasks.tasks]
     parts = [task.every(-(-task.size("test") // limit)) for task in every]
     return Joint(parts, f"{tasks.name}, test", tasks.padding)
 
@@ -146,6 +145,29 @@ def by_task(scores: Scores, joint: Joint, measure: str) -> Float64[Tensor, "V ta
 def scored(joint: Joint, adapters: Sequence[Adapter], measure: str) -> Float64[Tensor, "V tasks"]:
     """What adapters score on each task of ``joint``, in %: ``[V, tasks]``."""
     return by_task(Evaluator(joint)([Variant(adapter) for adapter in adapters]), joint, measure)
+
+
+def counted(
+    tasks: TaskSet, joint: Joint, adapters: Sequence[Adapter], rules: Sequence[Options]
+) -> dict[int, list[Float64[Tensor, " rules"]]]:
+    """Number of tasks -> for each choice of so many (`windows`), what their merged adapters score on them, in %: ``[rules]``.
+
+    Args:
+        tasks: the set.
+        joint: test examples of all its tasks.
+        adapters: one of each task.
+        rules: that merge.
+    """
+    evaluator, own = Evaluator(joint), joint.places("test")
+    found: dict[int, list[Tensor]] = {}
+    for n in COUNTS:
+        found[n] = []
+        for places in windows(tasks, n):
+            variants = [Variant(options.merged([adapters[i] for i in places])) for options in rules]
+            scores = evaluator(variants, examples=[example for i in places for example in own[i]])
+            each = [values.mean(1) for values in scores.values[tasks.measure].split([len(own[i]) for i in places], dim=1)]
+            found[n].append(100 * torch.stack(each).mean(0))
+    return found
 
 
 def windows(tasks: TaskSet, count: int) -> list[list[int]]:

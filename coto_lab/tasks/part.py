@@ -145,11 +145,7 @@ class Chosen(_OfTask):
     split: str = "test"
 
     def __post_init__(self) -> None:
-        places: list[Any] = list_of("places", self.places, Integral, "give a list of whole numbers, such as [0, 5].")
-        size = self.task.size(self.split)
-        if odd := [place for place in places if not 0 <= place < size]:
-            raise ValueError(f"places has {odd[0]}: give places from 0 to {size - 1}.")
-        object.__setattr__(self, "places", tuple(int(place) for place in places))
+        object.__setattr__(self, "places", chosen_places("places", self.places, self.task.size(self.split)))
 
     def every(self, step: int) -> Part:
         """Every ``step``-th chosen example."""
@@ -170,6 +166,19 @@ class Chosen(_OfTask):
     def _places(self, split: str, indices: Sequence[int] | Tensor) -> tuple[str, list[int]]:
         own = checked_places(indices, self, split)
         return (self.split, [self.places[i] for i in own]) if split == "test" else (split, own)
+
+
+def chosen_places(name: str, places: Sequence[int], size: int) -> tuple[int, ...]:
+    """The places of some of ``size`` examples, as ints; ``name`` is the argument's.
+
+    Raises:
+        TypeError: it is no list of whole numbers.
+        ValueError: no places, or one that is not there.
+    """
+    found: list[Any] = list_of(name, places, Integral, "give a list of whole numbers, such as [0, 5].")
+    if odd := [place for place in found if not 0 <= place < size]:
+        raise ValueError(f"{name} has {odd[0]}: give places from 0 to {size - 1}.")
+    return tuple(int(place) for place in found)
 
 
 def checked_places(indices: Sequence[int] | Tensor, task: Task, split: str) -> list[int]:

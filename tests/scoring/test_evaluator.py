@@ -209,3 +209,31 @@ def test_answers_as_text_are_those_of_each_adapter_alone(monkeypatch: pytest.Mon
     assert Evaluator(task)(variants[:1]).said is None
     with pytest.raises(ValueError, match=r"outputs=True: task 'copy' has no classes, .* and it has no method 'say'"):
         Evaluator(CopyTask())(variants, outputs=True)
+
+
+def test_some_examples_score_as_among_all_in_the_order_asked(
+    evaluator: Evaluator, adapters: dict[str, Adapter], runs: tuple[Run, Run]
+) -> None:
+    variants = [Variant(adapters["a"]), Variant(adapters["dora"]), Variant(runs[0].adapter)]  # together, and one by one
+    places = [44, 3, 3, 20]
+    some, every = evaluator(variants, examples=places, outputs=True), evaluator(variants, outputs=True)
+    assert some.names == every.names and torch.equal(some.labels, every.labels[places])
+    torch.testing.assert_close(some.outputs, every.outputs[:, places])
+    assert torch.equal(some.values["correct"], every.values["correct"][:, places])
+
+
+@pytest.mark.parametrize(
+    ("examples", "error", "message"),
+    [
+        ([], ValueError, "examples"),
+        ([45], ValueError, r"examples has 45: give places from 0 to 44\."),
+        ([-1], ValueError, r"examples has -1"),
+        (3, TypeError, "give a list of whole numbers"),
+        ([0.5], TypeError, "give a list of whole numbers"),
+    ],
+)
+def test_examples_that_are_not_there_are_refused(
+    evaluator: Evaluator, adapters: dict[str, Adapter], examples: object, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        evaluator([Variant(adapters["a"])], examples=examples)

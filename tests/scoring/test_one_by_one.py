@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 def scored(task: Classification, scorer: OneByOne, adapters: list[Adapter], masks: list[torch.Tensor | None]) -> Scores:
-    sheet = Sheet(task, len(adapters), task.size("test"), outputs=True)
+    sheet = Sheet(task, len(adapters), range(task.size("test")), outputs=True)
     scorer.score(adapters, masks, "test", sheet)
     return sheet.scores(tuple(str(i) for i in range(len(adapters))))
 

@@ -20,7 +20,7 @@ def task() -> Classification:
 
 
 def filled(task: Classification, outputs: bool) -> Sheet:
-    sheet = Sheet(task, 3, 3, outputs)
+    sheet = Sheet(task, 3, range(3), outputs)
     for start, end in ((0, 2), (2, 3)):
         labels = LABELS[start:end]
         prediction = LOGITS[:, start:end].flatten(0, 1)  # the rows one after the other
@@ -45,7 +45,7 @@ def test_logits_and_labels_are_kept_only_where_they_are_asked_for(task: Classifi
 
 
 def test_what_is_not_written_yet_is_no_number(task: Classification) -> None:
-    sheet = Sheet(task, 2, 3, True)
+    sheet = Sheet(task, 2, range(3), True)
     sheet.write([[1]], 1, LOGITS[0, 1:2], {"labels": LABELS[1:2]})
     assert sheet.values["correct"].isnan().tolist() == [[True, True, True], [True, False, True]]
 
@@ -59,7 +59,7 @@ def letters(*answers: str) -> torch.Tensor:
 
 
 def said(task: CopyTask, outputs: bool) -> object:
-    sheet = Sheet(task, 3, 3, outputs)
+    sheet = Sheet(task, 3, range(3), outputs)
     for start, rows in ((0, ("abc", "bcd", "ddd", "eee")), (2, ("aaa", "hhh"))):
         targets = torch.tensor([[-100] * 3 + [0, 1, 2]]).repeat(len(rows), 1)
         sheet.write([[2], [0, 1]], start, letters(*rows), {"targets": targets})
