@@ -14,6 +14,7 @@ from torch import nn
 from coto_lab.adapters.adapter import Adapter
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import Gates
+from coto_lab.gating.ranks import check_same
 from coto_lab.ground.files import check_place
 from coto_lab.ground.numbers import whole_number
 from coto_lab.tasks.check import check_task
@@ -38,7 +39,11 @@ def fit(
     checkpoint_every: int = 100,
     progress: bool = True,
 ) -> Run:
-    """Train an adapter for ``task`` by ``recipe``, on the accelerator if there is one (``accelerate launch`` for several).
+    """Train an adapter for ``task`` by ``recipe``, on the accelerator if there is one.
+
+    Under ``accelerate launch`` several processes train it together: each takes its share of every batch, and all return the
+    same run. One of them writes ``checkpoint``. Let one save the run as well:
+    ``if accelerate.PartialState().is_main_process: run.save(path)``. When a process ends, the others end with an error.
 
     Args:
         task: base model and data.
@@ -53,7 +58,8 @@ def fit(
         TypeError: ``task`` lacks a part of the protocol; ``recipe`` is no `Recipe`; ``on_step`` or ``checkpoint`` is of
             another kind.
         OSError: ``checkpoint`` cannot be written; nothing was trained.
-        ValueError: ``checkpoint`` is truncated, foreign, or of another recipe or base; ``checkpoint_every`` below 1.
+        ValueError: ``checkpoint`` is truncated, foreign, or of another recipe or base; ``checkpoint_every`` below 1;
+            processes that do not agree on what they train, or do not see the same ``checkpoint``.
         FloatingPointError: the loss is no longer finite.
     """
     from tqdm.auto import tqdm
@@ -68,7 +74,9 @@ def fit(
         training.load(checkpoint)
     elif checkpoint is not None:
         check_place(Path(checkpoint))
-    with tqdm(total=recipe.steps, initial=len(training.records), disable=not progress, unit="step") as bar:
+    check_same(steps_in_the_checkpoint=len(training.records))
+    quiet = not (progress and training.accelerator.is_main_process)
+    with tqdm(total=recipe.steps, initial=len(training.records), disable=quiet, unit="step") as bar:
         for record in training:
             if on_step is not None:
                 on_step(record)
@@ -94,7 +102,7 @@ class Training:
     Raises:
         TypeError: ``task`` lacks a part of the protocol; ``recipe`` is no `Recipe`.
         ValueError: a task whose loss or measure does not fit (`coto_lab.tasks.check`); a batch size that the processes cannot
-            share evenly; fp16 mixed precision.
+            share evenly; processes that do not agree on what they train; fp16 mixed precision.
 
     Source: arXiv:2506.05713, progressive activation; one step is `take_step`, on accelerate.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from coto_lab.adapters.adapter import Adapter
 from coto_lab.gating.checkpointing import let_backward_stop
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import attach_gates
+from coto_lab.gating.ranks import check_agreement, check_wrapped
 from coto_lab.ground.randomness import OwnRandomNumbers, batch_indices
 from coto_lab.tasks.check import fresh_base, try_task
 from coto_lab.tasks.task import Batch, Task, modules_to_save_of, to_device
@@ -41,16 +43,21 @@ class OneAdapter:
         rng: the training's own random numbers.
 
     Raises:
-        ValueError: a batch size that the processes cannot share evenly; fp16 mixed precision; a task whose loss or measure
-            does not fit (`coto_lab.tasks.check.try_task`).
+        ValueError: a batch size that the processes cannot share evenly; processes with another recipe, task or gates; an
+            accelerator that wraps the model in a DistributedDataParallel in which dropped adapters fail; fp16 mixed
+            precision; a task whose loss or measure does not fit (`coto_lab.tasks.check.try_task`).
     """
 
     def __init__(self, task: Task, recipe: Recipe, accelerator: Accelerator | None = None):
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-        # A dropped adapter gets no gradient, so DistributedDataParallel has to look for the unused ones.
         self.accelerator = accelerator or Accelerator(
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
+            kwargs_handlers=[
+                # A dropped adapter gets no gradient, so DistributedDataParallel has to look for the unused ones.
+                DistributedDataParallelKwargs(find_unused_parameters=True),
+                # A process that ends is noticed at once; this limit is for a machine that falls silent. It is NCCL's own.
+                InitProcessGroupKwargs(timeout=timedelta(minutes=10)),
+            ]
         )
         if self.accelerator.mixed_precision == "fp16":  # its loss is scaled, and so would be the recorded gradients
             raise ValueError("fp16 mixed precision is not supported: take mixed_precision='bf16', or full precision ('no').")
@@ -71,6 +78,7 @@ class OneAdapter:
         with without_word_of_start():
             self.gates = attach_gates(model)
         self.coto = CoTo(self.gates, recipe.schedule, total_steps=recipe.steps, seed=recipe.seed, tilt=recipe.tilt)
+        check_agreement(self.coto, recipe=recipe, task=task.name, base=task.base)
         self._dropouts = [m for layer in self.gates.layers for m in layer.modules() if isinstance(m, nn.Dropout)]
         self._module_parameters = [[p for p in layer.parameters() if p.requires_grad] for layer in self.gates.layers]
         trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -81,6 +89,7 @@ class OneAdapter:
                 "was given: keep all entries in every part, since the learning rate of each is set at every step."
             )
         self.forward, self.optimizer = self.accelerator.prepare(model, optimizer)
+        check_wrapped(self.forward)
 
     def open_gates(self, step: int) -> Tensor:
         """Draw and set the gates, and the dropout of this step: ``BoolTensor [1, n_gates]``."""
