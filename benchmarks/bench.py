@@ -22,6 +22,7 @@ import estimate
 import memory
 import merging
 import overhead
+import processes
 import scores
 import steps
 import strings
@@ -45,6 +46,7 @@ SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
     merging.merging,
     views.views,
     estimate.estimates,
+    processes.processes,
 ]
 
 

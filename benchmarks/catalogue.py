@@ -124,6 +124,14 @@ for _name, _what in (
         f"estimate.{_name}.memory_checkpointing": Figure("  with checkpointing: peak / estimated", "0.8 to 1.2"),
     }
 
+FIGURES |= {
+    "processes.one_ms": Figure(
+        "fit, one process with one thread, step, ms", "", "Llama of 17 million parameters, 8 x 64 tokens"
+    ),
+    "processes.two_ms": Figure("  two such processes, each with half of the batch, ms"),
+    "processes.one_over_two": Figure("  one / two", "≥ 1.6", "median of turns; on two cores that are free"),
+}
+
 
 def merging_key(rule: str) -> str:
     """What the keys of a merging rule's figures begin with; ``rule`` is its name in `RULES`."""
