@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import CallbackHandler
 
-from coto_lab.gating.checkpointing import let_backward_stop
+from coto_lab.adapters.layers import adapter_parameters, adapters_to_gate, find_adapter_layers
 from coto_lab.gating.coto import CoTo
-from coto_lab.gating.gates import Gates, attach_gates, gates_of
 from coto_lab.gating.grouping import By
-from coto_lab.gating.ranks import check_processes
+from coto_lab.gating.handlers import calling_handlers, speak_first
+from coto_lab.gating.ranks import check_agreement, check_processes
 from coto_lab.gating.schedules import Linear, Schedule, check_schedule
+from coto_lab.gating.training_gates import TrainingGates
+from coto_lab.gating.zero import keep_dropped_still
 from coto_lab.ground.numbers import MAX_SEED, whole_number
 
 
@@ -43,8 +41,9 @@ class CoToCallback(TrainerCallback):
     Under gradient checkpointing of the kind that is not reentrant, the embeddings do not ask for gradients while it trains, so
     that the backward pass can stop at the lowest open block (`let_backward_stop`).
 
-    The gates are detached when training ends. Gates that are already on the model, because somebody inspected them or because
-    an earlier training ended in an exception, are replaced.
+    The gates are put on the model when training begins, so the trainer may make or wrap the model itself (``model_init``, or
+    ``peft_config`` in TRL). They are detached when training ends. Gates that are already on the model, because somebody
+    inspected them or because an earlier training ended in an exception, are replaced.
 
     Args:
         schedule: activation probability over progress; by default the paper's linear ramp over 75% of training.
@@ -57,8 +56,9 @@ class CoToCallback(TrainerCallback):
 
     Raises:
         ValueError: at once, if ``schedule`` is not a schedule or ``seed`` is not a seed. When training begins, if
-            `attach_gates` raises, if the trainer does not say how many steps it will take, or if DistributedDataParallel does
-            not look for unused parameters or is used with reentrant checkpointing.
+            `attach_gates` raises, if the trainer does not say how many steps it will take, if its optimiser holds none of the
+            model's adapters, if it has two such callbacks, if a training that goes on has gates on the same model, or if
+            several processes cannot train it (`check_processes`, `check_agreement`, `keep_dropped_still`).
         RuntimeError: the trainer has taken steps without firing an event, so the gates did not follow the schedule.
     """
 
@@ -67,8 +67,11 @@ class CoToCallback(TrainerCallback):
         self.seed = None if seed is None else whole_number("seed", seed, 0, MAX_SEED)
         self.by = by
         self.coto: CoTo | None = None
-        self._gates: Gates | None = None
-        self._ask_again: Callable[[], None] | None = None
+        self._gates: TrainingGates | None = None
+        self._step_begins = False  # does this trainer fire on_step_begin?
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.schedule}, seed={self.seed}, by={self.by!r})"
 
     def on_train_begin(
         self,
@@ -76,9 +79,12 @@ class CoToCallback(TrainerCallback):
         state: TrainerState,
         control: TrainerControl,
         model: nn.Module | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
         **_: Any,
     ) -> None:
         assert model is not None
+        self._check_alone(model)
+        _check_optimizer(optimizer, model)
         if args.world_size > 1:
             check_processes(args, model)
         total_steps = state.max_steps if state.max_steps > 0 else args.max_steps
@@ -87,32 +93,28 @@ class CoToCallback(TrainerCallback):
                 f"max_steps={total_steps}: the trainer does not say how many steps it will take, so p(t) is not defined. Set "
                 "TrainingArguments(max_steps=...)."
             )
-        with suppress(ValueError):  # usually the model carries no gates
-            gates_of(model).detach()
-        self._gates = attach_gates(model, by=self.by)
-        self._ask_again = let_backward_stop(model)
         seed = args.seed if self.seed is None else self.seed
-        self.coto = CoTo(self._gates, self.schedule, total_steps=total_steps, seed=seed)
-        self._step_begins = False  # does this trainer fire on_step_begin?
-        # The number of steps so far and of the gates opened in them; a resumed training counts its earlier steps too.
-        self._steps = state.global_step
-        self._opened = int(self.coto.masks()[: self._steps].sum()) if self._steps else 0
-        self._last_step = -1
-        self._go_to(state.global_step)
+        step = state.global_step
+        self._gates = TrainingGates(model, self.by, self.schedule, total_steps=total_steps, seed=seed, step=step)
+        self.coto = self._gates.coto
+        check_agreement(self.coto)
+        keep_dropped_still(optimizer, self.coto.gates)
+        self._step_begins = False
         if state.is_world_process_zero:
-            print(f"CoTo: number of gates {len(self._gates)}, p(t) = {self.schedule}, {total_steps} steps, seed {seed}.")
-        _speak_first(self)
+            print(self._gates)
+        speak_first(self)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        assert self._gates is not None
         self._step_begins = True
-        self._go_to(state.global_step)
+        self._gates.go_to(state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        assert self.coto is not None and self._gates is not None
+        assert self._gates is not None
         if self._step_begins:
-            self._gates.train_with(torch.ones(len(self._gates), dtype=torch.bool))
+            self._gates.open_all()
         else:
-            self._go_to(max(state.global_step, self.coto.current_step + 1))
+            self._gates.go_to(max(state.global_step, self._gates.coto.current_step + 1))
 
     def on_log(
         self,
@@ -123,15 +125,11 @@ class CoToCallback(TrainerCallback):
         **_: Any,
     ) -> None:
         self._check_followed(state)
-        if self._gates is None or self.coto is None or not logs:
+        if self._gates is None or not logs:
             return
         if any(key.endswith("_runtime") for key in logs):  # an evaluation's log, or the summary
             return
-        own = {
-            "coto_p": self.coto.probability(self.coto.current_step),
-            "coto_open": self._last_opened,
-            "coto_open_share": self._opened / (self._steps * len(self._gates)),
-        }
+        own = self._gates.logs()
         logs.update(own)
         if state.log_history and state.log_history[-1].get("step") == state.global_step:
             state.log_history[-1].update(own)  # the Trainer has put a copy there
@@ -144,49 +142,56 @@ class CoToCallback(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         missed = self._missed(state)
-        self._detach()
+        if self._gates is not None:
+            self._gates.detach()
+            self._gates = None
         if missed:  # a warning and not an error: the model is trained, and the user may want to keep it
             warnings.warn(missed, UserWarning, stacklevel=2)
-
-    def _go_to(self, step: int) -> None:
-        assert self.coto is not None
-        mask = self.coto.go_to(step)
-        if step != self._last_step:
-            self._last_step, self._last_opened = step, int(mask.sum())
-            self._steps += 1
-            self._opened += self._last_opened
 
     def _check_followed(self, state: TrainerState) -> None:
         if missed := self._missed(state):
             raise RuntimeError(missed)
 
     def _missed(self, state: TrainerState) -> str:
-        if self._gates is None or self.coto is None or state.global_step <= self.coto.current_step + 1:
+        if self._gates is None or state.global_step <= self._gates.coto.current_step + 1:
             return ""
         return (
-            f"the trainer is at step {state.global_step} and the gates are still those of step {self.coto.current_step}: its "
-            "training loop fires neither on_step_begin nor on_step_end. Have it fire one of them "
-            "(trainer.callback_handler.on_step_begin), or call callback.coto.go_to(step) before each step."
+            f"the trainer is at step {state.global_step} and the gates are still those of step "
+            f"{self._gates.coto.current_step}: its training loop fires neither on_step_begin nor on_step_end. Have it fire one "
+            "of them (trainer.callback_handler.on_step_begin), or call callback.coto.go_to(step) before each step."
         )
 
-    def _detach(self) -> None:
-        if self._gates is not None:
-            self._gates.detach()
-            self._gates = None
-        if self._ask_again is not None:
-            self._ask_again()
-            self._ask_again = None
+    def _check_alone(self, model: nn.Module) -> None:
+        """Raise ValueError where another callback would set the gates of ``model`` during the same training."""
+        own, *outer = [handler.callbacks for handler in calling_handlers()] or [[]]
+        for other in own:
+            if isinstance(other, CoToCallback) and other is not self:
+                raise ValueError(
+                    f"the trainer has two callbacks that set gates, {self} and {other}, and each would replace the gates of "
+                    "the other. Keep one (trainer.remove_callback)."
+                )
+        for other in (callback for callbacks in outer for callback in callbacks):
+            if isinstance(other, CoToCallback) and (other is self or other._is_training(model)):
+                raise ValueError(
+                    f"{other} sets the gates of a training that goes on, and the training that begins inside it would take "
+                    "them away. Give the inner trainer a copy of the model (copy.deepcopy) and a callback of its own."
+                )
+
+    def _is_training(self, model: nn.Module) -> bool:
+        return self._gates is not None and not set(model.modules()).isdisjoint(self._gates.layers.values())
 
 
-def _speak_first(callback: CoToCallback) -> None:
-    """Move a callback to the front of the handler's list, so that all other callbacks get the values that it adds to the logs.
-
-    A Trainer puts its reporters (TensorBoard, W&B, ...) before the user's callbacks and gives all of them the same logs, one
-    after the other. A callback gets no reference to the handler that calls it, so the handler is taken from the call stack.
-    """
-    frame = sys._getframe(1)
-    while frame and not isinstance(handler := frame.f_locals.get("self"), CallbackHandler):
-        frame = frame.f_back  # type: ignore[assignment]
-    if frame and callback in handler.callbacks:
-        # The list is replaced and not changed, because the handler is iterating over it.
-        handler.callbacks = [callback, *(other for other in handler.callbacks if other is not callback)]
+def _check_optimizer(optimizer: Any, model: nn.Module) -> None:
+    """Raise ValueError where an optimiser trains none of the adapters that get gates, as after the model was copied."""
+    inner = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper has one inside
+    if not isinstance(inner, torch.optim.Optimizer):
+        return  # a training loop that tells of none, or DeepSpeed, whose optimiser has copies of the parameters
+    layers = find_adapter_layers(model)
+    adapters = adapters_to_gate(layers).items()
+    own = {id(module._parameters[key]) for name, names in adapters for module, key in adapter_parameters(layers[name], names)}
+    if own and own.isdisjoint(id(parameter) for group in inner.param_groups for parameter in group["params"]):
+        raise ValueError(
+            f"the optimizer of the trainer holds none of the {len(own)} adapter parameters of its model "
+            f"({type(model).__name__}), so they do not train. Make the optimizer from trainer.model.parameters() after the "
+            "adapters were added, or leave it to the trainer."
+        )

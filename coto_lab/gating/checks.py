@@ -164,13 +164,14 @@ def _method(config: Any) -> str:
 
 
 def _peft_configs(model: nn.Module) -> list[tuple[str, Any]]:
-    # The PEFT model may be a part of ``model``, and several of its modules name the same configs.
-    found: dict[int, tuple[str, Any]] = {}
+    # The PEFT model may be a part of ``model``, and several of its modules name the same configs. Two adapters may share one
+    # config, as TRL's frozen copy of an adapter does.
+    found: dict[tuple[str, int], Any] = {}
     for module in model.modules():
         configs = getattr(module, "peft_config", None)
         if isinstance(configs, dict):
-            found.update({id(config): (name, config) for name, config in configs.items()})
-    return list(found.values())
+            found.update({(name, id(config)): config for name, config in configs.items()})
+    return [(name, config) for (name, _), config in found.items()]
 
 
 def listed(names: Iterable[str]) -> str:

@@ -27,10 +27,10 @@ class OfTwo(TrainingArguments):
 
 def begin(folder: Path, model: nn.Module, kind: type[TrainingArguments] = OfTwo, **settings: Any) -> CoToCallback:
     """A callback that has heard of the beginning of a training of three steps; a trainer has prepared the model."""
+    args = kind(folder, use_cpu=True, report_to=[], max_steps=3, **settings)  # first: it resets the state of accelerate
     trainer = make_trainer(folder, model=model, **settings)
     if trainer.args.gradient_checkpointing:
         model.gradient_checkpointing_enable(trainer.args.gradient_checkpointing_kwargs)
-    args = kind(folder, use_cpu=True, report_to=[], max_steps=3, **settings)
     callback = CoToCallback(Constant(0.5), seed=1)
     callback.on_train_begin(args, TrainerState(max_steps=3), trainer.control, model=model)
     return callback
