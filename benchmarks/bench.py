@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import estimate
+import growth
 import memory
 import merging
 import overhead
@@ -26,6 +27,7 @@ import processes
 import scores
 import steps
 import strings
+import sweeps
 import views
 from _report import machine, table
 from _setup import FULL, QUICK, Scale
@@ -46,6 +48,8 @@ SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
     merging.merging,
     views.views,
     estimate.estimates,
+    growth.growth,
+    sweeps.sweeps,
     processes.processes,
 ]
 

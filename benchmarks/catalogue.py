@@ -145,6 +145,23 @@ for _name in RULES:
     }
 
 
+for _axis, _sizes in (
+    ("blocks", "2 to 64 blocks"), ("batch", "batches of 8 to 256"), ("width", "widths of 16 to 512"), ("rows", "1 to 32 rows"),
+):  # fmt: skip
+    for _method, _what in (("lora", "LoRA step"), ("coto", "CoTo step")):
+        FIGURES |= {
+            f"growth.{_axis}.{_method}.first_ms": Figure(f"{_what} from {_sizes}: the first, ms", "", "processor time"),
+            f"growth.{_axis}.{_method}.last_ms": Figure("  the last, ms"),
+            f"growth.{_axis}.{_method}.slope": Figure("  slope of log(time) over log(size)", "", "1: twice for twice"),
+            f"growth.{_axis}.{_method}.last_slope": Figure("  slope of the last doubling"),
+        }
+FIGURES |= {
+    "sweep.one_worker_s": Figure("Dask sweep of 20 runs on the digits, one worker, s", "", "100 steps; one thread each"),
+    "sweep.two_workers_s": Figure("  two workers, s"),
+    "sweep.over_one": Figure("  one / two", "≥ 1.7", "on two idle cores"),
+}
+
+
 def _ramp(key: str, name: str, aim: str, note: str = "") -> dict[str, Figure]:
     return {
         f"ramp.{key}.saving": Figure(f"CoTo on {name}, time saved over a whole ramp, %", aim, note),

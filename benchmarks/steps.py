@@ -18,7 +18,7 @@ from coto_lab.ground.randomness import batch_indices
 from coto_lab.probes.cost import measure_cost, saving_from_history, spared, steady_saving, train_in_turns
 from coto_lab.tasks import Task
 from coto_lab.tasks.task import to_device
-from coto_lab.training.many import trainee_of
+from coto_lab.training.rows import trainee_of
 from coto_lab.training.step import take_step
 
 _PAPER = 0.242  # the largest saving that arXiv:2506.05713 reports

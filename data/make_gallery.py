@@ -4,6 +4,9 @@ The script trains five seeds of every method on the digits, on three tasks on st
 also of LoRA and CoTo at every learning rate of the sweep (`coto_lab.studies.gallery`). Runs that are already in ``--out`` are
 not trained again; with another folder (``--out runs/gallery``) all runs are trained. ``manifest.json`` lists every run with its
 recipe, scores and hashes. ``scores.json`` is the table that the tour and the README quote.
+
+``--backend dask --address tcp://HOST:8786`` or ``--backend ray --address auto`` trains on the workers of a cluster. Runs that
+share a base model are then grouped by the number of workers, so their weights differ from those here by rounding.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from joblib import parallel_config
 
 from coto_lab import Adapter, Evaluator, Recipe, Run, Task, Variant, fit_many, interpolate, load_task, merge, prune
 from coto_lab.ground.files import new_folder, read_json, sha256, write_file
@@ -24,8 +29,29 @@ from coto_lab.probes.gradients import PER, gradient_balance, gradient_share
 from coto_lab.studies.gallery import GRADIENT, MANIFEST, SEEDS, SWEPT, in_half, planned_runs, run_name, task_of
 from coto_lab.studies.legs import LEGS
 from coto_lab.tasks.embedded import WEIGHTS
+from coto_lab.training.jobs import workers
 
-_TOGETHER = 10  # runs that are trained at once, and that are lost if the script is interrupted
+_TOGETHER = 10  # runs that a worker, or this process, trains at once, and that are lost if the script is interrupted
+
+
+@contextmanager
+def cluster(backend: str | None, address: str | None) -> Iterator[None]:
+    """Within it, `fit_many` has its runs trained by the workers of a cluster; without an address, of one on this machine."""
+    if backend == "dask":
+        from distributed import Client
+
+        with Client(address) if address else Client(threads_per_worker=1), parallel_config(backend="dask"):
+            yield
+    elif backend == "ray":
+        import ray
+        from ray.util.joblib import register_ray
+
+        with ray.init(address=address):
+            register_ray()
+            with parallel_config(backend="ray"):
+                yield
+    else:
+        yield
 
 
 def train_missing(task: Task, out: Path) -> None:
@@ -36,8 +62,9 @@ def train_missing(task: Task, out: Path) -> None:
     planned = {name: recipe for name, recipe in planned_runs().items() if task_of(name) == task.name}
     missing = {name: recipe for name, recipe in planned.items() if not (out / name).exists()}
     names = sorted(missing, key=lambda name: missing[name].dropout)  # runs that can share a base model come together
-    for start in range(0, len(names), _TOGETHER):
-        chosen = names[start : start + _TOGETHER]
+    together = _TOGETHER * max(1, workers(None))
+    for start in range(0, len(names), together):
+        chosen = names[start : start + together]
         print(f"training {', '.join(chosen)}", flush=True)
         for name, run in zip(chosen, fit_many(task, [missing[name] for name in chosen], progress=False), strict=True):
             if "/" not in name:
@@ -125,10 +152,14 @@ def score(task: Task, runs: list[Run], evaluator: Evaluator) -> Iterator[tuple[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "gallery", help="folder of the runs")
-    out = parser.parse_args().out
+    parser.add_argument("--backend", choices=["dask", "ray"], help="train on a cluster; without it, here")
+    parser.add_argument("--address", help="of the cluster; without it, one is started on this machine")
+    arguments = parser.parse_args()
+    out = arguments.out
     tasks = {name: load_task(name) for leg in LEGS.values() for name in leg.tasks}
-    for task in tasks.values():
-        train_missing(task, out)
+    with cluster(arguments.backend, arguments.address):
+        for task in tasks.values():
+            train_missing(task, out)
     write_manifest(tasks, out)
     task = tasks["digits"]
     evaluator = Evaluator(task)

@@ -1,38 +1,45 @@
-"""Many trainings at once: as rows of one batch on one frozen base where they can, in processes of their own where not."""
+"""Many trainings at once: as rows of one batch on one frozen base where they can, and on as many workers as there are."""
 
 from __future__ import annotations
 
-import copy
+import math
 import os
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
-from coto_lab.adapters.adapter import Adapter
-from coto_lab.adapters.peft_model import twin, without_adapters
-from coto_lab.adapters.stack import AdapterStack
 from coto_lab.ground.caller import warn_user
 from coto_lab.ground.device import default_device
 from coto_lab.ground.lists import list_of
 from coto_lab.ground.numbers import whole_number
-from coto_lab.ground.randomness import OwnRandomNumbers
 from coto_lab.tasks.check import check_task, fresh_base, try_task
-from coto_lab.tasks.task import Task, modules_to_save_of, to_device
+from coto_lab.tasks.task import Task, modules_to_save_of
 from coto_lab.training.dropped import warn_of_dropped_blocks, without_word_of_start
-from coto_lab.training.history import History
+from coto_lab.training.jobs import LostWorker, done_by_workers, in_threads, workers
 from coto_lab.training.loop import Training
-from coto_lab.training.many_adapters import ManyAdapters, groups_of
 from coto_lab.training.recipe import Recipe
+from coto_lab.training.rows import fit_together, may_share, rows_are_apart
 from coto_lab.training.run import Run
-from coto_lab.training.step import Outcome, take_step
+from coto_lab.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+Work = Callable[..., list[Run]]
+_TRIES = 3  # without a finished run: then it is not a machine that fails, but a run that no worker survives
 
 
 def fit_many(
-    task: Task, recipes: Sequence[Recipe], *, max_rows: int = 10, n_jobs: int | None = None, progress: bool = True
+    task: Task,
+    recipes: Sequence[Recipe],
+    *,
+    max_rows: int = 10,
+    n_jobs: int | None = None,
+    folder: str | Path | None = None,
+    progress: bool = True,
 ) -> list[Run]:
     """Train one adapter per recipe; each run is the one that `fit` makes, up to rounding.
 
@@ -40,8 +47,13 @@ def fit_many(
     method, rank, alpha, steps and batch size share one base: their batches go through it as one, and each meets its own adapter
     (`LoRALinear` with rows). Schedule, tilt, seed, learning rate, warm-up, decay, clipping and weight decay may differ. An
     adapter that a row drops gets no update, no decay and no change of moments, as in `fit`. All other recipes are trained by
-    themselves, in processes side by side, and so are all recipes where the task has new layers that train whole
-    (``modules_to_save``).
+    themselves, and so are all recipes where the task has new layers that train whole (``modules_to_save``).
+
+    By default, the groups that share a base are trained in this process, one after the other, and the other recipes in
+    processes side by side. With ``n_jobs`` above 1, or within ``joblib.parallel_config(backend="dask")`` or ``"ray"``, all of
+    them are jobs for that many processes, or for the workers of the cluster; groups are then so large that all workers have
+    work. Under ``accelerate launch`` the processes share the groups, train all others together as `fit` does, and all get all
+    runs.
 
     Rounding: in float64 the two agree to 1e-9. In float32, after 800 steps on the digits, the weights of ten runs (five seeds
     of LoRA and of CoTo) differed from those of `fit` by at most 7e-6 of their length, and the losses by at most 4e-6 nats.
@@ -53,48 +65,123 @@ def fit_many(
         task: base model and data.
         recipes: at least one.
         max_rows: how many share the base at most.
-        n_jobs: processes for those that cannot share it; None means one per CPU core, or 1 where there is an accelerator.
+        n_jobs: how many processes train side by side; None means all workers of a cluster. Without a cluster, None means that
+            recipes that cannot share a base have one process per CPU core, or 1 where there is an accelerator.
+        folder: where finished runs are kept (`RunFolder`). Runs that are there are not trained again, so that an interrupted
+            sweep goes on; each is saved by the worker that trained it, and what a lost worker had under way is trained again.
+            The workers of a cluster must see this folder, too.
         progress: show a bar.
 
     Raises:
         TypeError: ``task`` lacks a part of the protocol; ``recipes`` is no list of Recipes.
-        ValueError: no recipes; ``max_rows`` or ``n_jobs`` below 1; what `fit` raises.
+        ValueError: no recipes; ``max_rows`` or ``n_jobs`` below 1; a run in ``folder`` is damaged; what `fit` raises.
+        OSError: ``folder`` holds something else than runs, or cannot be written to, or a worker does not see it.
+        RuntimeError: a worker has other versions of the packages than this process, or lacks one; a worker was lost
+            (`LostWorker`), while there is no ``folder`` or three times before any run was finished.
     """
     from tqdm.auto import tqdm
 
     check_task(task)
     recipes = list_of("recipes", recipes, Recipe, "give a list of Recipes, such as [Recipe(), Recipe(seed=1)].")
     max_rows = whole_number("max_rows", max_rows, 1)
+    n_jobs = None if n_jobs is None else whole_number("n_jobs", n_jobs, 1)
+    store = None if folder is None else RunFolder(folder, task)
     warn_of_dropped_blocks(recipes)
-    default_jobs = (os.cpu_count() or 1) if default_device().type == "cpu" else 1
-    n_jobs = default_jobs if n_jobs is None else whole_number("n_jobs", n_jobs, 1)
-    groups = _groups(recipes, 1 if modules_to_save_of(task) else max_rows)
-    base = fresh_base(task) if any(len(group) > 1 for group in groups) else None
-    together: list[list[int]] = []
-    if base is not None:
-        try_task(task, base.to(default_device()), "train")
-        together = [group for group in groups if len(group) > 1 and _rows_are_apart(task, recipes[group[0]], base)]
-    alone = [i for group in groups if group not in together for i in group]
-    runs: dict[int, Run] = {}
     with tqdm(total=sum(recipe.steps for recipe in recipes), disable=not progress, unit="step") as bar:
-        for group in together:
-            assert base is not None
-            runs |= zip(group, _fit_together(task, [recipes[i] for i in group], base, bar.update), strict=True)
-        runs |= zip(alone, _fit_alone(task, [recipes[i] for i in alone], n_jobs, bar.update), strict=True)
-    for run in runs.values():
+        if store is None:
+            runs = _trained(task, recipes, max_rows, n_jobs, None, bar.update)
+        else:
+            _train_missing(task, recipes, max_rows, n_jobs, store, bar)
+            runs = [store.load(recipe) for recipe in recipes]
+    for run in runs:
         if run.diverged:
             warn_user(
                 f"the loss of {run.recipe} is not finite at step {len(run.history)}: this run ends there. Try a learning rate "
                 f"below lr={run.recipe.lr}."
             )
-    return [runs[i] for i in range(len(recipes))]
+    return runs
+
+
+def _train_missing(
+    task: Task, recipes: Sequence[Recipe], max_rows: int, n_jobs: int | None, store: RunFolder, bar: Any
+) -> None:
+    """Have the runs trained that are not in the folder, until they are."""
+    from accelerate.utils import gather_object
+
+    def missing() -> list[Recipe]:
+        return gather_object([store.missing(recipes)])[0]  # all processes go by the first: others may have saved a run since
+
+    left, tries = missing(), 0
+    while left:
+        bar.n = bar.total - sum(recipe.steps for recipe in left)  # of recipes that are given twice, too
+        lost = None
+        try:
+            _trained(task, left, max_rows, n_jobs, store, bar.update)
+        except LostWorker as error:
+            lost = error
+        before, left = left, missing()
+        if left and lost is None:
+            raise FileNotFoundError(
+                f"folder={str(store.path)!r}: {len(left)} runs were trained, but they are not there. Give a folder that all "
+                "machines share."
+            )
+        tries = tries + 1 if len(left) == len(before) else 0
+        if left and lost is not None:
+            if tries == _TRIES:
+                raise lost
+            warn_user(f"a worker was lost ({lost}). {len(left)} of {len(recipes)} runs are not finished, and are trained now.")
+    bar.update(bar.total - bar.n)
+
+
+def _trained(
+    task: Task,
+    recipes: Sequence[Recipe],
+    max_rows: int,
+    n_jobs: int | None,
+    store: RunFolder | None,
+    advance: Callable[[int], object],
+) -> list[Run]:
+    """The runs of all recipes; with a ``store`` they are there instead, and none is returned."""
+    from accelerate import PartialState
+
+    n_workers, ranks = workers(n_jobs), PartialState()
+    shares = ranks.num_processes if ranks.num_processes > 1 else n_workers
+    groups = _groups(recipes, 1 if modules_to_save_of(task) else _rows(len(recipes), shares, max_rows))
+    base = fresh_base(task) if any(len(group) > 1 for group in groups) else None
+    together: list[list[int]] = []
+    if base is not None:
+        try_task(task, base.to(default_device()), "train")
+        together = [group for group in groups if len(group) > 1 and rows_are_apart(task, recipes[group[0]], base)]
+    places = together + [[i] for group in groups if group not in together for i in group]
+    jobs = [[recipes[i] for i in group] for group in places]
+    work = partial(_train, task, store)
+    if ranks.num_processes > 1:
+        done = _done_by_ranks(work, jobs, ranks)
+    elif n_workers:
+        done = done_by_workers(work, jobs, n_workers)
+    else:
+        done = _done_here(work, jobs, base, n_jobs, advance)
+    runs: dict[int, Run] = {}
+    for job, own in done:
+        runs |= zip(places[job], own, strict=store is None)
+        if shares:
+            advance(sum(recipe.steps for recipe in jobs[job]))
+    return [runs[i] for i in sorted(runs)]
+
+
+def _rows(n_recipes: int, shares: int, max_rows: int) -> int:
+    """How many rows a group has at most, so that ``shares`` workers have as many groups each; 0 workers: any number."""
+    if not shares:
+        return max_rows
+    rounds = math.ceil(n_recipes / (shares * max_rows))
+    return math.ceil(n_recipes / (shares * rounds))
 
 
 def _groups(recipes: Sequence[Recipe], max_rows: int) -> list[list[int]]:
     """The places of the recipes that may share a base; each of the others is a group of its own."""
     alike: list[list[int]] = []
     for i, recipe in enumerate(recipes):
-        company = next((members for members in alike if _share_a_base(recipe, recipes[members[0]])), None)
+        company = next((members for members in alike if may_share(recipe, recipes[members[0]])), None)
         if company is None:
             alike.append([i])
         else:
@@ -102,24 +189,65 @@ def _groups(recipes: Sequence[Recipe], max_rows: int) -> list[list[int]]:
     return [members[k : k + max_rows] for members in alike for k in range(0, len(members), max_rows)]
 
 
-def _share_a_base(a: Recipe, b: Recipe) -> bool:
-    """Compared, not hashed: an option of a method may be a list."""
-    rows = a.adapter_method.trains_in_rows and a.dropout == b.dropout == 0
-    return rows and all(getattr(a, name) == getattr(b, name) for name in ("method", "r", "alpha", "steps", "batch_size"))
-
-
-def _fit_alone(task: Task, recipes: Sequence[Recipe], n_jobs: int, advance: Callable[[int], object]) -> list[Run]:
+def _done_here(
+    work: Work, jobs: Sequence[list[Recipe]], base: nn.Module | None, n_jobs: int | None, advance: Callable[[int], object]
+) -> Iterator[tuple[int, list[Run]]]:
+    """The groups one after the other; single recipes in processes."""
     from joblib import Parallel, delayed
 
+    alone = [i for i, job in enumerate(jobs) if len(job) == 1]
+    for i, job in enumerate(jobs):
+        if len(job) > 1:
+            yield i, work(job, base, advance)
+    cores = (os.cpu_count() or 1) if default_device().type == "cpu" else 1
+    n_jobs = 1 if in_threads() else max(1, min(n_jobs or cores, len(alone)))
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(work)(jobs[i]) for i in alone)
+    for i, runs in zip(alone, results, strict=True):
+        yield i, runs
+        advance(jobs[i][0].steps)
+
+
+def _done_by_ranks(work: Work, jobs: Sequence[list[Recipe]], ranks: PartialState) -> Iterator[tuple[int, list[Run]]]:
+    """Each process of the process group trains its share of the groups; all together train the single recipes, as `fit` does.
+
+    Source: accelerate's ``gather_object``.
+    """
+    from accelerate.utils import gather_object
+
+    groups = [i for i, job in enumerate(jobs) if len(job) > 1]
+    yield from gather_object([(i, work(jobs[i])) for i in groups[ranks.process_index :: ranks.num_processes]])
+    for i, job in enumerate(jobs):
+        if len(job) == 1:
+            yield i, work(job)
+
+
+def _train(
+    task: Task,
+    store: RunFolder | None,
+    recipes: Sequence[Recipe],
+    base: nn.Module | None = None,
+    advance: Callable[[int], object] = lambda steps: None,
+) -> list[Run]:
+    """The runs of a group of recipes that share a base, or of a single one; with a ``store`` they are there instead."""
+    if store is not None:
+        if not store.path.is_dir():
+            raise FileNotFoundError(
+                f"folder={str(store.path)!r} is not there for this worker: give a folder that all machines share."
+            )
+        recipes = store.missing(recipes)  # others may be there by now: of a worker that was lost before it had saved all
     runs = []
-    n_jobs = max(1, min(n_jobs, len(recipes)))
-    for run in Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_train)(task, recipe) for recipe in recipes):
-        runs.append(run)
-        advance(run.recipe.steps)
-    return runs
+    if len(recipes) > 1:
+        runs = fit_together(task, recipes, base or fresh_base(task), advance)
+    elif recipes:
+        runs = [_fit_alone(task, recipes[0])]
+    if store is None:
+        return runs
+    for run in runs:
+        store.save(run)
+    return []
 
 
-def _train(task: Task, recipe: Recipe) -> Run:
+def _fit_alone(task: Task, recipe: Recipe) -> Run:
     with without_word_of_start():  # `fit_many` said it, once
         training = Training(task, recipe)
     try:
@@ -128,81 +256,3 @@ def _train(task: Task, recipe: Recipe) -> Run:
     except FloatingPointError:
         pass  # the run says that it diverged
     return training.run()
-
-
-def trainee_of(task: Task, recipes: Sequence[Recipe], base: nn.Module) -> ManyAdapters:
-    """The adapters of several recipes at their start, as rows on a copy of ``base``, which stays as it is."""
-    if not recipes[0].adapter_method.rewrites_base:
-        return ManyAdapters(task, recipes, twin(base), [_start(twin(base), task, recipe) for recipe in recipes])
-    model = recipes[0].put_on(copy.deepcopy(base), task.target_modules)
-    start = _plain(Adapter.from_model(model))  # no random numbers are drawn, so it is the start of all rows
-    return ManyAdapters(task, recipes, without_adapters(model), [start] * len(recipes))
-
-
-def _plain(start: Adapter) -> Adapter:
-    """As a LoRA on the weights as they are now; a start that rewrites them (PiSSA) would do so once more."""
-    return replace(start, config=start.config | {"init_lora_weights": True})
-
-
-def _fit_together(task: Task, recipes: Sequence[Recipe], base: nn.Module, advance: Callable[[int], object]) -> list[Run]:
-    trainee = trainee_of(task, recipes, base)
-    alive = torch.ones(len(recipes), dtype=torch.bool)
-    outcomes: list[Outcome] = []
-    seconds: list[float] = []
-    for t in range(recipes[0].steps):
-        started = time.perf_counter()
-        outcome = take_step(task, trainee, recipes, t, alive)
-        alive = outcome.moving
-        outcomes.append(outcome)
-        seconds.append((time.perf_counter() - started) / len(recipes))
-        advance(len(recipes))
-        if not alive.any():
-            advance(len(recipes) * (recipes[0].steps - t - 1))
-            break
-    loss, norms, moving = (
-        torch.stack([getattr(outcome, name) for outcome in outcomes]) for name in ("loss", "grad_norm", "moving")
-    )  # [T, R], [T, R, n_modules], [T, R]
-    runs = []
-    for row, recipe in enumerate(recipes):
-        n = int(moving[:, row].sum())  # the steps that it took before its loss was not finite
-        history = History(
-            trainee.gates,
-            trainee.modules,
-            trainee.gate_of_module,
-            loss=loss[:n, row].clone(),
-            lr=torch.tensor([recipe.learning_rate(t) for t in range(n)], dtype=torch.float64),
-            p=torch.tensor([recipe.schedule(t / recipe.steps) for t in range(n)], dtype=torch.float64),
-            seconds=torch.tensor(seconds[:n], dtype=torch.float64),
-            mask=trainee.masks[row, :n].clone(),
-            module_grad_norm=norms[:n, row].clone(),
-        )
-        runs.append(Run(trainee.adapter(row), history, recipe, task.name, task.base, diverged=n < recipe.steps))
-    return runs
-
-
-def _rows_are_apart(task: Task, recipe: Recipe, base: nn.Module) -> bool:
-    """Whether rows train as they would alone: linear targets, and a base that mixes no rows and draws no random numbers."""
-    device = default_device()
-    start = _plain(_start(copy.deepcopy(base) if recipe.adapter_method.rewrites_base else twin(base), task, recipe))
-    try:
-        rows = AdapterStack(twin(base).train(), start)
-        gated = sum(len(group.layers) for group in groups_of(rows))
-    except (TypeError, ValueError):  # targets that are not linear, or that PEFT treats in a way of its own
-        return False
-    if gated < len(rows):
-        return False  # layers on no block, which train at every step
-    if {tensor.dtype for tensor in start.tensors.values()} != {layer.lora_A.dtype for layer in rows.layers}:
-        return False  # PEFT keeps the adapters of a base in half precision in float32
-    batch = to_device(task.batch("train", range(min(4, task.size("train")))), device)
-    rng = OwnRandomNumbers(0, device)
-    before = rng.state
-    with rng.active():
-        apart = rows.stay_apart(batch, partial(task.predict, rows.model))
-    return apart and all(torch.equal(*states) for states in zip(before, rng.state, strict=True))
-
-
-def _start(base: nn.Module, task: Task, recipe: Recipe) -> Adapter:
-    """The adapter that a training by ``recipe`` starts from."""
-    with OwnRandomNumbers(recipe.seed, torch.device("cpu")).active():
-        model = recipe.put_on(base, task.target_modules)
-        return replace(Adapter.from_model(model), base=task.base)

@@ -15,7 +15,7 @@ from torch import Tensor
 from coto_lab import Linear, Recipe, Run, Task, Training, fit, fit_many
 from coto_lab.adapters.methods.lora import LoRA
 from coto_lab.probes.growth import growth
-from coto_lab.training import many
+from coto_lab.training import many, rows
 
 RECIPE = Recipe(r=2, steps=3, batch_size=8)
 
@@ -155,8 +155,8 @@ def test_a_method_that_inherits_from_lora_trains_as_in_fit(tiny_task: Task, more
 
 def test_rows_that_have_all_diverged_are_not_trained_on(tiny_task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
-    step = many.take_step
-    monkeypatch.setattr(many, "take_step", lambda *given: taken.append(given[3]) or step(*given))
+    step = rows.take_step
+    monkeypatch.setattr(rows, "take_step", lambda *given: taken.append(given[3]) or step(*given))
     recipes = [Recipe(lr=1e38, steps=200, batch_size=8, seed=seed) for seed in range(2)]
     with pytest.warns(UserWarning, match="is not finite at step"):
         runs = fit_many(tiny_task, recipes, progress=False)

@@ -29,7 +29,7 @@ from coto_lab import (
     fit,
     fit_many,
 )
-from coto_lab.training import many
+from coto_lab.training import rows
 from coto_lab.training.many_adapters import ManyAdapters
 from coto_lab.training.step import take_step
 
@@ -59,7 +59,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             found.append(len(recipes))
             super().__init__(task, recipes, *rest)
 
-    monkeypatch.setattr(many, "ManyAdapters", Spied)
+    monkeypatch.setattr(rows, "ManyAdapters", Spied)
     return found
 
 
@@ -142,21 +142,21 @@ def test_a_run_does_not_depend_on_its_company(double_task: Task) -> None:
 def test_what_is_dropped_gets_no_update_no_decay_and_no_change_of_moments(tiny_task: Task) -> None:
     base = replace(RECIPE, steps=12, schedule=Constant(0.5), weight_decay=0.5, lr=0.1)
     recipes = [base, replace(base, seed=1), replace(base, schedule=Constant(1.0))]
-    starts = [many._start(tiny_task.load_base(), tiny_task, recipe) for recipe in recipes]
-    rows = ManyAdapters(tiny_task, recipes, tiny_task.load_base(), starts)
+    starts = [rows._start(tiny_task.load_base(), tiny_task, recipe) for recipe in recipes]
+    trainee = ManyAdapters(tiny_task, recipes, tiny_task.load_base(), starts)
     alive = torch.ones(3, dtype=torch.bool)
 
     def snapshot() -> list[list[tuple[Tensor, dict[str, Tensor]]]]:
-        state = rows.optimizer.state
-        return [[(p.detach().clone(), {k: v.clone() for k, v in state[p].items()}) for p in views] for views in rows._views]
+        state = trainee.optimizer.state
+        return [[(p.detach().clone(), {k: v.clone() for k, v in state[p].items()}) for p in views] for views in trainee._views]
 
     before, seen = snapshot(), set()
     for t in range(base.steps):
-        take_step(tiny_task, rows, recipes, t, alive)
+        take_step(tiny_task, trainee, recipes, t, alive)
         after = snapshot()
         for i, (old, new) in enumerate(zip(before, after, strict=True)):
             for j, ((weight, state), (moved, changed)) in enumerate(zip(old, new, strict=True)):
-                is_open = bool(rows.masks[i, t, rows.gate_of_module[j // 2]])
+                is_open = bool(trainee.masks[i, t, trainee.gate_of_module[j // 2]])
                 seen.add((i, is_open))
                 at_start = j % 2 == 0 and "step" not in state  # A has no gradient while B is 0, but it has decay
                 assert torch.equal(weight, moved) is not is_open, (t, i, j, at_start)
@@ -221,7 +221,7 @@ def test_bases_whose_rows_would_meet_are_not_shared(
     tiny_task: Task, sizes: list[int], make: Callable[[Task], Task], apart: bool
 ) -> None:
     task = make(tiny_task)
-    assert many._rows_are_apart(task, Recipe(), task.load_base()) is apart
+    assert rows.rows_are_apart(task, Recipe(), task.load_base()) is apart
     if not apart and "bfloat16" not in str(task.load_base().dtype):
         recipes = [replace(RECIPE, steps=2, seed=seed) for seed in range(2)]
         runs = together(task, recipes)

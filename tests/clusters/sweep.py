@@ -1,0 +1,114 @@
+"""A sweep on a local cluster of two workers, one of which is killed: ``python sweep.py dask FOLDER`` prints what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import joblib
+import torch
+from tiny_tasks import language_task
+from torch import nn
+
+from coto_lab import Linear, Recipe, Run, Task, fit_many
+
+RECIPES = [Recipe(r=2, steps=20, batch_size=8, seed=seed, schedule=Linear()) for seed in range(8)]
+ROWS = 2  # so there are four groups
+
+
+def load_and_count(load: Callable[[], nn.Module], marks: Path, sender: int) -> nn.Module:
+    """The base model. Each group loads it once where it is trained, and leaves a file; the second one kills its worker."""
+    if os.getpid() != sender:
+        (marks / f"training-{uuid4()}").touch()
+        if len(list(marks.glob("training-*"))) >= 2:
+            try:
+                (marks / "killed").touch(exist_ok=False)
+            except FileExistsError:
+                return load()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return load()
+
+
+@contextmanager
+def dask() -> Iterator[None]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        yield
+
+
+@contextmanager
+def ray() -> Iterator[None]:
+    import ray
+    from ray.util.joblib import register_ray
+
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80_000_000)
+    try:
+        register_ray()
+        with joblib.parallel_config(backend="ray"):
+            yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    with joblib.parallel_config(n_jobs=2):
+        yield
+
+
+def equal(found: list[Run], expected: list[Run]) -> bool:
+    """The same runs in the same order, bit for bit."""
+    return [run.recipe for run in found] == [run.recipe for run in expected] and all(
+        torch.equal(tensor, b.adapter.tensors[name]) and torch.equal(a.history.loss, b.history.loss)
+        for a, b in zip(found, expected, strict=True)
+        for name, tensor in a.adapter.tensors.items()
+    )
+
+
+def sweep(task: Task, expected: list[Run], out: Path, folder: Path | None) -> dict[str, object]:
+    """Whether the runs are those without a cluster, and how many groups were begun."""
+    out.mkdir()
+    counted = replace(task, load_base=partial(load_and_count, task.load_base, out, os.getpid()))
+    runs = fit_many(counted, RECIPES, max_rows=ROWS, folder=folder, progress=False)
+    begun = len(list(out.glob("training-*")))
+    again = fit_many(counted, RECIPES, max_rows=ROWS, folder=folder, progress=False) if folder else runs
+    return {
+        "equal": equal(runs, expected) and equal(again, expected),
+        "killed": (out / "killed").exists(),
+        "begun": begun,
+        "begun again": len(list(out.glob("training-*"))) - begun,
+        "kept": len(list(folder.iterdir())) if folder else 0,
+    }
+
+
+def main(backend: str, out: Path) -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    task = language_task()
+    expected = fit_many(task, RECIPES, max_rows=ROWS, progress=False)
+    facts = {}
+    with {"dask": dask, "ray": ray, "processes": processes}[backend]():
+        if backend != "processes":  # whose lost worker ends a sweep without a folder
+            facts["without folder"] = sweep(task, expected, out / "without", None)
+        facts["with folder"] = sweep(task, expected, out / "with", out / "runs")
+    (out / "facts.json").write_text(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
