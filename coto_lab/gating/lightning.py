@@ -9,6 +9,7 @@ from typing import Any
 from coto_lab.gating.checkpointing import checkpoints_reentrantly
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.grouping import By
+from coto_lab.gating.ranks import check_agreement
 from coto_lab.gating.schedules import Linear, Schedule, check_schedule
 from coto_lab.gating.training_gates import TrainingGates
 from coto_lab.ground.numbers import MAX_SEED, whole_number
@@ -35,8 +36,8 @@ class CoToLightning(Callback):
     one. Outside of training batches all gates are open: in validation and prediction, and in other callbacks.
 
     p(t) runs over the steps that the trainer expects (``trainer.estimated_stepping_batches``). At the start, one line says the
-    schedule. The values ``coto_p``, ``coto_open`` and ``coto_open_share`` (see `CoToCallback`) are logged as
-    ``LightningModule.log`` does it, so every logger and the progress bar's callbacks get them.
+    schedule. The values ``coto_p``, ``coto_open`` and ``coto_open_share`` (see `CoToCallback`) are logged by
+    ``LightningModule.log_dict``, so every logger gets them, and any callback may monitor them.
 
     The gates are detached when training ends, also if it ends in an exception.
 
@@ -55,7 +56,8 @@ class CoToLightning(Callback):
     Raises:
         ValueError: at once, if ``schedule`` is not a schedule or ``seed`` is not a seed. When training begins, if
             `attach_gates` raises, if the trainer has two such callbacks, a strategy in which dropped adapters fail, or no last
-            step, and if the module optimises by hand. At the first batch, if adapter layers are in evaluation mode.
+            step, if the module optimises by hand, if adapter layers are in evaluation mode, or if ranks would draw different
+            gates (`check_agreement`).
     """
 
     def __init__(self, schedule: Schedule | None = None, seed: int | None = None, by: By = "block"):
@@ -73,10 +75,11 @@ class CoToLightning(Callback):
             self.by,
             self.schedule,
             total_steps=_total_steps(trainer),
-            seed=_same_on_all_ranks(trainer, self._seed()),
+            seed=self._seed(),
             step=trainer.global_step,
         )
         self.coto, self._saved_seed = self._gates.coto, None
+        check_agreement(self.coto)
         if asleep := [name for name, layer in self._gates.layers.items() if not layer.training]:
             raise ValueError(
                 f"{len(asleep)} adapter layers are in evaluation mode (first {asleep[0]!r}), and Lightning keeps the mode in "
@@ -151,14 +154,3 @@ def _total_steps(trainer: Trainer) -> int:
             "Set Trainer(max_steps=...)."
         )
     return int(steps)
-
-
-def _same_on_all_ranks(trainer: Trainer, seed: int) -> int:
-    """Check the seed by collectives that every rank takes part in, so that all of them raise and none waits for another."""
-    first = trainer.strategy.broadcast(seed)
-    if not trainer.strategy.reduce_boolean_decision(seed == first, all=True):
-        raise ValueError(
-            f"seed={seed}: the ranks have different seeds (rank 0 has {first}), so their gates would differ. Give all of them "
-            "the same: CoToLightning(seed=...), or seed_everything(...)."
-        )
-    return seed
