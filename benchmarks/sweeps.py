@@ -14,7 +14,7 @@ from coto_lab import Linear, Recipe, Task, fit_many
 
 
 def sweeps(scale: Scale) -> dict[str, float]:
-    """Twenty runs of the digits on one worker and on two."""
+    """Twenty runs of the digits on one worker and on two. joblib does the jobs of a single worker in this process."""
     from distributed import Client, LocalCluster
 
     task = scale.task()

@@ -62,7 +62,7 @@ def train_missing(task: Task, out: Path) -> None:
     planned = {name: recipe for name, recipe in planned_runs().items() if task_of(name) == task.name}
     missing = {name: recipe for name, recipe in planned.items() if not (out / name).exists()}
     names = sorted(missing, key=lambda name: missing[name].dropout)  # runs that can share a base model come together
-    together = _TOGETHER * max(1, workers(None))
+    together = _TOGETHER * (workers(None) or 1)
     for start in range(0, len(names), together):
         chosen = names[start : start + together]
         print(f"training {', '.join(chosen)}", flush=True)

@@ -24,11 +24,12 @@ class LostWorker(RuntimeError):
     """A backend of joblib broke off because a worker ended, or because it lost all of them."""
 
 
-def workers(n_jobs: int | None) -> int:
-    """How many jobs run at once on joblib's active backend: ``n_jobs``, or what it is configured to; 0: nobody asked for jobs.
+def workers(n_jobs: int | None) -> int | None:
+    """How many jobs run at once on joblib's active backend: ``n_jobs``, or what it is set to; None: nobody asked for jobs.
 
-    A cluster has as many as it has workers. Threads are no workers, since trainings in one process would share torch's random
-    numbers; joblib has them inside the jobs of somebody else's ``Parallel``.
+    A cluster has as many as it has workers now; joblib does the jobs in this process where that is one. Threads are no workers,
+    since trainings in one process would share torch's random numbers; joblib has them inside the jobs of somebody else's
+    ``Parallel``.
 
     Raises:
         TimeoutError: a Dask cluster has no worker.
@@ -37,10 +38,12 @@ def workers(n_jobs: int | None) -> int:
 
     backend, configured = get_active_backend()
     if in_threads():
-        return 0
+        return None
     here = "Loky" in type(backend).__name__  # what joblib takes where no backend is chosen
     n_jobs = n_jobs or configured or (1 if here else -1)
-    return 0 if here and n_jobs == 1 else backend.effective_n_jobs(n_jobs)
+    if here and n_jobs == 1:
+        return None
+    return max(1, backend.effective_n_jobs(n_jobs))
 
 
 def in_threads() -> bool:

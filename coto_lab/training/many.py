@@ -108,6 +108,8 @@ def _train_missing(
     """Have the runs trained that are not in the folder, until they are."""
     from accelerate.utils import gather_object
 
+    _ranks()
+
     def missing() -> list[Recipe]:
         return gather_object([store.missing(recipes)])[0]  # all processes go by the first: others may have saved a run since
 
@@ -142,9 +144,7 @@ def _trained(
     advance: Callable[[int], object],
 ) -> list[Run]:
     """The runs of all recipes; with a ``store`` they are there instead, and none is returned."""
-    from accelerate import PartialState
-
-    n_workers, ranks = workers(n_jobs), PartialState()
+    n_workers, ranks = workers(n_jobs), _ranks()
     shares = ranks.num_processes if ranks.num_processes > 1 else n_workers
     groups = _groups(recipes, 1 if modules_to_save_of(task) else _rows(len(recipes), shares, max_rows))
     base = fresh_base(task) if any(len(group) > 1 for group in groups) else None
@@ -169,8 +169,16 @@ def _trained(
     return [runs[i] for i in sorted(runs)]
 
 
-def _rows(n_recipes: int, shares: int, max_rows: int) -> int:
-    """How many rows a group has at most, so that ``shares`` workers have as many groups each; 0 workers: any number."""
+def _ranks() -> PartialState:
+    """The processes of ``accelerate launch``, set up as accelerate's ``Accelerator`` does."""
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+
+
+def _rows(n_recipes: int, shares: int | None, max_rows: int) -> int:
+    """How many rows a group has at most, so that ``shares`` workers have as many groups each; None: it does not matter."""
     if not shares:
         return max_rows
     rounds = math.ceil(n_recipes / (shares * max_rows))

@@ -41,19 +41,20 @@ def load_and_count(load: Callable[[], nn.Module], marks: Path, sender: int) -> n
 
 
 @contextmanager
-def dask() -> Iterator[None]:
+def dask() -> Iterator[Callable[[], None]]:
+    """What waits for both workers: with one, joblib does the jobs in this process."""
     from distributed import Client, LocalCluster
 
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-        Client(cluster),
+        Client(cluster) as client,
         joblib.parallel_config(backend="dask"),
     ):
-        yield
+        yield lambda: client.wait_for_workers(2, timeout=100)
 
 
 @contextmanager
-def ray() -> Iterator[None]:
+def ray() -> Iterator[Callable[[], None]]:
     import ray
     from ray.util.joblib import register_ray
 
@@ -61,15 +62,15 @@ def ray() -> Iterator[None]:
     try:
         register_ray()
         with joblib.parallel_config(backend="ray"):
-            yield
+            yield lambda: None
     finally:
         ray.shutdown()
 
 
 @contextmanager
-def processes() -> Iterator[None]:
+def processes() -> Iterator[Callable[[], None]]:
     with joblib.parallel_config(n_jobs=2):
-        yield
+        yield lambda: None
 
 
 def equal(found: list[Run], expected: list[Run]) -> bool:
@@ -103,9 +104,11 @@ def main(backend: str, out: Path) -> None:
     task = language_task()
     expected = fit_many(task, RECIPES, max_rows=ROWS, progress=False)
     facts = {}
-    with {"dask": dask, "ray": ray, "processes": processes}[backend]():
+    with {"dask": dask, "ray": ray, "processes": processes}[backend]() as wait:
+        wait()
         if backend != "processes":  # whose lost worker ends a sweep without a folder
             facts["without folder"] = sweep(task, expected, out / "without", None)
+        wait()
         facts["with folder"] = sweep(task, expected, out / "with", out / "runs")
     (out / "facts.json").write_text(json.dumps(facts))
 

@@ -91,16 +91,16 @@ def test_a_process_does_one_job_at_a_time() -> None:
 @pytest.mark.parametrize(
     ("n_jobs", "settings", "expected"),
     [
-        (None, {}, 0),
-        (1, {}, 0),
+        (None, {}, None),
+        (1, {}, None),
         (3, {}, 3),
         (None, {"n_jobs": 3}, 3),
         (2, {"n_jobs": 3}, 2),
-        (None, {"backend": "threading", "n_jobs": 3}, 0),  # trainings in threads would share torch's random numbers
+        (None, {"backend": "threading", "n_jobs": 3}, None),  # trainings in threads would share torch's random numbers
         (None, {"backend": "multiprocessing", "n_jobs": 3}, 3),
     ],
 )
-def test_who_works(n_jobs: int | None, settings: dict, expected: int) -> None:
+def test_who_works(n_jobs: int | None, settings: dict, expected: int | None) -> None:
     with joblib.parallel_config(**settings):
         assert jobs.workers(n_jobs) == expected
-    assert jobs.workers(None) == 0
+    assert jobs.workers(None) is None
