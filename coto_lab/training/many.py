@@ -87,7 +87,8 @@ def fit_many(
     n_jobs = None if n_jobs is None else whole_number("n_jobs", n_jobs, 1)
     store = None if folder is None else RunFolder(folder, task)
     warn_of_dropped_blocks(recipes)
-    with tqdm(total=sum(recipe.steps for recipe in recipes), disable=not progress, unit="step") as bar:
+    quiet = not (_ranks().is_main_process and progress)
+    with tqdm(total=sum(recipe.steps for recipe in recipes), disable=quiet, unit="step") as bar:
         if store is None:
             runs = _trained(task, recipes, max_rows, n_jobs, None, bar.update)
         else:
@@ -107,8 +108,6 @@ def _train_missing(
 ) -> None:
     """Have the runs trained that are not in the folder, until they are."""
     from accelerate.utils import gather_object
-
-    _ranks()
 
     def missing() -> list[Recipe]:
         return gather_object([store.missing(recipes)])[0]  # all processes go by the first: others may have saved a run since
