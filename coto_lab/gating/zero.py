@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -42,22 +43,25 @@ def keep_dropped_still(optimizer: Any, gates: Gates) -> None:
             "ZeRO-3 splits each adapter among the processes and steps those that were dropped, by weight decay and old "
             "momentum. Set the stage of zero_optimization in DeepSpeed's configuration to 2, or use FSDP2."
         )
-    kept: list[tuple[Tensor, Tensor]] = []
+    kept: list[tuple[nn.Parameter, list[Tensor]]] = []
 
     def keep(stepping: torch.optim.Optimizer, *_: Any) -> None:
         for parameter in _dropped(gates):
             if hasattr(parameter, "_hp_mapping"):
-                kept.extend((part, part.clone()) for part in _parts(parameter, stepping))
+                kept.append((parameter, [part.clone() for part in _parts(parameter, stepping)]))
             else:  # without ZeRO, the optimiser has the parameter itself
                 parameter.grad = None
 
-    def put_back(*_: Any) -> None:
-        for part, before in kept:
-            part.copy_(before)
+    @torch.no_grad()
+    def put_back(stepping: torch.optim.Optimizer, *_: Any) -> None:
+        for parameter, before in kept:
+            for part, value in zip_longest(_parts(parameter, stepping), before):
+                # In its first step the optimiser makes its moments, and weight decay may be in them.
+                part.copy_(torch.zeros_like(part) if value is None else value)
         kept.clear()
 
     chain[-1].register_step_pre_hook(keep)
-    chain[-1].register_step_post_hook(torch.no_grad()(put_back))
+    chain[-1].register_step_post_hook(put_back)
 
 
 def _dropped(gates: Gates) -> Iterator[nn.Parameter]:

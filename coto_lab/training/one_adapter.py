@@ -78,7 +78,9 @@ class OneAdapter:
         with without_word_of_start():
             self.gates = attach_gates(model)
         self.coto = CoTo(self.gates, recipe.schedule, total_steps=recipe.steps, seed=recipe.seed, tilt=recipe.tilt)
-        check_agreement(self.coto, recipe=recipe, task=task.name, base=task.base)
+        # The schedule, which may be any function, is compared as a part of ``coto``.
+        settings = {f"recipe.{name}": value for name, value in vars(recipe).items() if name != "schedule"}
+        check_agreement(self.coto, task=task.name, base=task.base, **settings)
         self._dropouts = [m for layer in self.gates.layers for m in layer.modules() if isinstance(m, nn.Dropout)]
         self._module_parameters = [[p for p in layer.parameters() if p.requires_grad] for layer in self.gates.layers]
         trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
