@@ -38,6 +38,7 @@ class Scale:
         clicks: on the other views.
         sizes: through which each growth law goes.
         sweep_steps: of each run of the sweep on a cluster.
+        tiny: whether language models are of the smallest shape, and compiled without a compiler.
     """
 
     width: int = 64
@@ -56,6 +57,7 @@ class Scale:
     clicks: int = 24
     sizes: int = 6
     sweep_steps: int = 100
+    tiny: bool = False
 
     def task(self, *, blocks: int | None = None, images: int | None = None, attention: str = "eager") -> Task:
         """The digits task, with its own base where the shape is its own, else with a random one of the same kind."""
@@ -76,7 +78,7 @@ class Scale:
 FULL = Scale()
 QUICK = Scale(
     width=16, ramp_steps=8, cost_steps=10, rows=2, turns=2, images=(20, 20, 10), blocks=(3, 4), sample=4, repeats=1, draws=20,
-    imports=1, live_steps=4, updates=20, clicks=3, sizes=2, sweep_steps=2,
+    imports=1, live_steps=4, updates=20, clicks=3, sizes=2, sweep_steps=2, tiny=True,
 )  # fmt: skip
 
 

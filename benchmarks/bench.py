@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import compiling
 import estimate
 import growth
 import memory
@@ -40,6 +41,8 @@ SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
     memory.peaks,
     overhead.importing,
     overhead.drawing,
+    overhead.callback,
+    overhead.stopping,
     steps.saving,
     steps.together,
     scores.interpolation,
@@ -48,6 +51,7 @@ SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
     merging.merging,
     views.views,
     estimate.estimates,
+    compiling.compiling,
     growth.growth,
     sweeps.sweeps,
     processes.processes,

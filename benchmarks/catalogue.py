@@ -102,6 +102,18 @@ for _p in (0.1, 0.5, 0.9):
     )
 FIGURES |= {
     "gates.set_us": Figure("drawing and setting 8 gates, 24 layers, µs"),
+    "callback.qkv.step_us": Figure(
+        "CoToCallback in a step, 32 blocks, LoRA on q, k, v, µs", "", "on_step_begin and on_step_end"
+    ),
+    "callback.qkv.share_percent": Figure(
+        "  of a step of 100 million parameters, %", "< 0.5", "1 x 128 tokens, one thread, without the optimiser"
+    ),
+    "callback.all.step_us": Figure("  LoRA on all linear layers, µs"),
+    "callback.all.share_percent": Figure("  of a step of 100 million parameters, %", "< 0.5"),
+    "checkpointing.through_gflop": Figure(
+        "checkpointing, 12 blocks, top one open: backward, GFLOP", "", "not reentrant, the embeddings ask for gradients"
+    ),
+    "checkpointing.stopping_gflop": Figure("  where it may stop, GFLOP", "", "let_backward_stop; counted, not timed"),
     "import_s": Figure("importing coto_lab after torch, s"),
     "views.live_s": Figure("live training of LoRA and CoTo, s", "", "in a kernel, no browser"),
     "views.drawing_share": Figure("  of which drawing, %", "< 10", "at most 4 times a second"),
@@ -110,6 +122,15 @@ FIGURES |= {
     "views.schedule_ms": Figure("schedule explorer, redraw, ms", "< 100"),
     "views.switchboard_ms": Figure("switchboard, click, ms", "< 300"),
 }
+
+
+for _name, _what in (("lora", "LoRA"), ("coto", "CoTo")):
+    FIGURES |= {
+        f"compile.{_name}.eager_ms": Figure(f"{_what} step of a Llama of 8 blocks, ms", "", "a gate is open with p = 0.5"),
+        f"compile.{_name}.compiled_ms": Figure("  with torch.compile, ms", "", "the whole model, inductor"),
+        f"compile.{_name}.speedup": Figure("  without / with"),
+        f"compile.{_name}.warm_up_s": Figure("  its first 12 steps, s", "", "in which graphs are made"),
+    }
 
 
 for _name, _what in (

@@ -22,8 +22,9 @@ from coto_lab.figures import CONFIG
 
 PAGES = Path(__file__).parent
 TEXTS = (
-    "pages/glossary.md", "EVIDENCE.md", "pages/blocks.md", "pages/trainers.md", "pages/sweeps.md", "pages/peft.md", "coto_lab/gating/README.md", "coto_lab/scoring/README.md",
-    "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "data/glyph-vit/README.md", "data/letter-llama/README.md",
+    "pages/glossary.md", "EVIDENCE.md", "pages/blocks.md", "pages/trainers.md", "pages/sweeps.md", "pages/peft.md",
+    "coto_lab/gating/README.md", "coto_lab/scoring/README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md",
+    "data/glyph-vit/README.md", "data/letter-llama/README.md",
 )  # fmt: skip
 FILES = ("LICENSE", "CITATION.cff", "data/evidence", "pages/live.png")  # the texts link to these files
 LIST = ".pages-of-coto_lab"  # a file in the folder of the pages with the names of all written files; only those are deleted

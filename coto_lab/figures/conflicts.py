@@ -17,7 +17,7 @@ _TITLES = (
     "length ‖ΔW‖, mean of the tasks",
     "cosine of two tasks, mean of the pairs",
     "large entries with opposite signs",
-    "fusion: cross terms, in % of the own part",
+    "fusion: cross terms, times the own part",
 )
 
 
@@ -36,16 +36,16 @@ def conflicts_figure(found: Mapping[str, Conflicts]) -> go.Figure:
             own.norm.mean(1),
             own.of_pairs(own.cosine).mean(1),
             100 * own.of_pairs(own.opposed).nanmean(1),
-            100 * own.cross / own.own,
+            own.cross / own.own,
         ]
         for i, values in enumerate(panels):
             row, column = divmod(i, 2)
             figure.add_trace(_curve(way, position, own, values, first=i == 0), row=row + 1, col=column + 1)
     ends = [min(curve.y) for curve in figure.data], [max(curve.y) for curve in figure.data]
-    for i, unit in enumerate(("length", "cosine", "%", "%")):
+    for i, unit in enumerate(("length", "cosine", "%", "times")):
         row, column = divmod(i, 2)
         low, high = min(ends[0][i::4]), max(ends[1][i::4])
-        span = [min(low, 0) * 1.1, max(high, 0) * 1.1] if unit != "%" or i == 3 else [0, 103]
+        span = [min(low, 0) * 1.1, max(high, 0) * 1.1] if unit != "%" else [0, 103]
         figure.update_yaxes(title=unit, range=span, row=row + 1, col=column + 1)
     figure.add_hline(y=50, line={"color": INK, "width": 1, "dash": "dot"}, row=2, col=1)
     figure.update_xaxes(title={"text": "block", "standoff": 4}, type="category")

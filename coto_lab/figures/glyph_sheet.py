@@ -12,7 +12,7 @@ from torch import Tensor
 from coto_lab.figures.style import dress
 from coto_lab.figures.tiles import TILES, tile_strip
 
-_ROW = 56  # pixels of the page
+_ROW = 80  # pixels of the page
 
 
 def glyph_sheet_figure(rows: Mapping[str, Float[Tensor, "characters each 1 height width"]], characters: str) -> go.Figure:

@@ -28,7 +28,7 @@ def task_bars_figure(
     guesses: Mapping[str, float] | None = None,
     figure: Any = None,
 ) -> Any:
-    """One bar per task and one for their mean; marks say what other adapters score on the same examples.
+    """A bar and a number for each task and for their mean; marks say what other adapters score on the same examples.
 
     Args:
         accuracy: task -> accuracy in percent; without tasks, only the marks are drawn.
@@ -45,11 +45,6 @@ def task_bars_figure(
             name="merged",
             x=list(bars),
             y=list(bars.values()),
-            text=[f"{value:.0f}" for value in bars.values()],
-            textposition="inside",
-            insidetextanchor="start",
-            textangle=0,
-            textfont={"color": "white"},
             marker={
                 "color": look["color"],
                 "pattern": {"shape": look["pattern"], "fgcolor": "white", "fgopacity": 0.4, "size": 6},
@@ -69,10 +64,21 @@ def task_bars_figure(
             hovertemplate=f"%{{x}}: %{{y:.1f}}%<extra>{what}</extra>",
         )
         fresh.add_trace(marks)
+    numbers = go.Scatter(  # below the bars: a mark would hide them in a bar, and a low bar has no room for them
+        x=list(bars),
+        y=[0] * len(bars),
+        text=[f"{value:.0f}" for value in bars.values()],
+        mode="text",
+        textposition="bottom center",
+        cliponaxis=False,
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    fresh.add_trace(numbers)
     for place, guess in (guesses or {}).items():
         fresh.add_trace(guess_marker(place, place, guess).update(showlegend=False))
     fresh.update_yaxes(title=f"accuracy on {examples}, %", range=[0, 103])
-    fresh.update_xaxes(showgrid=False)
+    fresh.update_xaxes(showgrid=False, ticklabelstandoff=14)
     dress(fresh, height=400)
     return fresh if figure is None else redrawn(figure, fresh)
 

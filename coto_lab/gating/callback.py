@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from coto_lab.gating.grouping import By
 from coto_lab.gating.handlers import calling_handlers, speak_first
 from coto_lab.gating.ranks import check_agreement, check_processes
 from coto_lab.gating.schedules import Linear, Schedule, check_schedule
+from coto_lab.gating.switched_checkpointing import do_not_ask_anew
 from coto_lab.gating.training_gates import TrainingGates
 from coto_lab.gating.zero import keep_dropped_still
 from coto_lab.ground.numbers import MAX_SEED, whole_number
@@ -39,7 +41,7 @@ class CoToCallback(TrainerCallback):
     in everything else that the Trainer reports to (TensorBoard, W&B, ...).
 
     Under gradient checkpointing of the kind that is not reentrant, the embeddings do not ask for gradients while it trains, so
-    that the backward pass can stop at the lowest open block (`let_backward_stop`).
+    that the backward pass can stop at the lowest open block (`let_backward_stop`, `do_not_ask_anew`).
 
     The gates are put on the model when training begins, so the trainer may make or wrap the model itself (``model_init``, or
     ``peft_config`` in TRL). They are detached when training ends. Gates that are already on the model, because somebody
@@ -68,6 +70,7 @@ class CoToCallback(TrainerCallback):
         self.by = by
         self.coto: CoTo | None = None
         self._gates: TrainingGates | None = None
+        self._ask_again: Callable[[], None] | None = None
         self._step_begins = False  # does this trainer fire on_step_begin?
 
     def __repr__(self) -> str:
@@ -96,7 +99,7 @@ class CoToCallback(TrainerCallback):
         seed = args.seed if self.seed is None else self.seed
         step = state.global_step
         self._gates = TrainingGates(model, self.by, self.schedule, total_steps=total_steps, seed=seed, step=step)
-        self.coto = self._gates.coto
+        self.coto, self._ask_again = self._gates.coto, do_not_ask_anew(model)
         check_agreement(self.coto)
         keep_dropped_still(optimizer, self.coto.gates)
         self._step_begins = False
@@ -142,9 +145,10 @@ class CoToCallback(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         missed = self._missed(state)
-        if self._gates is not None:
+        if self._gates is not None and self._ask_again is not None:
             self._gates.detach()
-            self._gates = None
+            self._ask_again()
+            self._gates = self._ask_again = None
         if missed:  # a warning and not an error: the model is trained, and the user may want to keep it
             warnings.warn(missed, UserWarning, stacklevel=2)
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import nn
 
 # The hooks by which transformers and PEFT make the output of embeddings require gradients.
 _ASKING = ("make_inputs_require_grads", "make_inputs_require_grad")
-
-
-def checkpoints_reentrantly(model: nn.Module) -> bool:
-    """Whether a part of a model computes its activations a second time, by the reentrant kind of checkpointing."""
-    return any(_settings(module).get("use_reentrant", True) for module in _checkpointed(model))
 
 
 def let_backward_stop(model: nn.Module) -> Callable[[], None]:
@@ -22,25 +17,31 @@ def let_backward_stop(model: nn.Module) -> Callable[[], None]:
     gradient otherwise. Then every backward pass goes down to the embeddings, and CoTo saves little. The other kind does not
     need it, so it is undone there, with the same gradients. A model that is not checkpointed, or reentrantly, stays as it is.
 
+    `coto_lab.gating.coto.CoTo` calls it when it is made, so call it yourself only if checkpointing is switched on later.
+
     Returns:
-        A function that makes the embeddings ask again.
+        A function that makes the embeddings ask again, as `ask_again` does.
     """
-    found: list[tuple[nn.Module, int, Callable[..., None]]] = []
     if is_checkpointed(model) and not checkpoints_reentrantly(model):
         for module in model.modules():
             # Looked for by name: transformers forgets its handle of one hook when PEFT has it put a second one there.
             for key, hook in list(module._forward_hooks.items()):
                 if getattr(hook, "__name__", "") in _ASKING:
                     del module._forward_hooks[key]
-                    found.append((module, key, hook))
+                    vars(module).setdefault("_coto_asking", {})[key] = hook
+    return lambda: ask_again(model)
 
-    def ask_again() -> None:
-        for module, key, hook in found:
-            module._forward_hooks[key] = (
-                hook  # under its own key, so that the handles of those who put it there still remove it
-            )
 
-    return ask_again
+def ask_again(model: nn.Module) -> None:
+    """Undo `let_backward_stop`: the embeddings ask for gradients if they did before."""
+    for module in model.modules():
+        # Under their own keys, so that the handles of those who put the hooks there still remove them.
+        module._forward_hooks.update(vars(module).pop("_coto_asking", {}))
+
+
+def checkpoints_reentrantly(model: nn.Module) -> bool:
+    """Whether a part of a model computes its activations a second time, by the reentrant kind of checkpointing."""
+    return any(_is_reentrant(module) for module in _checkpointed(model))
 
 
 def is_checkpointed(model: nn.Module) -> bool:
@@ -49,11 +50,17 @@ def is_checkpointed(model: nn.Module) -> bool:
 
 
 def _checkpointed(model: nn.Module) -> list[nn.Module]:
-    """The modules that checkpoint what is in them."""
-    return [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    """The modules that checkpoint what is in them: those of transformers, and the wrappers of ``torch.distributed``."""
+    return [
+        module
+        for module in model.modules()
+        if getattr(module, "gradient_checkpointing", False) or hasattr(module, "checkpoint_impl")
+    ]
 
 
-def _settings(module: nn.Module) -> dict[str, object]:
-    """How a module checkpoints: transformers binds the arguments of ``torch.utils.checkpoint.checkpoint`` to a partial."""
-    settings: dict[str, object] = getattr(getattr(module, "_gradient_checkpointing_func", None), "keywords", {})
-    return settings
+def _is_reentrant(module: nn.Module) -> bool:
+    if (kind := getattr(module, "checkpoint_impl", None)) is not None:
+        return bool(kind.name == "REENTRANT")
+    # transformers binds the arguments of ``torch.utils.checkpoint.checkpoint`` to a partial.
+    settings: Mapping[str, object] = getattr(getattr(module, "_gradient_checkpointing_func", None), "keywords", {})
+    return bool(settings.get("use_reentrant", True))

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from coto_lab.gating.checkpointing import let_backward_stop
 from coto_lab.gating.gates import Gates
 from coto_lab.gating.schedules import Constant, Schedule, check_schedule
 from coto_lab.ground.numbers import MAX_SEED, finite_number, whole_number
@@ -144,6 +145,9 @@ class CoTo:
             optimizer.zero_grad()
             coto.step()
 
+    Under gradient checkpointing that is not reentrant, the embeddings do not ask for gradients from now on until
+    ``gates.detach()``, so that the backward pass can stop at the lowest open block (`let_backward_stop`).
+
     Args:
         gates: the model's gates (`attach_gates`).
         schedule: activation probability over progress.
@@ -174,6 +178,7 @@ class CoTo:
                 UserWarning,
                 stacklevel=2,
             )
+        let_backward_stop(gates.model)
         self.go_to(0)
 
     def probability(self, step: int) -> float:

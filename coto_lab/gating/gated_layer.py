@@ -43,7 +43,7 @@ class Gate:
         ``training`` is the layer's mode. A dropped gate is shut only in training mode with gradients. In training mode without
         gradients (`generate` in a callback, rollouts) it is open, as in evaluation.
         """
-        return self.closed or (self.dropped and training and torch.is_grad_enabled())
+        return self.closed or (training and self.dropped and torch.is_grad_enabled())
 
     def is_shut_in_this_pass(self, training: bool) -> bool:
         """Whether the forward pass that is running leaves out the adapters of a layer.

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from coto_lab.adapters.blocks import blocks_of
 from coto_lab.adapters.layers import (
     active_adapters,
     adapter_parameters,
@@ -27,7 +28,9 @@ from coto_lab.adapters.layers import (
     peft_configs,
 )
 from coto_lab.adapters.names import PREFIX
+from coto_lab.gating.checkpointing import ask_again
 from coto_lab.gating.checks import check_forward, check_model, left_open, limits, listed
+from coto_lab.gating.compiling import compile_alone, is_compiled_alone, no_longer_alone
 from coto_lab.gating.gated_layer import Gate, check_unmerged, gated, set_class
 from coto_lab.gating.grouping import By, group_layers
 from coto_lab.gating.selection import Which, check_mask, indices
@@ -80,6 +83,9 @@ def attach_gates(model: nn.Module, by: By = "block") -> Gates:
         for layer in (layers[name] for name in group.layers):
             set_class(layer, gated(type(layer)))
             layer._coto_gate = gate  # type: ignore[assignment]
+    blocks = blocks_of(model, gated_layers)
+    for name in dict.fromkeys(blocks[layer] or layer for layer in gated_layers):
+        compile_alone(model.get_submodule(name))
     return gates_of(model)
 
 
@@ -106,6 +112,7 @@ class Gates:
     an adapter that trains without a gate was added.
 
     Attributes:
+        model: the model that the gates are on.
         names: one name per gate, in the model's order, e.g. ``("vit.layers.0", "vit.layers.1", ...)``.
         blocks: the block that each gate is on; the same as ``names`` where gates were attached by block.
         towers: number of the tower that each gate is in, int64 ``[n_gates]``, or -1 for a gate outside of all towers. A tower
@@ -128,12 +135,14 @@ class Gates:
         self.modules = tuple(name for members in groups.values() for name in members)
         self.layers = tuple(layer for members in self._groups for layer in members)
         self.gate_of_module = torch.tensor([i for i, members in enumerate(self._groups) for _ in members])
-        self._model = model
+        self.model = model
         holders = {id(child): (module, key) for module in model.modules() for key, child in module.named_children()}
         self._places = tuple(holders.get(id(members[0])) for members in self._groups)  # None: the layer is the whole model
+        self._compiled_alone = [module for module in model.modules() if is_compiled_alone(module)]
         self._open = self._ungated()
         self._frozen = frozen_adapters(model)
         self._configs = peft_configs(model)
+        self._listed: tuple[dict[int, str], list[list[tuple[nn.Module, str]]]] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -169,12 +178,11 @@ class Gates:
         self._check()
         is_open = check_mask(mask, len(self)).tolist()
         self._check_unmerged([i for i, value in enumerate(is_open) if not value])
-        for gate, layers, value in zip(self._gates, self._groups, is_open, strict=True):
+        for gate, parameters, value in zip(self._gates, self._parameters(), is_open, strict=True):
             gate.dropped = not value
             if gate.dropped:
-                for layer in layers:
-                    for module, key in adapter_parameters(layer, gate.adapters):
-                        module._parameters[key].grad = None  # type: ignore[union-attr]
+                for module, key in parameters:
+                    module._parameters[key].grad = None  # type: ignore[union-attr]
 
     def close(self, which: Which) -> None:
         """Shut the gates ``which`` by hand, in training and evaluation; a mask names the gates where it is True."""
@@ -206,16 +214,20 @@ class Gates:
                 gate.closed, gate.dropped = closed, dropped
 
     def detach(self) -> None:
-        """Take the gates off: the layers' classes, the state dict and the outputs are as before `attach_gates`.
+        """Take the gates off: the layers' classes, the hooks, the state dict and the outputs are as before `attach_gates`.
 
         Raises:
             ValueError: a layer's ``forward`` was replaced on the instance after the gates were attached (accelerate hooks).
         """
         check_forward(dict(zip(self.modules, self.layers, strict=True)))
-        for layer in self.layers:
-            if vars(layer).get("_coto_gate") in self._gates:  # otherwise other gates were attached later
-                set_class(layer, type(layer)._ungated_class)  # type: ignore[attr-defined]
-                del layer._coto_gate
+        own = [layer for layer in self.layers if vars(layer).get("_coto_gate") in self._gates]
+        for layer in own:
+            set_class(layer, type(layer)._ungated_class)  # type: ignore[attr-defined]
+            del layer._coto_gate
+        if own:  # otherwise other gates were attached later
+            ask_again(self.model)
+            for region in self._compiled_alone:
+                no_longer_alone(region)
 
     def _check(self) -> None:
         if ended := self._ended():
@@ -240,7 +252,7 @@ class Gates:
                 )
         # An adapter that trains without a gate was switched on, unfrozen or added after the gates were attached.
         unfrozen = any(module._parameters[key].requires_grad for module, key in self._frozen)  # type: ignore[union-attr]
-        if (unfrozen or active - gate.adapters - gate.beside or peft_configs(self._model) != self._configs) and (
+        if (unfrozen or active - gate.adapters - gate.beside or peft_configs(self.model) != self._configs) and (
             new := sorted(self._ungated() - self._open)
         ):
             adapter, name = new[0]
@@ -252,13 +264,22 @@ class Gates:
 
     def _ungated(self) -> set[tuple[str, str]]:
         """The adapters that train without a gate, as pairs (adapter, layer)."""
-        layers = find_adapter_layers(self._model)
+        layers = find_adapter_layers(self.model)
         gates = {name: vars(layer).get("_coto_gate") for name, layer in layers.items()}
         return {
             (adapter, name.removeprefix(PREFIX))
             for name, adapters in adapters_to_gate(layers).items()
             for adapter in adapters - getattr(gates[name], "adapters", frozenset())
         }
+
+    def _parameters(self) -> list[list[tuple[nn.Module, str]]]:
+        """Where the parameters of the adapters of each gate are. To find them takes longer than all else that a step needs."""
+        configs = peft_configs(self.model)
+        if self._listed is None or self._listed[0] != configs:  # an adapter was replaced by another one of the same name
+            pairs = zip(self._gates, self._groups, strict=True)
+            found = [[p for layer in layers for p in adapter_parameters(layer, gate.adapters)] for gate, layers in pairs]
+            self._listed = configs, found
+        return self._listed[1]
 
     def _check_unmerged(self, to_shut: Iterable[int]) -> None:
         for index in to_shut:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import fmean
@@ -147,7 +148,8 @@ class MixingDesk(View):
 
     def _make_controls(self, names: list[str], how: str) -> None:
         self.rule = widgets.Dropdown(description="rule", options=list(RULES), value=how, layout={"width": "16em"})
-        self.method = widgets.ToggleButtons(description="adapters of", options=list(self._adapters))
+        wide = {"description_width": "6.5em"}
+        self.method = widgets.ToggleButtons(description="adapters of", options=list(self._adapters), style=wide)
         seeds = range(min(map(len, self._adapters.values())))
         self.seed = widgets.Dropdown(description="seed", options=list(seeds), layout={"width": "10em"})
         ranks = [adapter.config.get("r") or 1 for adapter in next(iter(self._adapters.values()))[0]]
@@ -211,7 +213,8 @@ class MixingDesk(View):
         try:
             accuracy = self.score([field.value for field in self.faders.values()])
         except ValueError as error:  # this rule cannot mix so, as LoRA-LEGO with a negative weight
-            self.message.say(f"{self.rule.value} cannot mix so: {error} The figure is as before.")
+            reason = re.sub(r"^weights=\[.*?\]: ", "", str(error))  # shares of the faders, which the reader never typed
+            self.message.say(f"{self.rule.value} cannot mix so: {reason} The figure is as before.")
             return
         self.accuracy = accuracy
         task_bars_figure(accuracy, self._frame(), self.method.value, self._examples(), figure=self.figure)

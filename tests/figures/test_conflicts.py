@@ -21,9 +21,9 @@ def test_four_panels_over_the_blocks() -> None:
     figure = conflicts_figure({"LoRA": made(0.5, 0.25), "CoTo": made(-0.5, 0.75)})
     panels = [(curve.xaxis or "x", list(curve.y)) for curve in figure.data[:4]]
     assert [list(curve.x) for curve in figure.data] == [["0", "1"]] * 8
-    assert [values for _, values in (panels[0], panels[1], panels[3])] == [[3, 1], [0.5, 0.5], [150, 50]]
+    assert [values for _, values in (panels[0], panels[1], panels[3])] == [[3, 1], [0.5, 0.5], [1.5, 0.5]]
     assert panels[2][1][0] == 25 and panels[2][1][1] != panels[2][1][1], "no share where there is none"
     assert list(figure.data[5].y) == [-0.5, -0.5] and list(figure.layout.yaxis2.range) == [-0.55, 0.55]
     assert [curve.showlegend for curve in figure.data] == [True, False, False, False] * 2
-    assert [figure.layout[f"yaxis{i}"].title.text for i in ("", 2, 3, 4)] == ["length", "cosine", "%", "%"]
+    assert [figure.layout[f"yaxis{i}"].title.text for i in ("", 2, 3, 4)] == ["length", "cosine", "%", "times"]
     assert list(figure.layout.yaxis3.range) == [0, 103]

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import peft
 import pytest
 import tiny_models as tiny
 import torch
 from tiny_tasks import CopyTask
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    CheckpointImpl,
+    apply_activation_checkpointing,
+    checkpoint_wrapper,
+)
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from coto_lab import CoToCallback, Linear, Recipe, Training, attach_gates, fit
+from coto_lab import CoTo, CoToCallback, Linear, Recipe, Training, attach_gates, fit, gates_of
 from coto_lab.adapters.peft_model import add_adapter
-from coto_lab.gating.checkpointing import checkpoints_reentrantly, let_backward_stop
+from coto_lab.gating.checkpointing import checkpoints_reentrantly, is_checkpointed, let_backward_stop
 
 BLOCKS = 4
 
@@ -144,3 +153,99 @@ def test_hooks_that_ask_again_are_those_of_before() -> None:
     assert before and not hooks
     ask_again()
     assert dict(hooks) == before, "under the keys by which their handles remove them"
+
+
+# --- Every way to switch checkpointing on ----------------------------------------------------------------------------------
+
+NOT_REENTRANT = {"use_reentrant": False}
+
+
+def before_the_adapter() -> nn.Module:
+    base = tiny.llama(layers=BLOCKS)
+    base.gradient_checkpointing_enable(NOT_REENTRANT)
+    return peft.get_peft_model(base, tiny.config_of("LoRA"))
+
+
+def after_the_adapter() -> nn.Module:
+    model = peft.get_peft_model(tiny.llama(layers=BLOCKS), tiny.config_of("LoRA"))
+    model.gradient_checkpointing_enable(NOT_REENTRANT)
+    model.enable_input_require_grads()  # as many examples do
+    return model
+
+
+def add_adapter_of_transformers() -> nn.Module:
+    model = tiny.llama(layers=BLOCKS)
+    model.add_adapter(tiny.config_of("LoRA"))
+    model.gradient_checkpointing_enable(NOT_REENTRANT)
+    return model
+
+
+def for_kbit_training() -> nn.Module:
+    base = peft.prepare_model_for_kbit_training(tiny.llama(layers=BLOCKS), gradient_checkpointing_kwargs=NOT_REENTRANT)
+    return peft.get_peft_model(base, tiny.config_of("LoRA"))
+
+
+def wrappers_of_torch() -> nn.Module:
+    model = peft.get_peft_model(tiny.llama(layers=BLOCKS), tiny.config_of("LoRA"))
+    model.enable_input_require_grads()
+    apply_activation_checkpointing(model, check_fn=lambda module: type(module).__name__ == "LlamaDecoderLayer")
+    return model
+
+
+@pytest.mark.parametrize(
+    "make", [before_the_adapter, after_the_adapter, add_adapter_of_transformers, for_kbit_training, wrappers_of_torch]
+)
+def test_a_loop_by_hand_saves_too_however_checkpointing_was_switched_on(make: Callable[[], nn.Module]) -> None:
+    model = make()
+    embeddings = model.get_input_embeddings()
+    asked = dict(embeddings._forward_hooks)
+    reached = watched(model)
+    gates = attach_gates(model)
+    assert len(gates) == BLOCKS
+    coto = CoTo(gates, Linear(), total_steps=20)
+    lowest = set()
+    for _ in range(8):
+        tiny.gradients(model)
+        lowest.add(int(gates.mask.int().argmax()))
+        assert reached == set(range(int(gates.mask.int().argmax()), BLOCKS))
+        reached.clear()
+        coto.step()
+    assert len(lowest) > 1
+    gates.detach()
+    assert dict(embeddings._forward_hooks) == asked and "_coto_asking" not in vars(embeddings)
+
+
+def test_gates_that_are_found_again_undo_it_too() -> None:
+    model = checkpointed_llama(False)
+    before = asking(model)
+    CoTo(attach_gates(model), Linear(), total_steps=20)
+    assert asking(model) == 0
+    gates_of(model).detach()
+    assert asking(model) == before >= 1
+
+
+def test_wrappers_of_torch_of_the_reentrant_kind_are_known() -> None:
+    model = tiny.adapted()
+    apply_activation_checkpointing(
+        model,
+        checkpoint_wrapper_fn=partial(checkpoint_wrapper, checkpoint_impl=CheckpointImpl.REENTRANT),
+        check_fn=lambda module: type(module).__name__ == "LlamaDecoderLayer",
+    )
+    assert is_checkpointed(model) and checkpoints_reentrantly(model)
+
+
+def test_with_the_top_block_alone_backward_costs_a_small_part() -> None:
+    """Counted operations: of the recomputation, the backward pass and the head, which is the same for both."""
+    costs = []
+    for stops in (False, True):
+        model = checkpointed_llama(False)
+        gates = attach_gates(model)
+        if stops:
+            let_backward_stop(model)
+        gates.train_with(torch.arange(BLOCKS) == BLOCKS - 1)
+        loss = model(input_ids=tiny.TOKENS, labels=tiny.TOKENS).loss
+        with FlopCounterMode(display=False) as counter:
+            loss.backward()
+        costs.append(counter.get_total_flops())
+    through, stopping = costs
+    assert stopping < 0.4 * through

@@ -106,7 +106,7 @@ def test_a_rule_shows_the_options_that_it_has(desk: MixingDesk, tasks: Joint) ->
 
 def test_marks_are_scores_on_the_same_images(desk: MixingDesk, tasks: Joint, runs: tuple[Run, Run]) -> None:
     mine = desk._adapters["LoRA"][0]
-    base, alone, together = desk.figure.data[1:]
+    base, alone, together = desk.figure.data[1:4]
     assert list(base.y)[:3] == pytest.approx(expected(tasks, mine[0], torch.zeros(4, dtype=torch.bool)))
     assert list(alone.y)[:3] == pytest.approx([expected(tasks, adapter)[i] for i, adapter in enumerate(mine)])
     assert list(together.y)[:3] == pytest.approx(expected(tasks, runs[1].adapter))
@@ -131,7 +131,8 @@ def test_a_mix_that_the_rule_refuses_is_explained_and_the_figure_stays(desk: Mix
     desk.rule.value = "lego"
     before, bars = desk.text.value, list(desk.figure.data[0].y)
     desk.faders["one"].value = -1
-    assert "lego cannot mix so" in plain(desk.message.value) and "above 0" in plain(desk.message.value)
+    assert plain(desk.message.value).startswith("lego cannot mix so: LoRA-LEGO"), "a short line, without the weights"
+    assert "above 0" in plain(desk.message.value)
     assert (desk.text.value, list(desk.figure.data[0].y)) == (before, bars)
     desk.faders["one"].value = 1
     assert desk.message.value == ""
