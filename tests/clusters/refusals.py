@@ -51,8 +51,7 @@ def main(out: Path) -> None:
         with two_workers_with(out / "packages", cluster.scheduler_address):
             client.wait_for_workers(2, timeout=150)
             facts["another version"] = said(client)
-    in_threads = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
-    with in_threads as cluster, Client(cluster) as client:
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster, Client(cluster) as client:
         facts["two threads"] = said(client)
     (out / "facts.json").write_text(json.dumps(facts))
 

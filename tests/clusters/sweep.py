@@ -50,7 +50,7 @@ def dask() -> Iterator[Callable[[], None]]:
         Client(cluster) as client,
         joblib.parallel_config(backend="dask"),
     ):
-        yield lambda: client.wait_for_workers(2, timeout=100)
+        yield lambda: client.wait_for_workers(2, timeout=200)
 
 
 @contextmanager

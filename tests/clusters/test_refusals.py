@@ -21,7 +21,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (package / "__init__.py").touch()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: coto_lab\nVersion: 0.0.1\n")
     command = [sys.executable, Path(__file__).with_name("refusals.py"), out]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=240)
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     return json.loads((out / "facts.json").read_text())
 
