@@ -1,0 +1,45 @@
+"""Under torch.compile, each gated block is compiled by itself, also when the whole model is compiled.
+
+A graph holds for one state of every gate that it contains. A graph of the whole model holds for one mask, so each new mask
+would need a new graph, and after eight graphs torch gives up and runs the model uncompiled. Inside one block there is usually
+one gate, so there are four graphs at most, and all blocks of a class share them: the gate is open or shut, and a gradient is
+asked for below the block or not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import nn
+
+_LIMIT = 32  # graphs of one function; torch has 8, and a gated block needs four where a block without a gate needs one
+
+
+def compile_alone(region: nn.Module) -> None:
+    """From now on, a graph ends where ``region`` begins, and what is inside gets graphs of its own.
+
+    ``torch._dynamo.config.recompile_limit``, the number of graphs that one function may have, is raised to 32 if it is lower.
+    Every shape of the batch and every class of blocks multiplies the four, and so does evaluation.
+    """
+    config: Any = import_module("torch._dynamo.config")  # its import takes seconds, so it waits until there are gates
+    config.recompile_limit = max(config.recompile_limit, _LIMIT)
+    region.register_forward_pre_hook(_end_graph)
+
+
+def no_longer_alone(region: nn.Module) -> None:
+    """Undo `compile_alone`."""
+    for key, hook in list(region._forward_pre_hooks.items()):
+        if hook is _end_graph:
+            del region._forward_pre_hooks[key]
+
+
+def is_compiled_alone(module: nn.Module) -> bool:
+    """Whether graphs end where ``module`` begins."""
+    return _end_graph in module._forward_pre_hooks.values()
+
+
+def _end_graph(region: nn.Module, inputs: Any) -> None:
+    if torch.compiler.is_compiling() and region._compiled_call_impl is None:  # region.compile() is alone already
+        torch._dynamo.graph_break(msg="coto_lab's gates have each block compiled by itself, so leave out fullgraph=True.")
