@@ -14,7 +14,7 @@ from coto_lab import Adapter, Recipe, Task, load_task
 from coto_lab.ground.files import data_path
 
 # transformers renames it in v6; peft 0.21 asks for it with every model that it wraps.
-warnings.filterwarnings("ignore", message=r"`\w*gradient_checkpointing`", category=FutureWarning)
+warnings.filterwarnings("ignore", message=r"`\w*gradient_checkpointing\w*`", category=FutureWarning)
 
 
 @dataclass(frozen=True)
