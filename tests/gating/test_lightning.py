@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import inspect
-import json
 import logging
 import subprocess
 import sys
@@ -18,10 +17,8 @@ import tiny_models as tiny
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
-from torch.utils.data import DataLoader
-from trained_by_hand import BATCH, BLOCKS, SEED, Passes, adapted, drawn, groups, rows, same, train_by_hand, weights
+from trained_by_hand import BLOCKS, SEED, Passes, adapted, drawn, groups, same, train_by_hand, weights
 from trainers.test_lightning import Module, batches, coto, pytestmark, train, trainer_of  # noqa: F401
-from two_ranks import run_two
 
 from coto_lab import Constant, Linear, attach_gates, gates_of
 from coto_lab.gating.coto import draw_mask
@@ -92,47 +89,6 @@ def test_without_lightning_the_lab_works_and_says_what_to_install() -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, capture_output=True, text=True)
     assert done.stdout.strip().endswith("which is not installed: pip install lightning")
-
-
-# Two processes
-
-_WORKER = """
-import json, os, pathlib, sys
-import tiny_models as tiny
-import torch
-from gating.test_lightning import CoToLightning, Module, batches, coto, trainer_of, weights
-out, rank = pathlib.Path(sys.argv[1]), int(os.environ["RANK"])
-facts = {}
-
-def fit(callback, strategy="ddp_find_unused_parameters_true"):
-    module = Module()
-    trainer_of(callback, strategy=strategy, devices=2).fit(module, batches())
-    return weights(module.model)
-
-for name, strategy, seed in (("plain", "ddp", 1), ("seeds", "ddp_find_unused_parameters_true", rank)):
-    try:
-        fit(CoToLightning(seed=seed), strategy)
-    except ValueError as error:
-        facts[name] = str(error)
-torch.save(fit(coto()), out / f"rank{rank}.pt")
-(out / f"rank{rank}.json").write_text(json.dumps(facts))
-torch.distributed.destroy_process_group()
-"""
-
-
-def test_two_processes_train_as_one_with_the_whole_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-    run_two(_WORKER, tmp_path)
-    for rank in range(2):
-        facts = json.loads((tmp_path / f"rank{rank}.json").read_text(encoding="utf-8"))
-        assert "strategy=DDPStrategy: " in facts["plain"] and "ddp_find_unused_parameters_true" in facts["plain"]
-        assert "seed is 0 on process 0 and 1 on process 1" in facts["seeds"]
-    one, other = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
-    assert same(one, other)
-    steps = [[batch] for batch in DataLoader(rows(), batch_size=2 * BATCH)] * 2
-    expected = train_by_hand(steps, drawn(Linear(start=0.2), 6))
-    for name, weight in expected.items():
-        torch.testing.assert_close(one[name], weight, rtol=1e-4, atol=1e-5)
 
 
 # The time of the gates
