@@ -33,7 +33,9 @@ ROOMS = [
     "exercises", "notebook", "widgets",
 ]  # fmt: skip
 
-HEAVY = ("peft", "transformers", "datasets", "plotly", "ipywidgets", "pandas", "accelerate", "captum", "scipy", "sklearn")
+HEAVY = (
+    "peft", "transformers", "datasets", "plotly", "ipywidgets", "pandas", "accelerate", "captum", "scipy", "sklearn", "lightning",
+)  # fmt: skip
 
 
 def read(name: str) -> str:

@@ -7,7 +7,6 @@ from contextlib import suppress
 import torch
 from torch import nn
 
-from coto_lab.gating.checkpointing import let_backward_stop
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import attach_gates, gates_of
 from coto_lab.gating.grouping import By
@@ -18,7 +17,7 @@ class TrainingGates:
     """What the callback of a trainer does to the model, whatever the trainer: made when training begins, detached at its end.
 
     Gates that are already on the model, because somebody inspected them or because an earlier training ended in an exception,
-    are replaced. The backward pass may stop at the lowest open block (`let_backward_stop`).
+    are replaced.
 
     Args:
         model: a model with adapters; as for `attach_gates`, ``by`` says which layers share a gate.
@@ -38,7 +37,6 @@ class TrainingGates:
         with suppress(ValueError):  # usually the model carries no gates
             gates_of(model).detach()
         self._gates = attach_gates(model, by=by)
-        self._ask_again = let_backward_stop(model)
         self.coto = CoTo(self._gates, schedule, total_steps=total_steps, seed=seed)
         # The number of steps so far and of the gates opened in them; a resumed training counts its earlier steps too.
         self._steps = step
@@ -82,4 +80,3 @@ class TrainingGates:
     def detach(self) -> None:
         """Take the gates off; the model is as it was before the training."""
         self._gates.detach()
-        self._ask_again()

@@ -13,7 +13,6 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from coto_lab.adapters.adapter import Adapter
-from coto_lab.gating.checkpointing import let_backward_stop
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import attach_gates
 from coto_lab.gating.ranks import check_agreement, check_wrapped
@@ -73,7 +72,6 @@ class OneAdapter:
         try_task(task, model, "train")
         self.start = Adapter.from_model(model)
         self.model = model.train()
-        let_backward_stop(model)
         warn_of_dropped_blocks([recipe])
         with without_word_of_start():
             self.gates = attach_gates(model)
