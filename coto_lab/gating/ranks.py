@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from coto_lab.gating.checkpointing import checkpoints_reentrantly
 from coto_lab.gating.coto import CoTo
+from coto_lab.gating.schedules import Schedule
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -71,17 +72,22 @@ def check_agreement(coto: CoTo, **settings: Any) -> None:
         coto: what draws the gates of this process.
         settings: anything else that must be the same, by its name.
     """
-    curve = [coto.schedule(i / 100) for i in range(101)]  # two functions are compared by their values
     gates = coto.gates
     check_same(
         seed=coto.seed,
         total_steps=coto.total_steps,
         tilt=coto.tilt,
-        schedule=f"p(t) from {curve[0]:.3g} to {curve[-1]:.3g} ({_digest(curve)})",
+        schedule=described(coto.schedule),
         gates=f"{len(gates)}, {gates.names[0]!r} to {gates.names[-1]!r} ({_digest(gates.names)})",
         adapter_layers=f"{len(gates.modules)} ({_digest([gates.modules, gates.gate_of_module.tolist()])})",
         **settings,
     )
+
+
+def described(schedule: Schedule) -> str:
+    """A schedule, which may be any function, in words that are the same for equal values."""
+    curve = [schedule(i / 100) for i in range(101)]
+    return f"p(t) from {curve[0]:.3g} to {curve[-1]:.3g} ({_digest(curve)})"
 
 
 def check_same(**settings: Any) -> None:
@@ -98,7 +104,7 @@ def check_same(**settings: Any) -> None:
             if value != found[0].get(name):
                 raise ValueError(
                     f"the processes do not agree: {name} is {found[0].get(name)} on process 0 and {value} on process {rank}. "
-                    "All processes must drop the same adapters in the same step: start them with the same arguments."
+                    "Start all processes with the same arguments."
                 )
 
 

@@ -27,11 +27,12 @@ def keep_dropped_still(optimizer: Any, gates: Gates) -> None:
     detached, nothing is kept still any more.
 
     Args:
-        optimizer: as ``deepspeed.initialize`` or ``Accelerator.prepare`` returned it.
+        optimizer: the engine that ``deepspeed.initialize`` returned first, or what ``Accelerator.prepare`` returned.
         gates: the gates of the model.
 
     Raises:
-        ValueError: DeepSpeed partitions the parameters themselves (ZeRO-3).
+        ValueError: DeepSpeed partitions the parameters themselves (ZeRO-3), or its optimiser has copies of them that cannot
+            be told apart (bf16 or fp16 without ZeRO).
     """
     chain = [optimizer]
     while (inner := getattr(chain[-1], "optimizer", None)) is not None:
@@ -42,6 +43,12 @@ def keep_dropped_still(optimizer: Any, gates: Gates) -> None:
         raise ValueError(
             "ZeRO-3 splits each adapter among the processes and steps those that were dropped, by weight decay and old "
             "momentum. Set the stage of zero_optimization in DeepSpeed's configuration to 2, or use FSDP2."
+        )
+    stepped = {id(parameter) for group in chain[-1].param_groups for parameter in group["params"]}
+    if any(id(parameter) not in stepped and not hasattr(parameter, "_hp_mapping") for parameter in _adapters(gates)):
+        raise ValueError(
+            "this optimiser of DeepSpeed has copies of the adapters, so dropped ones cannot be kept still (bf16 or fp16 with "
+            "stage 0 does this). Set the stage of zero_optimization in DeepSpeed's configuration to 1 or 2."
         )
     kept: list[tuple[nn.Parameter, list[Tensor]]] = []
 
@@ -62,6 +69,13 @@ def keep_dropped_still(optimizer: Any, gates: Gates) -> None:
 
     chain[-1].register_step_pre_hook(keep)
     chain[-1].register_step_post_hook(put_back)
+
+
+def _adapters(gates: Gates) -> Iterator[nn.Parameter]:
+    """The parameters of all gated adapters."""
+    for layer in gates.layers:
+        for module, key in adapter_parameters(layer, vars(layer)["_coto_gate"].adapters):
+            yield module._parameters[key]  # type: ignore[misc]
 
 
 def _dropped(gates: Gates) -> Iterator[nn.Parameter]:

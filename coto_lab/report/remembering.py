@@ -83,24 +83,31 @@ class Remembering(Evaluator):
         """Whether variants that agree in their lower blocks share the computation of these."""
         return isinstance(self._scorer(self.adapter, 2)[0], TreeScorer)
 
-    def __call__(self, variants: Sequence[Variant], *, split: str = "test", outputs: bool = False) -> Scores:
+    def __call__(
+        self,
+        variants: Sequence[Variant],
+        *,
+        split: str = "test",
+        examples: Sequence[int] | None = None,
+        outputs: bool = False,
+    ) -> Scores:
         """As `Evaluator`; variants whose mask was scored before are looked up."""
-        if outputs or split != "test" or any(variant.adapter is not self.adapter for variant in variants):
-            return self._in_pieces(variants, split, outputs)
+        if examples is not None or outputs or split != "test" or any(v.adapter is not self.adapter for v in variants):
+            return self._in_pieces(variants, split, examples, outputs)
         sites = self.sites(self.adapter)
         keys = [module_mask(sites, variant.mask).numpy().tobytes() for variant in variants]
         new = {key: variant for key, variant in zip(keys, variants, strict=True) if key not in self._known}
         if new:
-            found = self._in_pieces(list(new.values()), split, outputs).values
+            found = self._in_pieces(list(new.values()), split, None, outputs).values
             self._known |= {key: {name: rows[i] for name, rows in found.items()} for i, key in enumerate(new)}
         rows = [self._known[key] for key in keys]
         return Scores(tuple(v.name for v in variants), {name: torch.stack([row[name] for row in rows]) for name in rows[0]})
 
-    def _in_pieces(self, variants: Sequence[Variant], split: str, outputs: bool) -> Scores:
+    def _in_pieces(self, variants: Sequence[Variant], split: str, examples: Sequence[int] | None, outputs: bool) -> Scores:
         parts = []
         for start in range(0, len(variants), _PIECE):
             piece = variants[start : start + _PIECE]
-            parts.append(super().__call__(piece, split=split, outputs=outputs))
+            parts.append(super().__call__(piece, split=split, examples=examples, outputs=outputs))
             if self._moved is not None:
                 self._moved(len(piece))
         return parts[0] if len(parts) == 1 else Scores.join(parts)

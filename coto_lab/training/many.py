@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from coto_lab.gating.ranks import check_same, described
 from coto_lab.ground.caller import warn_user
 from coto_lab.ground.device import default_device
 from coto_lab.ground.lists import list_of
@@ -74,7 +75,8 @@ def fit_many(
 
     Raises:
         TypeError: ``task`` lacks a part of the protocol; ``recipes`` is no list of Recipes.
-        ValueError: no recipes; ``max_rows`` or ``n_jobs`` below 1; a run in ``folder`` is damaged; what `fit` raises.
+        ValueError: no recipes; ``max_rows`` or ``n_jobs`` below 1; a run in ``folder`` is damaged; what `fit` raises;
+            processes of ``accelerate launch`` that were given other recipes.
         OSError: ``folder`` holds something else than runs, or cannot be written to, or a worker does not see it.
         RuntimeError: a worker has other versions of the packages than this process, or lacks one; a worker was lost
             (`LostWorker`), while there is no ``folder`` or three times before any run was finished.
@@ -88,6 +90,7 @@ def fit_many(
     store = None if folder is None else RunFolder(folder, task)
     warn_of_dropped_blocks(recipes)
     quiet = not (_ranks().is_main_process and progress)
+    check_same(task=task.name, base=task.base, max_rows=max_rows, folder=str(folder), **_described(recipes))
     with tqdm(total=sum(recipe.steps for recipe in recipes), disable=quiet, unit="step") as bar:
         if store is None:
             runs = _trained(task, recipes, max_rows, n_jobs, None, bar.update)
@@ -166,6 +169,13 @@ def _trained(
         if shares:
             advance(sum(recipe.steps for recipe in jobs[job]))
     return [runs[i] for i in sorted(runs)]
+
+
+def _described(recipes: Sequence[Recipe]) -> dict[str, str]:
+    """Each recipe by its place, for a comparison with those of other processes."""
+    fields = [{name: value for name, value in vars(recipe).items() if name != "schedule"} for recipe in recipes]
+    own = {f"recipes[{i}]": f"{fields[i]} with {described(recipe.schedule)}" for i, recipe in enumerate(recipes)}
+    return {"number of recipes": str(len(recipes)), **own}
 
 
 def _ranks() -> PartialState:

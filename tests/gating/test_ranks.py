@@ -68,7 +68,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("seed", "the processes do not agree: seed is 0 on process 0 and 1 on process 1. All processes must drop the same"),
+        ("seed", "the processes do not agree: seed is 0 on process 0 and 1 on process 1. Start all processes with the same"),
         ("steps", "total_steps is 10 on process 0 and 11 on process 1"),
         ("tilt", "tilt is 0.0 on process 0 and 1.0 on process 1"),
         ("schedule", "schedule is p(t) from 0 to 1 ("),

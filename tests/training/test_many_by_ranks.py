@@ -35,7 +35,12 @@ for i, run in enumerate(runs):
     run.save(out / f"rank{rank}" / str(i))
 kept = fit_many(language_task(), recipes, folder=out / "sweep", progress=False)
 again = fit_many(language_task(), recipes, folder=out / "sweep", progress=False)
-facts = {"sizes": sizes, "seeds": [run.recipe.seed for run in runs], "kept": [run.recipe.seed for run in kept]}
+try:
+    fit_many(language_task(), recipes[rank:], progress=False)
+except ValueError as error:
+    refused = str(error)
+seeds = {"seeds": [run.recipe.seed for run in runs], "kept": [run.recipe.seed for run in kept]}
+facts = {"refused": refused, "sizes": sizes, **seeds}
 (out / f"rank{rank}.json").write_text(json.dumps(facts))
 torch.distributed.destroy_process_group()
 """
@@ -54,6 +59,12 @@ def test_each_process_trains_its_share_and_gets_all(out: Path) -> None:
     assert [own["seeds"] for own in found] == [[0, 1, 2, 3, 4, 0]] * 2 == [own["kept"] for own in found]
     # Without a folder and with one, and not a third time: of six runs, three are for each process.
     assert [own["sizes"] for own in found] == [[[0, 1, 2]] * 2, [[3, 4]] * 2]
+
+
+def test_processes_that_were_given_other_recipes_are_refused(out: Path) -> None:
+    for rank in range(2):
+        refused = json.loads((out / f"rank{rank}.json").read_text())["refused"]
+        assert refused.startswith("the processes do not agree: number of recipes is 6 on process 0 and 5 on process 1.")
 
 
 def test_the_runs_are_those_of_one_process(out: Path) -> None:

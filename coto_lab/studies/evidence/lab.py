@@ -30,10 +30,17 @@ class RememberingEvaluator(Evaluator):
         super().__init__(task)
         self._known: dict[tuple[int, tuple[bool, ...]], tuple[Adapter, Scores]] = {}
 
-    def __call__(self, variants: Sequence[Variant], *, split: str = "test", outputs: bool = False) -> Scores:
+    def __call__(
+        self,
+        variants: Sequence[Variant],
+        *,
+        split: str = "test",
+        examples: Sequence[int] | None = None,
+        outputs: bool = False,
+    ) -> Scores:
         """As `Evaluator`, but the scores of a task with classes always have class logits."""
-        if split != "test":
-            return super().__call__(variants, split=split, outputs=outputs)
+        if split != "test" or examples is not None:
+            return super().__call__(variants, split=split, examples=examples, outputs=outputs)
         masks = [module_mask(self.sites(variant.adapter), variant.mask).tolist() for variant in variants]
         keys = [(id(variant.adapter), tuple(mask)) for variant, mask in zip(variants, masks, strict=True)]
         new = {key: variant for key, variant in zip(keys, variants, strict=True) if key not in self._known}
