@@ -34,7 +34,8 @@ ROOMS = [
 ]  # fmt: skip
 
 HEAVY = (
-    "peft", "transformers", "datasets", "plotly", "ipywidgets", "pandas", "accelerate", "captum", "scipy", "sklearn", "lightning",
+    "peft", "transformers", "datasets", "plotly", "ipywidgets", "pandas", "accelerate", "captum", "scipy", "sklearn",
+    "lightning",
 )  # fmt: skip
 
 
