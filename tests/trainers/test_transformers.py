@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import trainer_features as features
-from ray import cloudpickle
 from torch import nn
 from trainer_models import TRAINER, adapted, make, same, weights
-from transformers.trainer_utils import HPSearchBackend
 
 from coto_lab import CoToCallback
 
@@ -84,7 +82,7 @@ def fresh() -> nn.Module:
 
 
 def test_fresh_models_and_search(tmp_path: Path) -> None:
-    """Two trainings in one trainer; then what Ray Tune does in each trial: it trains a pickled copy with values of its own."""
+    """Two trainings in one trainer begin with a model of their own each, as the trials of a search do."""
     callback = CoToCallback(features.SOME, seed=features.SEED)
     trainer = make(TRAINER, tmp_path, callback, needs={"model_init": fresh})
     models = []
@@ -93,12 +91,3 @@ def test_fresh_models_and_search(tmp_path: Path) -> None:
         models.append(trainer.model)
     assert models[0] is not models[1] and same(weights(models[0]), weights(models[1]))
     assert not same(weights(models[0]), weights(adapted()))
-
-    searching = make(TRAINER, tmp_path, CoToCallback(features.SOME, seed=features.SEED), needs={"model_init": fresh})
-    searching.hp_search_backend, searching.model = HPSearchBackend.RAY, None  # as `hyperparameter_search` has it
-    for rate in (0.03, 0.1):
-        expected = make(TRAINER, tmp_path, callback, needs={"model_init": fresh}, learning_rate=rate)
-        expected.train()
-        trial = cloudpickle.loads(cloudpickle.dumps(searching))
-        trial.train(trial={"learning_rate": rate})
-        assert trial.args.learning_rate == rate and same(weights(trial.model), weights(expected.model))
