@@ -26,7 +26,8 @@ TEXTS = (
     "coto_lab/gating/README.md", "coto_lab/scoring/README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md",
     "data/glyph-vit/README.md", "data/letter-llama/README.md",
 )  # fmt: skip
-FILES = ("LICENSE", "CITATION.cff", "data/evidence", "pages/live.png", "examples/coto_in_peft")  # the texts link to these files
+# The texts link to these files.
+FILES = ("LICENSE", "CITATION.cff", "data/evidence", "pages/live.png", "examples/coto_in_peft", "tests/trainers")
 LIST = ".pages-of-coto_lab"  # a file in the folder of the pages with the names of all written files; only those are deleted
 FIGURE, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 NOTE = "<p><em>Here a widget waits for you: open the notebook in JupyterLab (<code>make lab</code>).</em></p>"

@@ -55,7 +55,15 @@ def write_repository(root: Path) -> None:
         new_code_cell("print('all ' + 'of it')", metadata=ALL_FOLDED),
     ]
     data = ("data/evidence", "data/glyph-vit", "data/letter-llama")
-    for folder in ("notebooks", "pages", *data, "coto_lab/gating", "coto_lab/scoring"):
+    for folder in (
+        "notebooks",
+        "pages",
+        *data,
+        "coto_lab/gating",
+        "coto_lab/scoring",
+        "examples/coto_in_peft",
+        "tests/trainers",
+    ):
         (root / folder).mkdir(parents=True)
     nbformat.write(new_notebook(cells=cells), root / "notebooks/00_tiny.ipynb")
     texts = {
@@ -65,8 +73,9 @@ def write_repository(root: Path) -> None:
         "data/evidence/a.svg": '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>',
     }
     others = (
-        "CONTRIBUTING.md", "CHANGELOG.md", "pages/blocks.md", "pages/live.png", "CITATION.cff", "LICENSE", "data/README.md",
-        "data/glyph-vit/README.md", "data/letter-llama/README.md", "coto_lab/gating/README.md", "coto_lab/scoring/README.md",
+        "CONTRIBUTING.md", "CHANGELOG.md", "pages/blocks.md", "pages/trainers.md", "pages/sweeps.md", "pages/peft.md",
+        "pages/live.png", "CITATION.cff", "LICENSE", "data/README.md", "data/glyph-vit/README.md", "data/letter-llama/README.md",
+        "coto_lab/gating/README.md", "coto_lab/scoring/README.md",
     )  # fmt: skip
     for name, text in (texts | dict.fromkeys(others, "# Title")).items():
         (root / name).write_text(text)
