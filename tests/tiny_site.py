@@ -74,8 +74,8 @@ def write_repository(root: Path) -> None:
     }
     others = (
         "CONTRIBUTING.md", "CHANGELOG.md", "pages/blocks.md", "pages/trainers.md", "pages/sweeps.md", "pages/peft.md",
-        "pages/live.png", "CITATION.cff", "LICENSE", "data/README.md", "data/glyph-vit/README.md", "data/letter-llama/README.md",
-        "coto_lab/gating/README.md", "coto_lab/scoring/README.md",
+        "pages/live.png", "CITATION.cff", "LICENSE", "data/README.md", "data/glyph-vit/README.md",
+        "data/letter-llama/README.md", "coto_lab/gating/README.md", "coto_lab/scoring/README.md",
     )  # fmt: skip
     for name, text in (texts | dict.fromkeys(others, "# Title")).items():
         (root / name).write_text(text)
