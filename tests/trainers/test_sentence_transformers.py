@@ -14,6 +14,7 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch import Tensor, nn
+from trained_by_hand import same, weights
 
 from coto_lab import Constant, CoToCallback, Linear, Schedule, attach_gates, gates_of
 from coto_lab.gating.coto import draw_mask
@@ -93,14 +94,6 @@ def coto(schedule: Schedule = SCHEDULE) -> CoToCallback:
 
 def drawn(steps: int, schedule: Schedule = SCHEDULE) -> list[list[bool]]:
     return [draw_mask(BLOCKS, schedule(step / steps), SEED, step).tolist() for step in range(steps)]
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def by_hand(
