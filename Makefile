@@ -16,8 +16,6 @@ GPU_ARGS ?=
 MUTANTS_ARGS ?=
 TOUR := /lab/tree/notebooks/00_tour.ipynb
 CELL_SECONDS ?= 120
-SLOW := tests/test_environments.py tests/test_solutions.py tests/notebook/test_kernels.py
-FOREIGN := tests/trainers tests/processes tests/clusters tests/training/test_two_processes.py tests/scoring/test_processes.py
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,10 +35,9 @@ export MALLOC_TRIM_THRESHOLD_ := 4294967296
 lab: $(VENV)/.lab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=$(TOUR) $(LAB_ARGS)
 
-# Two processes share the tests, and each computes with one thread: first all that is quick; then other environments, kernels
-# and solutions of exercises; other people's trainers, process groups and clusters, a file in one process; and the notebooks
-# as they are, each in one process. Our "warnings are errors" is
-# for pytest's own process, so it is off for nbval. nbval interrupts a cell that takes longer than CELL_SECONDS and then expects
+# Two processes share the tests, and each computes with one thread: first all that is quick; then what is slow (tests/conftest.py
+# says what); and the notebooks as they are, each in one process. Our "warnings are errors" is for pytest's own process, so it
+# is off for nbval. nbval interrupts a cell that takes longer than CELL_SECONDS and then expects
 # the later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a timeout has to
 # count as a failure (xfail_strict). All ways of running notebooks take the fast scale (shorter trainings), as a setup cell's
 # own output says.
@@ -48,9 +45,8 @@ test: $(VENV)/.test $(VENV)/.lowest $(VENV)/.colab
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests $(foreach slow,$(SLOW) $(FOREIGN) tests/browser,--ignore=$(slow))
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(SLOW)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(FOREIGN)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests --ignore=tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow tests --ignore=tests/browser
 	COTO_LAB_FAST=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -x -p no:warnings -o xfail_strict=true \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS) notebooks
 	COTO_LAB_FAST=1 $(BIN)/python -m pytest tests/browser

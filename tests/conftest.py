@@ -8,6 +8,7 @@ import types
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -22,6 +23,26 @@ from tiny_models import vit
 from torch import nn
 
 from coto_lab import Classification, Evaluator, Linear, Recipe, Run, Task, fit, load_task
+
+# `make test` runs these after all others: other processes, kernels, environments and trainers, compilers, whole benchmarks. A
+# single test that takes several seconds has the mark `slow` itself.
+SLOW = (
+    "clusters", "processes", "trainers", "test_benchmarks.py", "test_environments.py", "test_pages.py", "test_solutions.py",
+    "test_switches.py", "gating/test_compiling.py", "gating/test_ranks.py", "notebook/test_colab.py",
+    "notebook/test_kernels.py", "notebook/test_renderers.py", "notebook/test_setup.py", "scoring/test_processes.py",
+    "studies/test_gallery.py", "studies/test_task_merging.py", "training/test_jobs.py", "training/test_many_by_ranks.py",
+    "training/test_two_processes.py",
+)  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow; a file of it is run by one process, since its tests share what took long to make."""
+    for item in items:
+        if any(item.path.is_relative_to(Path(__file__).parent / slow) for slow in SLOW):
+            item.add_marker(pytest.mark.slow)
+            if item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,7 @@ def test_environment_holds_what_its_file_says_and_our_torch(name: str) -> None:
 def test_core_passes_its_tests(name: str) -> None:
     """Deprecations are errors with the newest versions only: older ones warn of each other."""
     files = [f"tests/{module}.py" for module in CORE]
-    ran(made(name), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=", *files, cwd=ROOT)
+    ran(made(name), "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-o", "filterwarnings=", *files, cwd=ROOT)
 
 
 def test_lowest_peft_merges_by_its_scale() -> None:

@@ -210,6 +210,7 @@ def test_there_is_a_tour() -> None:
 # The wheel
 
 
+@pytest.mark.slow
 def test_wheel_works_elsewhere(tmp_path: Path) -> None:
     """Built, installed into an empty folder, and used from another one, where no checkout lies beside the package."""
 

@@ -43,6 +43,7 @@ def test_trainer_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (tmp_path / "out/adapter/adapter_model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_script_example(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
 
@@ -56,6 +57,7 @@ def test_script_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert "every other" in printed
 
 
+@pytest.mark.slow
 def test_hub_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pairs = {"sentence1": ["it is good", "it is bad"] * 8, "sentence2": ["good", "very good"] * 8, "label": [1, 0] * 8}

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from coto_lab.adapters.layers import adapter_parameters, adapters_to_gate, find_adapter_layers
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.grouping import By
 from coto_lab.gating.handlers import calling_handlers, speak_first
 from coto_lab.gating.ranks import check_agreement, check_processes
 from coto_lab.gating.schedules import Linear, Schedule, check_schedule
-from coto_lab.gating.switched_checkpointing import do_not_ask_anew
-from coto_lab.gating.training_gates import TrainingGates
+from coto_lab.gating.training_gates import TrainingGates, begun, check_optimizers
 from coto_lab.gating.zero import keep_dropped_still
 from coto_lab.ground.numbers import MAX_SEED, whole_number
 
@@ -41,7 +38,7 @@ class CoToCallback(TrainerCallback):
     in everything else that the Trainer reports to (TensorBoard, W&B, ...).
 
     Under gradient checkpointing of the kind that is not reentrant, the embeddings do not ask for gradients while it trains, so
-    that the backward pass can stop at the lowest open block (`let_backward_stop`, `do_not_ask_anew`).
+    that the backward pass can stop at the lowest open block (`let_backward_stop`).
 
     The gates are put on the model when training begins, so the trainer may make or wrap the model itself (``model_init``, or
     ``peft_config`` in TRL). They are detached when training ends. Gates that are already on the model, because somebody
@@ -61,7 +58,8 @@ class CoToCallback(TrainerCallback):
             `attach_gates` raises, if the trainer does not say how many steps it will take, if its optimiser holds none of the
             model's adapters, if it has two such callbacks, if a training that goes on has gates on the same model, or if
             several processes cannot train it (`check_processes`, `check_agreement`, `keep_dropped_still`).
-        RuntimeError: the trainer has taken steps without firing an event, so the gates did not follow the schedule.
+        RuntimeError: the trainer has taken steps without firing an event, so the gates did not follow the schedule; the
+            callback was added after training had begun.
     """
 
     def __init__(self, schedule: Schedule | None = None, seed: int | None = None, by: By = "block"):
@@ -70,7 +68,6 @@ class CoToCallback(TrainerCallback):
         self.by = by
         self.coto: CoTo | None = None
         self._gates: TrainingGates | None = None
-        self._ask_again: Callable[[], None] | None = None
         self._step_begins = False  # does this trainer fire on_step_begin?
 
     def __repr__(self) -> str:
@@ -87,7 +84,7 @@ class CoToCallback(TrainerCallback):
     ) -> None:
         assert model is not None
         self._check_alone(model)
-        _check_optimizer(optimizer, model)
+        check_optimizers([optimizer], model)
         if args.world_size > 1:
             check_processes(args, model)
         total_steps = state.max_steps if state.max_steps > 0 else args.max_steps
@@ -99,7 +96,7 @@ class CoToCallback(TrainerCallback):
         seed = args.seed if self.seed is None else self.seed
         step = state.global_step
         self._gates = TrainingGates(model, self.by, self.schedule, total_steps=total_steps, seed=seed, step=step)
-        self.coto, self._ask_again = self._gates.coto, do_not_ask_anew(model)
+        self.coto = self._gates.coto
         check_agreement(self.coto)
         keep_dropped_still(optimizer, self.coto.gates)
         self._step_begins = False
@@ -108,16 +105,15 @@ class CoToCallback(TrainerCallback):
         speak_first(self)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        assert self._gates is not None
         self._step_begins = True
-        self._gates.go_to(state.global_step)
+        begun(self._gates).go_to(state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        assert self._gates is not None
+        gates = begun(self._gates)
         if self._step_begins:
-            self._gates.open_all()
+            gates.open_all()
         else:
-            self._gates.go_to(max(state.global_step, self._gates.coto.current_step + 1))
+            gates.go_to(max(state.global_step, gates.coto.current_step + 1))
 
     def on_log(
         self,
@@ -145,10 +141,9 @@ class CoToCallback(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         missed = self._missed(state)
-        if self._gates is not None and self._ask_again is not None:
+        if self._gates is not None:
             self._gates.detach()
-            self._ask_again()
-            self._gates = self._ask_again = None
+            self._gates = None
         if missed:  # a warning and not an error: the model is trained, and the user may want to keep it
             warnings.warn(missed, UserWarning, stacklevel=2)
 
@@ -183,19 +178,3 @@ class CoToCallback(TrainerCallback):
 
     def _is_training(self, model: nn.Module) -> bool:
         return self._gates is not None and not set(model.modules()).isdisjoint(self._gates.layers.values())
-
-
-def _check_optimizer(optimizer: Any, model: nn.Module) -> None:
-    """Raise ValueError where an optimiser trains none of the adapters that get gates, as after the model was copied."""
-    inner = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper has one inside
-    if not isinstance(inner, torch.optim.Optimizer):
-        return  # a training loop that tells of none, or DeepSpeed, whose optimiser has copies of the parameters
-    layers = find_adapter_layers(model)
-    adapters = adapters_to_gate(layers).items()
-    own = {id(module._parameters[key]) for name, names in adapters for module, key in adapter_parameters(layers[name], names)}
-    if own and own.isdisjoint(id(parameter) for group in inner.param_groups for parameter in group["params"]):
-        raise ValueError(
-            f"the optimizer of the trainer holds none of the {len(own)} adapter parameters of its model "
-            f"({type(model).__name__}), so they do not train. Make the optimizer from trainer.model.parameters() after the "
-            "adapters were added, or leave it to the trainer."
-        )

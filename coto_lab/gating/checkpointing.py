@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from torch import nn
 
 # The hooks by which transformers and PEFT make the output of embeddings require gradients.
 _ASKING = ("make_inputs_require_grads", "make_inputs_require_grad")
+_ASK = "enable_input_require_grads"
+
+
+class _Silenced:
+    """Stands where a hook that asks for gradients was, under its key, so that the handle of that hook removes it too."""
+
+    def __init__(self, hook: Callable[..., object]):
+        self.hook = hook
+
+    def __call__(self, *_: object) -> None:
+        pass
 
 
 def let_backward_stop(model: nn.Module) -> Callable[[], None]:
@@ -15,7 +27,8 @@ def let_backward_stop(model: nn.Module) -> Callable[[], None]:
 
     PEFT and transformers have the embeddings of a checkpointed model ask for gradients, because the reentrant kind finds no
     gradient otherwise. Then every backward pass goes down to the embeddings, and CoTo saves little. The other kind does not
-    need it, so it is undone there, with the same gradients. A model that is not checkpointed, or reentrantly, stays as it is.
+    need it, so it is undone there, with the same gradients, and again whenever checkpointing is switched off and on (TRL does
+    so around references and rollouts). A model that is not checkpointed, or reentrantly, stays as it is.
 
     `coto_lab.gating.coto.CoTo` calls it when it is made, so call it yourself only if checkpointing is switched on later.
 
@@ -25,18 +38,27 @@ def let_backward_stop(model: nn.Module) -> Callable[[], None]:
     if is_checkpointed(model) and not checkpoints_reentrantly(model):
         for module in model.modules():
             # Looked for by name: transformers forgets its handle of one hook when PEFT has it put a second one there.
-            for key, hook in list(module._forward_hooks.items()):
+            for key, hook in module._forward_hooks.items():
                 if getattr(hook, "__name__", "") in _ASKING:
-                    del module._forward_hooks[key]
-                    vars(module).setdefault("_coto_asking", {})[key] = hook
+                    module._forward_hooks[key] = _Silenced(hook)
+            if hasattr(type(module), _ASK):  # on the instance, it comes before that of the class
+                vars(module)[_ASK] = partial(_ask_silently, module)
     return lambda: ask_again(model)
 
 
 def ask_again(model: nn.Module) -> None:
-    """Undo `let_backward_stop`: the embeddings ask for gradients if they did before."""
+    """Undo `let_backward_stop`: the embeddings ask for gradients if they did before, unless that was switched off since."""
     for module in model.modules():
-        # Under their own keys, so that the handles of those who put the hooks there still remove them.
-        module._forward_hooks.update(vars(module).pop("_coto_asking", {}))
+        vars(module).pop(_ASK, None)
+        for key, hook in module._forward_hooks.items():
+            if isinstance(hook, _Silenced):
+                module._forward_hooks[key] = hook.hook
+
+
+def _ask_silently(model: nn.Module) -> None:
+    """What ``enable_input_require_grads`` does meanwhile."""
+    getattr(type(model), _ASK)(model)
+    let_backward_stop(model)
 
 
 def checkpoints_reentrantly(model: nn.Module) -> bool:

@@ -3,11 +3,12 @@
 A graph holds for one state of every gate that it contains. A graph of the whole model holds for one mask, so each new mask
 would need a new graph, and after eight graphs torch gives up and runs the model uncompiled. Inside one block there is usually
 one gate, so there are four graphs at most, and all blocks of a class share them: the gate is open or shut, and a gradient is
-asked for below the block or not.
+asked for below the block or not. Where a block has several gates, each of its adapter layers is compiled by itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,19 @@ import torch
 from torch import nn
 
 _LIMIT = 32  # graphs of one function; torch has 8, and a gated block needs four where a block without a gate needs one
+
+
+def regions(gate_of: Mapping[str, str], block_of: Mapping[str, str | None]) -> Iterable[str]:
+    """The parts of a model to compile alone, so that none has two gates: a block if it has one gate, otherwise its layers.
+
+    Args:
+        gate_of: the gate of each gated layer.
+        block_of: the block that each of them is in; None for a layer outside of all blocks.
+    """
+    gates: dict[str | None, set[str]] = {}
+    for layer, gate in gate_of.items():
+        gates.setdefault(block_of[layer], set()).add(gate)
+    return dict.fromkeys(block if (block := block_of[layer]) and len(gates[block]) == 1 else layer for layer in gate_of)
 
 
 def compile_alone(region: nn.Module) -> None:
@@ -41,5 +55,7 @@ def is_compiled_alone(module: nn.Module) -> bool:
 
 
 def _end_graph(region: nn.Module, inputs: Any) -> None:
-    if torch.compiler.is_compiling() and region._compiled_call_impl is None:  # region.compile() is alone already
+    if not torch.compiler.is_compiling() or region._compiled_call_impl is not None:  # region.compile() is alone already
+        return
+    if any(hasattr(module, "_coto_gate") for module in region.modules()):  # otherwise the adapters were merged and unloaded
         torch._dynamo.graph_break(msg="coto_lab's gates have each block compiled by itself, so leave out fullgraph=True.")

@@ -30,7 +30,7 @@ from coto_lab.adapters.layers import (
 from coto_lab.adapters.names import PREFIX
 from coto_lab.gating.checkpointing import ask_again
 from coto_lab.gating.checks import check_forward, check_model, left_open, limits, listed
-from coto_lab.gating.compiling import compile_alone, is_compiled_alone, no_longer_alone
+from coto_lab.gating.compiling import compile_alone, is_compiled_alone, no_longer_alone, regions
 from coto_lab.gating.gated_layer import Gate, check_unmerged, gated, set_class
 from coto_lab.gating.grouping import By, group_layers
 from coto_lab.gating.selection import Which, check_mask, indices
@@ -83,8 +83,8 @@ def attach_gates(model: nn.Module, by: By = "block") -> Gates:
         for layer in (layers[name] for name in group.layers):
             set_class(layer, gated(type(layer)))
             layer._coto_gate = gate  # type: ignore[assignment]
-    blocks = blocks_of(model, gated_layers)
-    for name in dict.fromkeys(blocks[layer] or layer for layer in gated_layers):
+    gate_of = {layer: group.gate for group in groups for layer in group.layers}
+    for name in regions(gate_of, blocks_of(model, gated_layers)):
         compile_alone(model.get_submodule(name))
     return gates_of(model)
 

@@ -11,7 +11,7 @@ from coto_lab.gating.coto import CoTo
 from coto_lab.gating.grouping import By
 from coto_lab.gating.ranks import check_agreement
 from coto_lab.gating.schedules import Linear, Schedule, check_schedule
-from coto_lab.gating.training_gates import TrainingGates
+from coto_lab.gating.training_gates import TrainingGates, begun, check_optimizers
 from coto_lab.ground.numbers import MAX_SEED, whole_number
 
 try:
@@ -55,9 +55,9 @@ class CoToLightning(Callback):
 
     Raises:
         ValueError: at once, if ``schedule`` is not a schedule or ``seed`` is not a seed. When training begins, if
-            `attach_gates` raises, if the trainer has two such callbacks, a strategy in which dropped adapters fail, or no last
-            step, if the module optimises by hand, if adapter layers are in evaluation mode, or if ranks would draw different
-            gates (`check_agreement`).
+            `attach_gates` raises, if the trainer has two such callbacks, a strategy in which dropped adapters fail, no last
+            step, or no optimiser that holds the adapters, if the module optimises by hand, if adapter layers are in evaluation
+            mode, or if ranks would draw different gates (`check_agreement`).
     """
 
     def __init__(self, schedule: Schedule | None = None, seed: int | None = None, by: By = "block"):
@@ -70,6 +70,7 @@ class CoToLightning(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _check_trainer(trainer, pl_module)
+        check_optimizers(trainer.optimizers, pl_module)
         self._gates = TrainingGates(
             pl_module,
             self.by,
@@ -89,18 +90,18 @@ class CoToLightning(Callback):
         rank_zero_info(str(self._gates))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        assert self._gates is not None
-        self._gates.go_to(trainer.global_step)
+        begun(self._gates).go_to(trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert self._gates is not None
-        self._gates.open_all()
-        pl_module.log_dict(self._gates.logs())
+        gates = begun(self._gates)
+        gates.open_all()
+        pl_module.log_dict(gates.logs())
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._detach()
+        self._saved_seed = None  # a checkpoint that is only validated or tested says nothing of the next training
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._detach()

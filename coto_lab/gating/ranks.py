@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,9 @@ from coto_lab.gating.schedules import Schedule
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
+
+LIMIT = timedelta(minutes=5)  # how long a process waits for the others; by then they have loaded the same model and data
+_calls = 0  # so that each comparison has keys of its own
 
 
 def check_processes(args: TrainingArguments, model: nn.Module) -> None:
@@ -91,14 +96,14 @@ def described(schedule: Schedule) -> str:
 
 
 def check_same(**settings: Any) -> None:
-    """Raise ValueError, on every process, where a setting of another process is not the same; all must call this function.
+    """Raise ValueError, on every process, where a setting of another process is not the same.
 
-    A process alone has nothing to compare.
+    All processes must call this function; a process alone has nothing to compare. ValueError names those that did not come
+    within `LIMIT`.
     """
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return
-    found: list[dict[str, Any]] = [{}] * distributed.get_world_size()
-    distributed.all_gather_object(found, settings)
+    found = _gathered({name: str(value) for name, value in settings.items()})
     for rank, theirs in enumerate(found):
         for name, value in theirs.items():
             if value != found[0].get(name):
@@ -112,6 +117,32 @@ _REENTRANT = (
     "DistributedDataParallel that looks for unused parameters, as dropped adapters need it, fails with reentrant gradient "
     "checkpointing. Use the other kind: {}."
 )
+
+
+def _gathered(settings: dict[str, str]) -> list[dict[str, str]]:
+    """The settings of each process.
+
+    They go through the store that the processes met in, and not through a collective: where one process does not come, a
+    collective would wait until the time limit of the group, or take the next collective of that process for its answer.
+    """
+    global _calls
+    store, rank = distributed.distributed_c10d._get_default_store(), distributed.get_rank()
+    keys = [f"coto_lab/{_calls}/{other}" for other in range(distributed.get_world_size())]
+    _calls += 1
+    store.set(keys[rank], json.dumps(settings))
+    try:
+        store.wait(keys, LIMIT)
+    except distributed.DistStoreError as error:
+        absent = ", ".join(str(other) for other, key in enumerate(keys) if not store.check([key]))
+        raise ValueError(
+            f"process {absent} has not come within {LIMIT.seconds} s to where the processes compare their settings. Start all "
+            "processes with the same script and arguments, each with the callback."
+        ) from error
+    found = [json.loads(store.get(key)) for key in keys]
+    store.set(f"{keys[rank]}/read", "")
+    if rank == 0:  # it may hold the store, which ends with it
+        store.wait([f"{key}/read" for key in keys], LIMIT)
+    return found
 
 
 def _digest(value: object) -> str:

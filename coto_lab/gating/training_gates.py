@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 import torch
 from torch import nn
 
+from coto_lab.adapters.layers import adapter_parameters, adapters_to_gate, find_adapter_layers
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.gates import attach_gates, gates_of
 from coto_lab.gating.grouping import By
@@ -80,3 +82,30 @@ class TrainingGates:
     def detach(self) -> None:
         """Take the gates off; the model is as it was before the training."""
         self._gates.detach()
+
+
+def begun(gates: TrainingGates | None) -> TrainingGates:
+    """The gates that a callback made when training began; RuntimeError if it was not there yet."""
+    if gates is None:
+        raise RuntimeError(
+            "this callback has no gates, because it was added to the trainer after the training had begun. Add it before."
+        )
+    return gates
+
+
+def check_optimizers(optimizers: Iterable[object], model: nn.Module) -> None:
+    """Raise ValueError where the optimisers train none of the adapters that get gates, as after the model was copied."""
+    inner = [getattr(optimizer, "optimizer", optimizer) for optimizer in optimizers]  # accelerate's wrapper has one inside
+    known = [optimizer for optimizer in inner if isinstance(optimizer, torch.optim.Optimizer)]
+    if len(known) < len(inner):
+        return  # a training loop that tells of none, or DeepSpeed, whose optimiser has copies of the parameters
+    trained = {id(p) for optimizer in known for group in optimizer.param_groups for p in group["params"]}
+    layers = find_adapter_layers(model)
+    adapters = adapters_to_gate(layers).items()
+    own = {id(module._parameters[key]) for name, names in adapters for module, key in adapter_parameters(layers[name], names)}
+    if own and own.isdisjoint(trained):
+        raise ValueError(
+            f"the optimizer of the trainer holds none of the {len(own)} adapter parameters of its model "
+            f"({type(model).__name__}), so they do not train. Make the optimizer from the parameters of the model that the "
+            "trainer has, after the adapters were added."
+        )

@@ -95,8 +95,10 @@ def fit_many(
         if store is None:
             runs = _trained(task, recipes, max_rows, n_jobs, None, bar.update)
         else:
+            # Those that are there are read first, so that a damaged one is found before hours of training.
+            found = {i: store.load(recipe) for i, recipe in enumerate(recipes) if store.has(recipe)}
             _train_missing(task, recipes, max_rows, n_jobs, store, bar)
-            runs = [store.load(recipe) for recipe in recipes]
+            runs = [found.get(i) or store.load(recipe) for i, recipe in enumerate(recipes)]
     for run in runs:
         if run.diverged:
             warn_user(

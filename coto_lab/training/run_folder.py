@@ -51,10 +51,14 @@ class RunFolder:
         identity = json.dumps([self.task, self.base, recipe.to_json()], sort_keys=True)
         return self.path / f"seed{recipe.seed}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
+    def has(self, recipe: Recipe) -> bool:
+        """Whether the run by ``recipe`` is there."""
+        return self.place_of(recipe).exists()
+
     def missing(self, recipes: Sequence[Recipe]) -> list[Recipe]:
         """Those recipes whose run is not there, each once."""
-        places = {self.place_of(recipe): recipe for recipe in recipes}
-        return [recipe for place, recipe in places.items() if not (place / RUN).exists()]
+        once = {self.place_of(recipe): recipe for recipe in recipes}.values()
+        return [recipe for recipe in once if not self.has(recipe)]
 
     def save(self, run: Run) -> None:
         """Keep a run; one that is there already, since another worker was faster, is kept instead.
@@ -76,7 +80,10 @@ class RunFolder:
             ValueError: a file of it is missing, damaged, or of another run.
         """
         place = self.place_of(recipe)
-        run = Run.load(place)
+        try:
+            run = Run.load(place)
+        except ValueError as error:
+            raise ValueError(f"{error} Delete the folder {str(place)!r}, and its run is trained again.") from error
         if (run.recipe, run.task, run.base) != (recipe, self.task, self.base):
             raise ValueError(
                 f"{str(place)!r} holds the run of another recipe, task or base model than its name says: delete it, and it is "

@@ -37,6 +37,7 @@ def losses(early: tuple[Training, Evaluator], masks: slice, split: str = "train"
     return evaluator([Variant(adapter)], split=split).loss.item(), evaluator(drawn, split=split).loss
 
 
+@pytest.mark.slow
 def test_the_losses_of_the_solution_pass(early: tuple[Training, Evaluator]) -> None:
     whole, drawn = losses(early, slice(DONE, DONE + 20))
     assert check_losses(whole, drawn.mean().item(), *early) == []
@@ -46,6 +47,7 @@ def test_the_losses_of_the_solution_pass(early: tuple[Training, Evaluator]) -> N
     assert exercises.open_and_drawn_loss(*early) == pytest.approx((whole, drawn.mean().item()), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_wrong_losses_are_named(early: tuple[Training, Evaluator]) -> None:
     whole, drawn = losses(early, slice(DONE, DONE + 20))
     mean = drawn.mean().item()

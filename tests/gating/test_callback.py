@@ -295,6 +295,7 @@ make_trainer(Path(sys.argv[1]), coto(), Report(), save_steps=5, **SAVING).train(
 """
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_bitwise(tmp_path: Path, uninterrupted: tuple[Path, dict[str, Tensor]]) -> None:
     command = [sys.executable, "-c", _KILLED, str(tmp_path), str(Path(__file__).parents[1])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -103,3 +103,39 @@ def test_a_training_of_another_model_inside_a_training_is_let_be(tmp_path: Path)
     assert outer.coto is not None and inner.coto is not None and inner.coto.total_steps == 2
     masks = [mask for mask in outer.coto.masks().tolist() for _ in range(2)]
     assert watch.masks([f"vit.layers.{i}" for i in range(4)], training=True) == masks
+
+
+class AddsTheGates(TrainerCallback):
+    """Gives the trainer a CoToCallback when training has begun: the handler goes on with the list that it had."""
+
+    def __init__(self) -> None:
+        self.trainer: Trainer | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        assert self.trainer is not None
+        self.trainer.callback_handler.callbacks = [*self.trainer.callback_handler.callbacks, CoToCallback()]
+
+
+def test_a_callback_that_comes_after_the_beginning_is_refused(tmp_path: Path) -> None:
+    late = AddsTheGates()
+    late.trainer = make_trainer(tmp_path, late)
+    with pytest.raises(RuntimeError, match=r"was added to the trainer after the training had begun\. Add it before"):
+        late.trainer.train()
+
+
+class Breaks(TrainerCallback):
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        raise KeyError("a fault")
+
+
+def test_after_an_exception_taking_the_gates_off_makes_embeddings_ask_again(tmp_path: Path) -> None:
+    model = tiny_peft()
+    model.enable_input_require_grads()
+    settings = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
+    with pytest.raises(KeyError, match="a fault"):
+        make_trainer(tmp_path, CoToCallback(), Breaks(), model=model, **settings).train()
+    gates_of(model).detach()
+    base = model.get_base_model()
+    assert "enable_input_require_grads" not in vars(base)
+    hooks = list(base.get_input_embeddings()._forward_hooks.values())
+    assert hooks and all("make_inputs_require_grad" in hook.__name__ for hook in hooks)

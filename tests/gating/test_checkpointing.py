@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from coto_lab import CoTo, CoToCallback, Linear, Recipe, Training, attach_gates, fit, gates_of
 from coto_lab.adapters.peft_model import add_adapter
-from coto_lab.gating.checkpointing import checkpoints_reentrantly, is_checkpointed, let_backward_stop
+from coto_lab.gating.checkpointing import _Silenced, ask_again, checkpoints_reentrantly, is_checkpointed, let_backward_stop
 
 BLOCKS = 4
 
@@ -53,7 +54,14 @@ def watched(model: nn.Module) -> set[int]:
 
 def asking(model: nn.Module) -> int:
     """How many hooks make the output of the first layer require gradients."""
-    return len(model.get_base_model().get_input_embeddings()._forward_hooks)
+    embeddings = model.get_base_model().get_input_embeddings()
+    return sum(not isinstance(hook, _Silenced) for hook in embeddings._forward_hooks.values())
+
+
+def switch(model: nn.Module, reentrant: bool) -> None:
+    """Checkpointing off and on again."""
+    model.gradient_checkpointing_disable()
+    model.gradient_checkpointing_enable({"use_reentrant": reentrant})
 
 
 @pytest.mark.parametrize("lowest", range(BLOCKS))
@@ -86,6 +94,9 @@ def test_a_model_that_needs_it_or_is_not_checkpointed_stays_as_it_is() -> None:
     plain.enable_input_require_grads()
     assert checkpoints_reentrantly(reentrant) and not checkpoints_reentrantly(plain)
     for model in (reentrant, plain):
+        attributes = [set(vars(module)) for module in model.modules()]
+        let_backward_stop(model)
+        assert [set(vars(module)) for module in model.modules()] == attributes
         before = asking(model)
         let_backward_stop(model)()
         let_backward_stop(model)
@@ -150,9 +161,50 @@ def test_hooks_that_ask_again_are_those_of_before() -> None:
     hooks = model.get_base_model().get_input_embeddings()._forward_hooks
     before = dict(hooks)
     ask_again = let_backward_stop(model)
-    assert before and not hooks
+    assert before and asking(model) == 0
     ask_again()
     assert dict(hooks) == before, "under the keys by which their handles remove them"
+
+
+def test_embeddings_stay_silent_when_checkpointing_is_switched_off_and_on_again() -> None:
+    model, twin = checkpointed_llama(False), checkpointed_llama(False)
+    undo = let_backward_stop(model)
+    for _ in range(2):
+        switch(model, reentrant=False), switch(twin, reentrant=False)
+        assert asking(model) == 0
+    undo()
+    assert asking(model) == asking(twin) >= 1
+    switch(model, reentrant=False), switch(twin, reentrant=False)
+    assert asking(model) == asking(twin)
+
+
+def test_reentrant_checkpointing_that_is_switched_on_meanwhile_is_asked_for() -> None:
+    model = checkpointed_llama(False)
+    let_backward_stop(model)
+    switch(model, reentrant=True)
+    assert asking(model) >= 1
+
+
+def test_asking_that_was_switched_off_meanwhile_stays_off() -> None:
+    model = tiny.llama(layers=BLOCKS)
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.enable_input_require_grads()
+    model = add_adapter(model, tiny.lora(tiny.TARGETS))
+    undo = let_backward_stop(model)
+    hooks = model.get_input_embeddings()._forward_hooks
+    before = len(hooks)
+    model.disable_input_require_grads()
+    undo()
+    assert asking(model) == len(hooks) < before
+
+
+def test_a_copy_of_a_silent_model_asks_by_itself() -> None:
+    model = checkpointed_llama(False)
+    let_backward_stop(model)
+    copied = deepcopy(model)
+    ask_again(copied)
+    switch(copied, reentrant=False)
+    assert asking(copied) >= 1 and asking(model) == 0
 
 
 # --- Every way to switch checkpointing on ----------------------------------------------------------------------------------
@@ -212,7 +264,7 @@ def test_a_loop_by_hand_saves_too_however_checkpointing_was_switched_on(make: Ca
         coto.step()
     assert len(lowest) > 1
     gates.detach()
-    assert dict(embeddings._forward_hooks) == asked and "_coto_asking" not in vars(embeddings)
+    assert dict(embeddings._forward_hooks) == asked
 
 
 def test_gates_that_are_found_again_undo_it_too() -> None:

@@ -112,3 +112,52 @@ def test_without_an_end_of_the_graph_at_each_block_torch_would_give_up(graphs: G
         for block in range(3):  # three masks
             gates.train_with(torch.arange(BLOCKS) == block)
             step_of(call, model, tokens())
+
+
+def test_a_block_with_several_gates_is_compiled_layer_by_layer(graphs: Graphs) -> None:
+    model, plain = KINDS["llama"][0](), KINDS["llama"][0]()
+    gates, oracle = attach_gates(model, by="module"), attach_gates(plain, by="module")
+    assert len(gates) == 2 * BLOCKS
+    call = torch.compile(model, backend=graphs)
+    with torch._dynamo.config.patch(recompile_limit=8):
+        for step in range(STEPS):
+            mask = torch.rand(len(gates), generator=torch.Generator().manual_seed(step)) < 0.5
+            mask[step % len(gates)] = True
+            gates.train_with(mask), oracle.train_with(mask)
+            assert_same(step_of(call, model, tokens(seed=step)), step_of(plain, plain, tokens(seed=step)))
+
+
+def test_another_shape_of_the_batch_and_evaluation_need_graphs_of_their_own_and_no_more(graphs: Graphs) -> None:
+    model = KINDS["llama"][0]()
+    gates = attach_gates(model)
+    call = torch.compile(model, backend=graphs)
+    for step in range(STEPS):
+        gates.train_with(random_mask(step))
+        step_of(call, model, tokens(rows=2 + step % 2, seed=step))
+        with torch.no_grad():
+            torch.testing.assert_close(call.eval()(**tokens(seed=step)).logits, model(**tokens(seed=step)).logits)
+    assert graphs.of_blocks() <= 2 * 4 + 2  # dropped or not, a gate is open in evaluation
+
+
+def test_gates_may_come_after_the_model_was_compiled_and_may_go_again(graphs: Graphs) -> None:
+    model, plain = KINDS["llama"][0](), KINDS["llama"][0]()
+    call = torch.compile(model, backend=graphs)
+    step_of(call, model, tokens())
+    before = len(graphs)
+    gates, oracle = attach_gates(model), attach_gates(plain)
+    for step in range(4):
+        gates.train_with(random_mask(step)), oracle.train_with(random_mask(step))
+        assert_same(step_of(call, model, tokens(seed=step)), step_of(plain, plain, tokens(seed=step)))
+    gates.detach(), oracle.detach()
+    graphs.clear()
+    assert_same(step_of(call, model, tokens()), step_of(plain, plain, tokens()))
+    assert len(graphs) <= before
+
+
+def test_after_adapters_were_merged_the_model_is_one_graph(graphs: Graphs) -> None:
+    model = KINDS["llama"][0]()
+    attach_gates(model)
+    merged = model.merge_and_unload()
+    with torch.no_grad():
+        torch.compile(merged, backend=graphs)(**tokens())
+    assert len(graphs) == 1

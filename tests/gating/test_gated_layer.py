@@ -211,6 +211,7 @@ def test_models_made_of_our_own_layer_are_gated_too():
     assert torch.equal(copy.deepcopy(model).eval()(x), opened)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # dynamo looks at it
 def test_compiled_blocks_need_at_most_four_graphs_for_all_patterns():
     torch._dynamo.reset()

@@ -15,10 +15,10 @@ import lightning.pytorch
 import pytest
 import tiny_models as tiny
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from trained_by_hand import BLOCKS, SEED, Passes, adapted, drawn, groups, same, train_by_hand, weights
-from trainers.test_lightning import Module, batches, coto, pytestmark, train, trainer_of  # noqa: F401
+from trainers.test_lightning import Module, Validated, batches, coto, pytestmark, train, trainer_of  # noqa: F401
 
 from coto_lab import Constant, Linear, attach_gates, gates_of
 from coto_lab.gating.coto import draw_mask
@@ -37,6 +37,13 @@ class HandMade(Module):
     automatic_optimization = False
 
 
+class OfAnother(Module):
+    """Its optimiser has the parameters of another model."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1)
+
+
 class Other(CoToLightning):
     """Lightning itself refuses two callbacks of one class that keep a state."""
 
@@ -53,10 +60,11 @@ def evaluating() -> Module:
         (Module, [CoToLightning(), Other()], {}, "more than one CoToLightning"),
         (HandMade, [CoToLightning()], {}, r"automatic_optimization=False: .*coto.step\(\) after each optimizer.step"),
         (Module, [CoToLightning()], {"max_epochs": -1}, r"max_steps=-1: .*Set Trainer\(max_steps="),
+        (OfAnother, [CoToLightning()], {}, "holds none of the 12 adapter parameters of its model"),
         (evaluating, [CoToLightning()], {}, r"6 adapter layers are in evaluation mode \(first 'model.*Call train\(\)"),
         (lambda: Module(tiny.llama(BLOCKS)), [CoToLightning()], {}, "has no adapter layers"),
     ],
-    ids=["two", "by hand", "no end", "evaluation", "no adapters"],
+    ids=["two", "by hand", "no end", "optimiser", "evaluation", "no adapters"],
 )
 @pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode")  # Lightning warns of it, too
 def test_what_gates_cannot_follow_is_refused_at_the_start(make: Any, callbacks: Any, settings: Any, message: str) -> None:
@@ -144,6 +152,15 @@ def test_by_module_gates_every_layer_on_its_own() -> None:
     train(module, callback, max_steps=1)
     mask = draw_mask(2 * BLOCKS, 0.5, 0, 0).tolist()
     assert [not torch.equal(before[name], own) for name, own in weights(module.model).items() if "lora_B" in name] == mask
+
+
+def test_a_checkpoint_that_is_validated_does_not_give_its_seed_to_the_next_training(tmp_path: Path) -> None:
+    train(Validated(), coto(), ModelCheckpoint(tmp_path, filename="seeded"))
+    callback = CoToLightning()
+    trainer = trainer_of(callback, ModelCheckpoint(tmp_path))
+    trainer.validate(Validated(), batches(4), ckpt_path=tmp_path / "seeded.ckpt", verbose=False)
+    trainer.fit(Validated(), batches(), batches(4))
+    assert callback.coto is not None and callback.coto.seed == 0
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, 7), (3, 3)])

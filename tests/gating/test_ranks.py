@@ -13,11 +13,12 @@ from coto_lab import CoTo, Linear, attach_gates
 from coto_lab.gating.ranks import check_agreement, check_same, check_wrapped
 
 _WORKER = """
-import json, os, pathlib, sys
-import torch
+import datetime, json, os, pathlib, sys
+import torch, transformers
 from tiny_models import adapted, llama
 from torch.nn.parallel import DistributedDataParallel
-from coto_lab import Constant, CoTo, Linear, attach_gates
+from coto_lab import Constant, CoTo, CoToCallback, Linear, attach_gates
+from coto_lab.gating import ranks
 from coto_lab.gating.ranks import check_agreement, check_wrapped
 out, rank = pathlib.Path(sys.argv[1]), int(os.environ["RANK"])
 
@@ -50,6 +51,14 @@ for name, attempt in attempts.items():
     except ValueError as error:
         facts[name] = str(error)
 check_wrapped(DistributedDataParallel(adapted().train(), find_unused_parameters=True))
+
+ranks.LIMIT = datetime.timedelta(seconds=3)
+args = transformers.TrainingArguments(out / "trainer", max_steps=3, report_to=[], disable_tqdm=True, use_cpu=True)
+data = [{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}] * 8
+try:  # the process without the callback waits for the other one, which ends
+    transformers.Trainer(model=adapted(), args=args, train_dataset=data, callbacks=[CoToCallback()] if first else []).train()
+except Exception as error:
+    facts["absent"] = str(error)
 (out / f"rank{rank}.json").write_text(json.dumps(facts))
 torch.distributed.destroy_process_group()
 """
@@ -61,7 +70,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     out = tmp_path_factory.mktemp("ranks")
     run_two(_WORKER, out)
     first, second = (json.loads((out / f"rank{rank}.json").read_text()) for rank in range(2))
-    assert first == second
+    assert {**first, "absent": ""} == {**second, "absent": ""}
     return first
 
 
@@ -85,6 +94,11 @@ def test_what_differs_is_named_on_every_process(refusals: dict[str, str], case: 
 @pytest.mark.parametrize("case", ["same", "functions"])
 def test_processes_that_agree_go_on(refusals: dict[str, str], case: str) -> None:
     assert case not in refusals
+
+
+def test_a_callback_on_one_process_alone_does_not_wait_for_ever(refusals: dict[str, str]) -> None:
+    assert refusals["absent"].startswith("process 1 has not come within 3 s to where the processes compare their settings.")
+    assert refusals["absent"].endswith("each with the callback.")
 
 
 def test_a_process_alone_has_nothing_to_compare() -> None:

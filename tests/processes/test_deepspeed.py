@@ -32,8 +32,10 @@ def config(stage):
         "zero_force_ds_cpu_optimizer": False,
     }
 
-def trained(stage):
-    start = lambda model, optimizer: deepspeed.initialize(model=model, optimizer=optimizer, config=config(stage))[0]
+def trained(stage, **settings):
+    start = lambda model, optimizer: deepspeed.initialize(
+        model=model, optimizer=optimizer, config=config(stage) | settings
+    )[0]
     return train(slice(rank, None, 2), start=start)
 
 for stage in (0, 1, 2):
@@ -59,10 +61,11 @@ mine = Trainer(model=adapted(), args=args, train_dataset=data, callbacks=[gates,
 mine.train()
 mine.save_model(out / f"saved{rank}")
 facts = {"moved": watch.moved, "masks": gates.coto.masks().tolist()}
-try:
-    trained(3)
-except ValueError as error:
-    facts["ZeRO-3"] = str(error)
+for name, stage, settings in [("ZeRO-3", 3, {}), ("bf16 without ZeRO", 0, {"bf16": {"enabled": True}})]:
+    try:
+        trained(stage, **settings)
+    except ValueError as error:
+        facts[name] = str(error)
 (out / f"rank{rank}.json").write_text(json.dumps(facts))
 torch.distributed.destroy_process_group()
 """
@@ -86,10 +89,11 @@ def test_in_a_trainer_open_adapters_move_and_dropped_ones_do_not(engines: Path) 
         assert facts["moved"] == facts["masks"]
 
 
-def test_zero_3_is_refused_on_each_process(engines: Path) -> None:
+@pytest.mark.parametrize(("case", "stages"), [("ZeRO-3", "2"), ("bf16 without ZeRO", "1 or 2")])
+def test_what_cannot_keep_dropped_adapters_still_is_refused_on_each_process(engines: Path, case: str, stages: str) -> None:
     for rank in range(2):
         facts = json.loads((engines / f"rank{rank}.json").read_text())
-        assert "Set the stage of zero_optimization in DeepSpeed's configuration to 2" in facts["ZeRO-3"]
+        assert f"Set the stage of zero_optimization in DeepSpeed's configuration to {stages}" in facts[case]
 
 
 def test_one_process_saves_the_adapter(engines: Path) -> None:

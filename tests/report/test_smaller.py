@@ -43,6 +43,7 @@ assert "coto_lab" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_peft_alone_loads_the_folder_and_gives_the_gated_logits(tmp_path: Path) -> None:
     task = bert_task(0.0)
     task.load_base().save_pretrained(tmp_path / "base")

@@ -76,6 +76,7 @@ def test_loss_and_match_are_those_of_the_answers_characters(copying: StringTask)
     torch.testing.assert_close(copying.loss(prediction, batch).double(), measured["loss"], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_exact_match_is_what_generate_writes(task: StringTask, run: Run) -> None:
     model = run.adapter.attach(task.load_base()).eval()
     tokenizer = AutoTokenizer.from_pretrained(data_path("letter-llama"))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import trainer_features as features
-from torch import nn
+from torch import Tensor, nn
 from trainer_models import TRAINER, adapted, make, same, weights
+from transformers import TrainerCallback
 
 from coto_lab import CoToCallback
 
@@ -77,17 +80,31 @@ def test_data_of_unknown_length(tmp_path: Path) -> None:
     features.data_of_unknown_length(TRAINER, tmp_path)
 
 
-def fresh() -> nn.Module:
-    return adapted()
+class Keep(TrainerCallback):
+    """The learning rate and the weights of each training, at its end."""
+
+    def __init__(self) -> None:
+        self.trainings: list[tuple[float, dict[str, Tensor]]] = []
+
+    def on_train_end(self, args: Any, state: Any, control: Any, model: nn.Module, **_: Any) -> None:
+        self.trainings.append((args.learning_rate, weights(model)))
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::optuna.exceptions.ExperimentalWarning")
 def test_fresh_models_and_search(tmp_path: Path) -> None:
-    """Two trainings in one trainer begin with a model of their own each, as the trials of a search do."""
-    callback = CoToCallback(features.SOME, seed=features.SEED)
-    trainer = make(TRAINER, tmp_path, callback, needs={"model_init": fresh})
-    models = []
-    for _ in range(2):
-        trainer.train()
-        models.append(trainer.model)
-    assert models[0] is not models[1] and same(weights(models[0]), weights(models[1]))
-    assert not same(weights(models[0]), weights(adapted()))
+    """Each trial of a search begins with a model of its own, and ends with the weights of a training by itself."""
+    keep, callback = Keep(), CoToCallback(features.SOME, seed=features.SEED)
+    trainer = make(TRAINER, tmp_path, callback, keep, needs={"model_init": lambda: adapted()})
+    best = trainer.hyperparameter_search(
+        lambda trial: {"learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True)},
+        n_trials=3,
+        direction="minimize",
+        backend="optuna",
+    )
+    rates = [lr for lr, _ in keep.trainings]
+    assert len(set(rates)) == 3 and best.hyperparameters["learning_rate"] in rates
+    for lr, found in keep.trainings:
+        again = CoToCallback(features.SOME, seed=features.SEED)
+        alone = make(TRAINER, tmp_path, again, needs={"model_init": lambda: adapted()}, learning_rate=lr)
+        alone.train()
+        assert same(found, weights(alone.model))

@@ -78,6 +78,7 @@ fit(load_task("digits"), recipe, checkpoint=sys.argv[1], checkpoint_every=5, on_
 """
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_bitwise(task: Task, tmp_path: Path) -> None:
     path = tmp_path / "state"
     with subprocess.Popen([sys.executable, "-c", _KILLED, str(path)], stdout=subprocess.PIPE, text=True) as process:

@@ -94,6 +94,7 @@ def dtype(tensor: Tensor) -> torch.dtype:
 # --- The same runs ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_in_float64_every_run_is_that_of_fit(double_task: Task, sizes: list[int]) -> None:
     base = replace(RECIPE, steps=60)
     recipes = [
@@ -229,6 +230,7 @@ def test_bases_whose_rows_would_meet_are_not_shared(
         assert all(difference(run.adapter, fit(task, run.recipe, progress=False).adapter) == 0 for run in runs)
 
 
+@pytest.mark.slow
 def test_processes_train_what_fit_trains(task: Task) -> None:
     base = Recipe(steps=2, batch_size=8)
     recipes = [replace(base, method="dora"), replace(base, seed=1), replace(base, dropout=0.3), replace(base, seed=2)]

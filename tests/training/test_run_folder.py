@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,17 +70,25 @@ def test_a_folder_with_other_things_is_refused(tiny_task: Task, tmp_path: Path) 
         fit_many(tiny_task, RECIPES, folder=tmp_path / "notes.txt", progress=False)
 
 
-def test_a_damaged_run_and_one_under_the_name_of_another_are_named(tiny_task: Task, tmp_path: Path) -> None:
-    fit_many(tiny_task, RECIPES[:2], folder=tmp_path, progress=False)
-    store = RunFolder(tmp_path, tiny_task)
+def test_a_damaged_run_and_one_under_the_name_of_another_are_named_before_others_are_trained(
+    loads: tuple[Task, list[int]], tmp_path: Path
+) -> None:
+    task, seen = loads
+    fit_many(task, RECIPES[:2], folder=tmp_path, progress=False)
+    store, trained = RunFolder(tmp_path, task), len(seen)
     first, second = (store.place_of(recipe) for recipe in RECIPES[:2])
     weights = second / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(ValueError, match=f"{second.name}.*safetensors"):
-        fit_many(tiny_task, RECIPES[:2], folder=tmp_path, progress=False)
+    with pytest.raises(ValueError, match=f"safetensors.* Delete the folder '.*{second.name}', and its run is trained again"):
+        fit_many(task, RECIPES, folder=tmp_path, progress=False)
+    (second / "run.json").unlink()
+    with pytest.raises(ValueError, match=r"run.json.* Delete the folder"):
+        fit_many(task, RECIPES, folder=tmp_path, progress=False)
+    assert len(seen) == trained
+    shutil.rmtree(second)
     Run.load(first).save(second, overwrite=True)
     with pytest.raises(ValueError, match=f"{second.name}.*another recipe, task or base model than its name says"):
-        fit_many(tiny_task, RECIPES[:2], folder=tmp_path, progress=False)
+        fit_many(task, RECIPES[:2], folder=tmp_path, progress=False)
 
 
 def test_a_folder_that_a_worker_does_not_see_is_named(tiny_task: Task, tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_a_live_training_of_it_feeds_the_other_views(copying: CopyTask, three: l
     assert board.method.options == explorer.method.options == ("LoRA", "CoTo")
 
 
+@pytest.mark.slow
 def test_folders_that_peft_wrote_show_what_the_runs_show(copying: CopyTask, three: list[Run], folders: list[Path]) -> None:
     with pytest.warns(UserWarning, match=r"runs\['LoRA'\] does not say by a hash which base"):
         boards = [Switchboard(copying, {"LoRA": source}) for source in (folders[0], three[0], three[0].adapter)]

@@ -101,6 +101,7 @@ prediction = Prediction("Accuracy?", start=70)""",
 )
 
 
+@pytest.mark.slow
 def test_in_a_notebook_a_later_guess_changes_the_figure_where_it_stands(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PLOTLY_RENDERER", "plotly_mimetype")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])

@@ -269,6 +269,7 @@ print(source.load(AutoModelForSequenceClassification, whole=("classifier",)).num
 """
 
 
+@pytest.mark.slow
 def test_a_hub(folder: Path, tmp_path: Path) -> None:
     """Gated, missing, and one that is there, whose download is interrupted once."""
     with serving({"tiny/bert": folder}) as hub:
