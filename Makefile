@@ -37,10 +37,9 @@ lab: $(VENV)/.lab
 
 # Two processes share the tests, and each computes with one thread: first all that is quick; then what is slow (tests/conftest.py
 # says what); and the notebooks as they are, each in one process. Our "warnings are errors" is for pytest's own process, so it
-# is off for nbval. nbval interrupts a cell that takes longer than CELL_SECONDS and then expects
-# the later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a timeout has to
-# count as a failure (xfail_strict). All ways of running notebooks take the fast scale (shorter trainings), as a setup cell's
-# own output says.
+# is off for nbval. nbval interrupts a cell that takes longer than CELL_SECONDS and then expects the later ones to fail; training
+# takes the interrupt as Stop and goes on, so a later cell that passes after a timeout has to count as a failure (xfail_strict).
+# All ways of running notebooks take the fast scale (shorter trainings), as a setup cell's own output says.
 test: $(VENV)/.test $(VENV)/.lowest $(VENV)/.colab
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

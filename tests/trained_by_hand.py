@@ -9,6 +9,7 @@ import peft
 import tiny_models as tiny
 import torch
 from torch import Tensor, nn
+from trained_weights import weights
 
 from coto_lab import Schedule, attach_gates
 from coto_lab.gating.coto import draw_mask
@@ -78,14 +79,6 @@ def train_by_hand(
     if gates:
         gates.detach()
     return weights(model)
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 class Passes:

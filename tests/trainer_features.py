@@ -11,7 +11,8 @@ import tiny_models as tiny
 import torch
 import transformers
 from torch import Tensor, nn
-from trainer_models import BLOCKS, Kind, Moves, Watch, adapted, make, same, weights
+from trained_weights import same, weights
+from trainer_models import BLOCKS, Kind, Moves, Watch, adapted, make
 
 from coto_lab import Constant, CoToCallback, Linear, Schedule, attach_gates, gates_of
 from coto_lab.gating.coto import draw_mask

@@ -14,7 +14,8 @@ import torch
 import transformers
 import trl
 from datasets import Dataset
-from torch import Tensor, nn
+from torch import nn
+from trained_weights import weights
 
 BLOCKS, BATCH = 3, 2
 WORDS = [f"w{i}" for i in range(28)]
@@ -118,14 +119,6 @@ def make(
     if model is None and "model_init" not in (needs or {}):
         model = adapted(dropout=0.3)
     return kind.trainer(model=model, args=args, callbacks=list(callbacks), **{**data, **kind.needs, **(needs or {})})
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 @dataclass

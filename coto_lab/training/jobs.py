@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from coto_lab.ground import freed_memory
 from coto_lab.ground.versions import version_of
 
 Group = TypeVar("Group")
@@ -100,6 +101,7 @@ def one_at_a_time(work: Callable[[Group], Result], group: Group) -> Result:
             "thread each: dask worker ADDRESS --nworkers 4 --nthreads 1, or LocalCluster(n_workers=4, threads_per_worker=1)."
         )
     threads = torch.get_num_threads()
+    freed_memory.keep()
     try:
         torch.set_num_threads(1)
         return work(group)

@@ -17,6 +17,7 @@ import transformers
 from coto_in_peft import CotoBlocks, CotoCallback, CotoConfig, CotoLinearVariant
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
+from trained_weights import same
 
 from coto_lab import CoTo, CoToCallback, Linear, attach_gates
 
@@ -66,10 +67,6 @@ def with_other(model: peft.PeftModel) -> peft.PeftModel:
 
 def lora_layers(model: nn.Module) -> list[LoraLayer]:
     return [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def dropping(model: nn.Module, opened: tuple[bool, ...] = (True, False, True, False)) -> CotoBlocks:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from tiny_models import config_of, vit
 from torch import Tensor, nn
+from trained_weights import same, weights
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 from coto_lab import Constant, CoToCallback, Linear, Schedule, Sine, gates_of
@@ -49,14 +50,6 @@ def make_trainer(
     args = TrainingArguments(folder, **{**defaults, **quiet, **settings})
     model = model if model is not None else tiny_peft(dropout=0.3)
     return trainer_class(model=model, args=args, train_dataset=images(), eval_dataset=images(8), callbacks=list(callbacks))
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def classes(model: nn.Module) -> list[type]:

@@ -10,9 +10,10 @@ from typing import Any
 import peft
 import pytest
 import torch
-from gating.test_callback import Watch, classes, make_trainer, tiny_peft, weights
+from gating.test_callback import Watch, classes, make_trainer, tiny_peft
 from tiny_models import config_of, vit
 from torch import nn
+from trained_weights import weights
 from transformers import Trainer, TrainerCallback
 
 from coto_lab import Constant, CoToCallback, Linear, gates_of

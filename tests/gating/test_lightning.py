@@ -17,7 +17,8 @@ import tiny_models as tiny
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from trained_by_hand import BLOCKS, SEED, Passes, adapted, drawn, groups, same, train_by_hand, weights
+from trained_by_hand import BLOCKS, SEED, Passes, adapted, drawn, groups, train_by_hand
+from trained_weights import same, weights
 from trainers.test_lightning import Module, Validated, batches, coto, pytestmark, train, trainer_of  # noqa: F401
 
 from coto_lab import Constant, Linear, attach_gates, gates_of

@@ -29,15 +29,14 @@ from trained_by_hand import (
     on_a_rollout_by_hand,
     optimizer_of,
     rows,
-    same,
     train_by_hand,
-    weights,
     with_adapter_as_reference,
     with_adapter_as_reference_by_hand,
     with_disabled_reference,
     with_disabled_reference_by_hand,
     with_second_adapter,
 )
+from trained_weights import same, weights
 
 from coto_lab import Constant, CoTo, Linear, Schedule, attach_gates
 from coto_lab.gating.checkpointing import let_backward_stop

@@ -31,15 +31,14 @@ from trained_by_hand import (
     on_a_rollout_by_hand,
     optimizer_of,
     rows,
-    same,
     train_by_hand,
-    weights,
     with_adapter_as_reference,
     with_adapter_as_reference_by_hand,
     with_disabled_reference,
     with_disabled_reference_by_hand,
     with_second_adapter,
 )
+from trained_weights import same, weights
 
 from coto_lab import Constant, Linear, Schedule, gates_of
 from coto_lab.gating.lightning import CoToLightning

@@ -14,7 +14,7 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch import Tensor, nn
-from trained_by_hand import same, weights
+from trained_weights import same, weights
 
 from coto_lab import Constant, CoToCallback, Linear, Schedule, attach_gates, gates_of
 from coto_lab.gating.coto import draw_mask

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import trainer_features as features
 from torch import Tensor, nn
-from trainer_models import TRAINER, adapted, make, same, weights
+from trained_weights import same, weights
+from trainer_models import TRAINER, adapted, make
 from transformers import TrainerCallback
 
 from coto_lab import CoToCallback
