@@ -21,7 +21,11 @@ from coto_lab.scoring.tree import _AUTOMATIC, _ON_ACCELERATOR
 
 WORKLOADS = {**steps.WORKLOADS, **scores.WORKLOADS}
 _MIB = 2**20
-_LIBRARIES = ["coto_lab", "transformers.models.vit.modeling_vit", "peft", "accelerate", "datasets", "sklearn.datasets"]
+# All that the modules of `bench.py` import, since each child imports that file.
+_LIBRARIES = [
+    "coto_lab", "coto_lab.gating.callback", "coto_lab.widgets", "transformers.models.vit.modeling_vit",
+    "transformers.models.llama.modeling_llama", "peft", "accelerate", "datasets", "joblib", "sklearn.datasets",
+]  # fmt: skip
 
 
 def peaks(scale: Scale) -> dict[str, float]:
