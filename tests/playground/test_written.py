@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import playground
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
+import playground
 from coto_lab import Classification
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,118 @@
+// The layers that a transformer is made of. Tokens are the rows of a matrix, [tokens, width], in a Float32Array.
+
+/**
+ * y = x Wᵀ + b; W has one row for each output, as in PyTorch's Linear.
+ *
+ * Four outputs at a time: their sums do not wait for each other, which is several times as fast.
+ * @param {Float32Array} x [tokens, inputs]
+ * @param {{weight: Float32Array, bias: Float32Array}} layer [outputs, inputs] and [outputs]; outputs are a multiple of four
+ * @param {Float32Array} y [tokens, outputs], written
+ * @param {number} tokens
+ */
+export function linear(x, { weight, bias }, y, tokens) {
+  const outputs = bias.length;
+  const inputs = weight.length / outputs;
+  for (let output = 0; output < outputs; output += 4) {
+    const first = output * inputs;
+    const second = first + inputs;
+    const third = second + inputs;
+    const fourth = third + inputs;
+    for (let token = 0; token < tokens; token++) {
+      const row = token * inputs;
+      let [a, b, c, d] = [bias[output], bias[output + 1], bias[output + 2], bias[output + 3]];
+      for (let i = 0; i < inputs; i++) {
+        const value = x[row + i];
+        a += value * weight[first + i];
+        b += value * weight[second + i];
+        c += value * weight[third + i];
+        d += value * weight[fourth + i];
+      }
+      const place = token * outputs + output;
+      y[place] = a;
+      y[place + 1] = b;
+      y[place + 2] = c;
+      y[place + 3] = d;
+    }
+  }
+}
+
+/**
+ * Each token with mean 0 and variance 1, then scaled and shifted.
+ * @param {Float32Array} x [tokens, width]
+ * @param {{weight: Float32Array, bias: Float32Array}} layer [width] each
+ * @param {number} epsilon
+ * @param {Float32Array} y [tokens, width], written
+ */
+export function layerNorm(x, { weight, bias }, epsilon, y) {
+  const width = weight.length;
+  for (let start = 0; start < x.length; start += width) {
+    let sum = 0;
+    for (let i = 0; i < width; i++) sum += x[start + i];
+    const mean = sum / width;
+    let squares = 0;
+    for (let i = 0; i < width; i++) squares += (x[start + i] - mean) ** 2;
+    const factor = 1 / Math.sqrt(squares / width + epsilon);
+    for (let i = 0; i < width; i++) y[start + i] = (x[start + i] - mean) * factor * weight[i] + bias[i];
+  }
+}
+
+/**
+ * The exact GELU, x · Φ(x), in place; Φ is the normal distribution function.
+ * @param {Float32Array} x
+ */
+export function gelu(x) {
+  for (let i = 0; i < x.length; i++) x[i] *= normal(x[i]);
+}
+
+/**
+ * The normal distribution function Φ, with an error below 7.5e-8 (Abramowitz & Stegun 1964, formula 26.2.17).
+ * @param {number} x
+ * @returns {number}
+ */
+export function normal(x) {
+  const t = 1 / (1 + 0.2316419 * Math.abs(x));
+  const series = t * (0.31938153 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))));
+  const above = (Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI)) * series; // 1 - Φ(|x|)
+  return x > 0 ? 1 - above : above;
+}
+
+/**
+ * Attention of every token to every token, in several heads; a head has its own slice of the width.
+ * @param {Float32Array} query [tokens, width]; so are key and value
+ * @param {Float32Array} key
+ * @param {Float32Array} value
+ * @param {number} heads
+ * @param {number} tokens
+ * @param {Float32Array} y [tokens, width], written
+ */
+export function attention(query, key, value, heads, tokens, y) {
+  const width = query.length / tokens;
+  const size = width / heads;
+  const weights = new Float64Array(tokens);
+  y.fill(0);
+  for (let head = 0; head < width; head += size) {
+    for (let token = 0; token < tokens; token++) {
+      const row = token * width + head;
+      for (let other = 0; other < tokens; other++) {
+        let product = 0;
+        for (let i = 0; i < size; i++) product += query[row + i] * key[other * width + head + i];
+        weights[other] = product / Math.sqrt(size);
+      }
+      softmax(weights);
+      for (let other = 0; other < tokens; other++) {
+        for (let i = 0; i < size; i++) y[row + i] += weights[other] * value[other * width + head + i];
+      }
+    }
+  }
+}
+
+/**
+ * Positive numbers with the sum 1, in place.
+ * @param {Float32Array | Float64Array} x
+ */
+export function softmax(x) {
+  const most = x.reduce((a, b) => Math.max(a, b)); // so that no exponential overflows
+  let sum = 0;
+  for (let i = 0; i < x.length; i++) sum += x[i] = Math.exp(x[i] - most);
+  for (let i = 0; i < x.length; i++) x[i] /= sum;
+}
