@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from playwright.sync_api import Error
 from torch import Tensor
 
 from coto_lab import Adapter, Classification, attach_gates
