@@ -87,7 +87,7 @@ def write_json(path: Path, content: object) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=ROOT, help="the repository (%(default)s)")
-    parser.add_argument("--out", type=Path, default=ROOT / "_playground", help="where the page goes (%(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="where the page goes: a new or empty folder")
     options = parser.parse_args()
     write(options.root, options.out)
     print(f"python -m http.server --directory {options.out}")

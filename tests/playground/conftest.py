@@ -104,14 +104,15 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     context.close()
 
 
-@pytest.fixture
-def run_js(page: Page, site: str) -> Callable[..., Any]:
+@pytest.fixture(scope="session")
+def run_js(browser: Browser, site: str) -> Iterator[Callable[..., Any]]:
     """``run_js(body, argument)``: what an async function with this body returns in the browser.
 
     In the body, ``load("vit.js")`` imports a module of the page, ``tensors("model/model.safetensors")`` and
     ``json("model/config.json")`` read a file of it, and ``argument`` is the argument. A body that returns
     ``floats(array)`` of a Float32Array makes ``run_js`` return a tensor, bit for bit; many numbers one by one take seconds.
     """
+    page = browser.new_page()
     page.goto(f"{site}/model/config.json")  # a small file, only so that the modules are of the page's own address
 
     def run(body: str, argument: Any = None) -> Any:
@@ -120,7 +121,8 @@ def run_js(page: Page, site: str) -> Callable[..., Any]:
             return torch.frombuffer(bytearray(base64.b64decode(found["float32"])), dtype=torch.float32)
         return found
 
-    return run
+    yield run
+    page.close()
 
 
 _FUNCTION = """async ([site, argument]) => {

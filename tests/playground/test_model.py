@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from playwright.sync_api import Error
 from torch import Tensor
 
 from coto_lab import Adapter, Classification, attach_gates
@@ -16,7 +17,7 @@ from coto_lab.probes.interpolation import line, mixtures
 
 GALLERY = Path(__file__).parents[2] / "data/gallery"
 CLOSE = 1e-4  # logits are up to about 20, so float32 itself gives no more than five digits after the point
-IMAGES = 60
+IMAGES = 24
 ALL = [True] * 8
 SOME = [True, False, True, True, False, False, True, False]
 
@@ -77,3 +78,37 @@ def test_logits(
     difference = (found - expected).abs().max().item()
     print(f"largest difference: {difference:.2e} (largest logit: {expected.abs().max():.1f})")
     assert difference < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("tensors.delete('classifier.bias')", "lacks classifier.bias, so it is of another model"),
+        ("tensors.get('classifier.bias').shape = [10]", r"classifier.bias has the shape \[10\], but this model needs \[36\]"),
+        ("image = image.slice(1)", "reads 256 pixels, but the image has 255"),
+        ("open.pop()", "the adapter has 8 blocks and there are 7 switches"),
+        ("factors.delete(`${first}.lora_B.weight`)", "lacks base_model.model.vit.layers.0.attention.q_proj.lora_B.weight"),
+        ("factors.clear()", "This adapter is of another model"),
+        ("config.use_dora = true", "plain LoRA only"),
+        ("config.peft_type = 'VERA'", r"plain LoRA only, and this adapter is another one \(VERA\)"),
+    ],
+)
+def test_what_does_not_fit(run_js: Callable[..., Any], change: str, message: str) -> None:
+    body = f"""
+        const first = "base_model.model.vit.layers.0.attention.q_proj";
+        const base = await tensors("model/model.safetensors");
+        const factors = await tensors("adapters/coto-seed0/adapter_model.safetensors");
+        const config = await json("adapters/coto-seed0/adapter_config.json");
+        const open = Array(8).fill(true);
+        let image = new Float32Array(256);
+        ((tensors) => {{ {change}; }})(base);
+        const adapter = (await load("adapters.js")).loraOf(factors, config);
+        new (await load("vit.js")).Vit(base).logits(image, adapter, open);
+    """
+    with pytest.raises(Error, match=message):
+        run_js(body)
+
+
+def test_adapters_of_other_settings_are_not_mixed(run_js: Callable[..., Any]) -> None:
+    with pytest.raises(Error, match="have different settings"):
+        run_js('(await load("adapters.js")).mixed({ scaling: 1, blocks: [] }, { scaling: 2, blocks: [] }, 0.5);')
