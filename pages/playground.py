@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from playground_figures import figures
 from torch.nn import functional as F
 
 from coto_lab.tasks.digits import handwritten_digits
@@ -20,6 +21,7 @@ from coto_lab.tasks.glyphs import IMAGE_SIZE
 
 ROOT = Path(__file__).parents[1]
 METHODS, SEEDS = ("lora", "coto"), range(5)
+PAD = "coto_lab/widgets/pad.js"  # the notebooks' widget has the same drawing pad
 MODEL = ("config.json", "model.safetensors")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 SIZE, MOST = 8, 16  # the data set's images have 8x8 numbers from 0 to 16: how many of 4x4 pixels had ink
@@ -36,17 +38,12 @@ def write(root: Path, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"out={str(out)!r} exists and is not an empty folder. Name a new folder.")
     shutil.copytree(root / "playground", out, dirs_exist_ok=True)
+    shutil.copy(root / PAD, out / "js")
     copy(root / "data/glyph-vit", MODEL, out / "model")
     for name in (f"{method}-seed{seed}" for method in METHODS for seed in SEEDS):
         copy(root / "data/gallery" / name, ADAPTER, out / "adapters" / name)
     write_json(out / "images.json", test_images())
-    pad = root / "coto_lab/widgets/pad.js"
-    if pad.is_file():
-        shutil.copy(pad, out / "js/pad.js")
-    if (Path(__file__).parent / "playground_figures.py").is_file():
-        from playground_figures import figures
-
-        write_json(out / "figures.json", figures(root))
+    write_json(out / "figures.json", figures(root))
 
 
 def copy(source: Path, names: tuple[str, ...], target: Path) -> None:
