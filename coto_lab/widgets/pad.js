@@ -71,6 +71,7 @@ const STYLE = `
 .coto-pad { display: grid; gap: 0.5rem; max-width: 22rem; color: var(--ink, currentColor); }
 .coto-pad svg { display: block; background: var(--paper, transparent); border: 1px solid var(--line, #8888); }
 .coto-pad-paper { width: 100%; aspect-ratio: 1; border-radius: 10px; touch-action: none; cursor: crosshair; }
+.coto-pad-paper:focus { outline: none; }
 .coto-pad-paper:focus-visible { outline: 3px solid var(--accent, Highlight); outline-offset: 2px; }
 .coto-pad-paper polyline { fill: none; stroke: currentColor; stroke-width: ${PEN}; stroke-linecap: round;
   stroke-linejoin: round; }
@@ -97,7 +98,7 @@ const MARKUP = `<style>${STYLE}</style>
   <path class="grid" d="M8 0V32M16 0V32M24 0V32M0 8H32M0 16H32M0 24H32"/><g class="coto-pad-ink"></g>
   <text x="16" y="16.7">draw a digit here</text><circle class="coto-pad-cursor" cx="16" cy="16" r="1.3"/></svg>
 <div class="coto-pad-foot"><svg class="coto-pad-seen" viewBox="0 0 32 32" role="img"></svg>
-  <span>What the model gets: cropped, centred, 8×8</span>
+  <span>What the model gets: 8×8 numbers</span>
   <button type="button">Undo</button><button type="button">Clear</button></div>
 <div class="coto-pad-said" aria-live="polite"></div>`;
 

@@ -51,7 +51,7 @@ export function mount(element, store) {
     said.textContent = sentence(open);
   }
   switches.forEach((button, i) => {
-    button.addEventListener("click", () => store.set({ open: store.get().open.map((isOpen, j) => (i === j ? !isOpen : isOpen)) }));
+    button.addEventListener("click", () => store.set({ open: store.get().open.map((isOpen, j) => (i === j) !== isOpen) }));
     for (const event of ["pointerenter", "focus"]) button.addEventListener(event, () => store.set({ marked: i }));
     for (const event of ["pointerleave", "blur"]) button.addEventListener(event, () => store.set({ marked: null }));
   });

@@ -7,7 +7,8 @@ import { shown } from "./waiting.js";
 
 const MARKUP = `<div class="pad"></div>
 <div class="buttons"><button type="button" class="any">A test image</button>
-<button type="button" class="apart">One on which LoRA and CoTo differ</button></div>
+<button type="button" class="apart">One they disagree on</button></div>
+<label class="fine asks"><input type="checkbox"> Ask me before you show what is read in it</label>
 <p class="fine said" aria-live="polite"></p><div class="fetching"></div>`;
 
 /** The first image, from a random one on, in which LoRA and CoTo read different digits.
@@ -32,7 +33,7 @@ export async function findApart(images, differ, goOn) {
  * @param {import("./resources.js").Resources} resources */
 export function mount(element, store, resources) {
   element.innerHTML = MARKUP;
-  const [said, fetching] = [".said", ".fetching"].map((name) => element.querySelector(name));
+  const [said, fetching, ask] = [".said", ".fetching", ".asks input"].map((name) => element.querySelector(name));
   let search = 0; // the number of the last search; an older one ends
   let drawn = null; // the image that the reader has drawn; any other one comes from elsewhere, and the pad shows it
   const pad = mountPad(element.querySelector(".pad"), (counts) => {
@@ -44,6 +45,10 @@ export function mount(element, store, resources) {
   const follow = ({ counts }) => counts !== drawn && pad.show(counts);
   store.subscribe(["counts"], follow);
   follow(store.get());
+  const showAsk = (state) => (ask.checked = state.ask);
+  store.subscribe(["ask"], showAsk);
+  showAsk(store.get());
+  ask.addEventListener("change", () => store.set({ ask: ask.checked, hidden: ask.checked && store.get().hidden }));
 
   function take(images, i, words) {
     said.textContent = words;
@@ -73,6 +78,6 @@ export function mount(element, store, resources) {
     });
     if (mine !== search) return;
     if (i === null) said.textContent = `As the switches stand, they agree on all ${images.counts.length} images.`;
-    else take(images, i, `Test image ${i + 1}: here LoRA and CoTo differ, as the switches stand.`);
+    else take(images, i, `Test image ${i + 1}: LoRA and CoTo disagree on it, as the switches stand.`);
   });
 }

@@ -3,6 +3,8 @@
 import { METHODS, NAMES } from "./read.js";
 
 const NEAR = 5; // percentage points within which a guessed number counts as right
+const BUTTONS = `<div class="buttons"><button class="primary">Show</button>
+  <button type="button" class="skip-it">Show without a guess</button></div>`;
 
 function addScore(store, asked, right) {
   const { score } = store.get();
@@ -20,20 +22,19 @@ export function mountScore(element, store) {
 /** Who reads this test image correctly? Shown while the readings are hidden.
  * @param {HTMLElement} element @param {ReturnType<typeof import("./store.js").makeStore>} store */
 export function mount(element, store) {
-  const boxes = METHODS.map((method) => `<label class="chip ${method}"><input type="checkbox" value="${method}"> ${NAMES[method]}</label>`);
-  element.innerHTML = `<form class="question card" hidden><fieldset><legend></legend><div class="chips">${boxes.join("")}</div></fieldset>
-    <div class="buttons"><button class="primary">Show</button><button type="button" class="skip-it">Show without a guess</button></div></form>
-    <p class="told" aria-live="polite"></p>
-    <label class="fine asks"><input type="checkbox" class="ask"> Ask me before you show what is read in a test image</label>`;
-  const [form, legend, told, ask] = ["form", "legend", ".told", ".ask"].map((name) => element.querySelector(name));
+  const boxes = METHODS.map((method) =>
+    `<label class="chip ${method}"><input type="checkbox" value="${method}"> ${NAMES[method]}</label>`);
+  element.innerHTML = `<form class="question card" hidden><fieldset><legend></legend><div class="chips">${boxes.join("")}</div>
+    </fieldset>${BUTTONS}</form><p class="told" aria-live="polite"></p>`;
+  const [form, legend, told] = ["form", "legend", ".told"].map((name) => element.querySelector(name));
 
-  function show({ hidden, truth, ask: asks }) {
+  function show({ hidden, truth }) {
     form.hidden = !hidden;
-    ask.checked = asks;
     if (!hidden) return;
     told.textContent = "";
     form.reset();
     legend.textContent = `This is a ${truth}. Who reads it correctly?`;
+    form.scrollIntoView({ block: "nearest" }); // on a phone it is below the pad
   }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -46,24 +47,22 @@ export function mount(element, store) {
     told.textContent = `You were right about ${right} of ${METHODS.length}.`;
   });
   form.querySelector(".skip-it").addEventListener("click", () => store.set({ hidden: false }));
-  ask.addEventListener("change", () => store.set({ ask: ask.checked, ...(ask.checked ? {} : { hidden: false }) }));
-  store.subscribe(["counts"], ({ truth }) => truth === null && (told.textContent = ""));
-  store.subscribe(["hidden", "truth", "counts", "ask"], show);
+  store.subscribe(["counts"], () => (told.textContent = ""));
+  store.subscribe(["hidden", "truth", "counts"], show);
   show(store.get());
 }
 
 /** Ask for one number in percent for each method, and go on when the reader has answered or skips the question.
  * @param {HTMLElement} element where the question stands; afterwards, what the guess was and what is right
  * @param {ReturnType<typeof import("./store.js").makeStore>} store
- * @param {{ id: string, question: string, truth: Record<string, number> }} about `id` is a word for the page's own use; `truth` has a share
- *   from 0 to 1 for each method's name
+ * @param {{ id: string, question: string, truth: Record<string, number> }} about `id` is one word, another one for each
+ *   question; `truth` has a share from 0 to 1 for each method's name
  * @returns {Promise<Record<string, number>>} the guessed shares; empty if the question was skipped */
 export function askPercent(element, store, { id, question, truth }) {
   const names = Object.keys(truth);
-  element.innerHTML = `<form class="question card"><fieldset><legend></legend>${names.map((name, i) =>
-    `<div class="field"><label for="${id}-${i}" class="${name.toLowerCase()}">${name}</label><input type="range" id="${id}-${i}" min="0" max="100"
-    value="50"><output for="${id}-${i}">50%</output></div>`).join("")}</fieldset>
-    <div class="buttons"><button class="primary">Show</button><button type="button" class="skip-it">Show without a guess</button></div></form>`;
+  const fields = names.map((name, i) => `<div class="field">
+    <label for="${id}-${i}" class="${name.toLowerCase()}">${name}</label><input type="range" id="${id}-${i}" min="0" max="100" value="50"><output for="${id}-${i}">50%</output></div>`);
+  element.innerHTML = `<form class="question card"><fieldset><legend></legend>${fields.join("")}</fieldset>${BUTTONS}</form>`;
   const form = element.querySelector("form");
   form.querySelector("legend").textContent = question;
   form.addEventListener("input", ({ target }) => (target.nextElementSibling.textContent = `${target.value}%`));
@@ -71,7 +70,8 @@ export function askPercent(element, store, { id, question, truth }) {
   return new Promise((resolve) => {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const guesses = Object.fromEntries(names.map((name, i) => [name, Number(form.querySelector(`#${id}-${i}`).value) / 100]));
+      const inputs = [...form.querySelectorAll("input")];
+      const guesses = Object.fromEntries(names.map((name, i) => [name, Number(inputs[i].value) / 100]));
       const near = names.filter((name) => Math.abs(guesses[name] - truth[name]) * 100 <= NEAR).length;
       addScore(store, names.length, near);
       const parts = names.map((name) => `${name}: you ${percent(guesses[name])}, measured ${percent(truth[name])}`);
@@ -85,7 +85,7 @@ export function askPercent(element, store, { id, question, truth }) {
   });
 }
 
-const percent = (share) => `${(100 * share).toFixed(share * 100 % 1 ? 1 : 0)}%`;
+const percent = (share) => `${Math.round(1000 * share) / 10}%`;
 
 /** The sentence takes the form's place, and the keyboard's focus with it, which would otherwise be lost. */
 function tell(element, sentence) {

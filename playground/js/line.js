@@ -14,10 +14,13 @@ function chooser(name, words) {
   return `<label><span class="unseen">${words}</span><select class="${name}">${options.join("")}</select></label>`;
 }
 
-const MARKUP = `<div class="ends">${chooser("from", "Left end")}<output class="where"></output>${chooser("to", "Right end")}</div>
+const row = (method) => `<tr class="${method}"><th scope="row">${NAMES[method]}</th>${"<td></td>".repeat(PLACES.length)}</tr>`;
+
+const MARKUP = `<div class="ends">${chooser("from", "Left end")}<output class="where"></output>
+${chooser("to", "Right end")}</div>
 <input type="range" min="0" max="1" step="0.05" aria-label="Place on the line between the two trainings">
-<table class="along"><caption class="unseen">What is read at eleven places of the line</caption><tbody>${MEMBERS.map((method) =>
-  `<tr class="${method}"><th scope="row">${NAMES[method]}</th>${PLACES.map(() => "<td></td>").join("")}</tr>`).join("")}</tbody></table>
+<table class="along"><caption class="unseen">What is read at eleven places of the line</caption>
+<tbody>${MEMBERS.map(row).join("")}</tbody></table>
 <p class="fine said" aria-live="polite"></p><div class="fetching"></div>`;
 
 const placeWords = (t, seeds) => {
@@ -26,12 +29,12 @@ const placeWords = (t, seeds) => {
   return `${Math.round(100 * (1 - t))}% seed ${seeds[0]}, ${Math.round(100 * t)}% seed ${seeds[1]}`;
 };
 
-function sentence(along) {
+function sentence(places) {
   const parts = MEMBERS.map((method) => {
-    const best = along.map((readings) => readings[method].best);
-    const middle = best[5];
+    const best = places.map((readings) => readings[method].best);
     const kept = best.every((digit) => digit === best[0]);
-    return kept ? `${NAMES[method]} reads ${best[0]} all along` : `${NAMES[method]} reads ${best[0]}, halfway ${middle}, then ${best.at(-1)}`;
+    const along = kept ? `${best[0]} all along` : `${best[0]}, halfway ${best[5]}, and ${best.at(-1)} at the end`;
+    return `${NAMES[method]} reads ${along}`;
   });
   return `${parts.join("; ")}.`;
 }
@@ -49,7 +52,8 @@ export function mount(element, store, resources) {
     [from.value, to.value] = seeds;
     where.textContent = placeWords(t, seeds);
     slider.setAttribute("aria-valuetext", where.textContent);
-    for (const cells of Object.values(rows)) cells.forEach((cell, i) => cell.classList.toggle("here", Math.abs(PLACES[i] - t) < 0.026));
+    const near = PLACES.findIndex((place) => Math.abs(place - t) <= 0.051);
+    for (const cells of Object.values(rows)) cells.forEach((cell, i) => cell.classList.toggle("here", i === near));
   }
   slider.addEventListener("input", () => store.set({ t: Number(slider.value) }));
   for (const select of [from, to]) {
@@ -62,8 +66,7 @@ export function mount(element, store, resources) {
   async function readAlong() {
     const mine = ++version;
     const { counts, seeds, open, hidden } = store.get();
-    empty();
-    if (!counts || hidden) return;
+    if (!counts || hidden) return void empty();
     await new Promise((resolve) => setTimeout(resolve, QUIET));
     if (mine !== version) return;
     const read = await shown(fetching, "the second training", () => loadReaders(resources, seeds, 1));
@@ -91,7 +94,7 @@ export function mount(element, store, resources) {
         cell.title = `${placeWords(PLACES[i], store.get().seeds)}: ${Math.round(100 * readings[method].certainty)}% certain`;
       }
     });
-    said.textContent = `${sentence(along)} The darker a cell, the more certain the reading.`;
+    said.textContent = `${sentence(along)} The stronger a colour, the more certain the reading.`;
   }
   store.subscribe(["counts", "seeds", "open", "hidden"], readAlong);
   readAlong();

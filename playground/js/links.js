@@ -39,6 +39,7 @@ export function addLinks(page) {
       ${command(repository, notebook)}`;
     place.replaceWith(box);
   }
+  for (const link of page.querySelectorAll("[data-place]")) link.href = repository + link.dataset.place;
   page.querySelector("[data-part=notebooks]").innerHTML = Object.entries(NOTEBOOKS).map(([name, title]) =>
     `<li><span class="number">${name.slice(0, 2)}</span> <span>${title}</span> ${colab(repository, name)}</li>`).join("");
 }

@@ -37,8 +37,8 @@ function row(state, shares) {
 function sentence(shares) {
   const parts = METHODS.map((method) =>
     `${NAMES[method]} ${(100 * shares[method]).toFixed(1)} ± ${standardError(shares[method], SAMPLE).toFixed(1)}`);
-  return `Read correctly, in percent: ${parts.join(", ")}. After ±: the standard error that comes from the choice of ${SAMPLE} images; ` +
-    "what another training would give is below, in the figures.";
+  return `Read correctly, in percent: ${parts.join(", ")}. After ± is the standard error that comes from the choice of ` +
+    `${SAMPLE} images. What other trainings give is in the figures below.`;
 }
 
 /** @param {HTMLElement} element @param {ReturnType<typeof import("./store.js").makeStore>} store

@@ -35,14 +35,17 @@ function make(name, attributes, ...children) {
 export function drawPlan({ masks, p, shares, share }, mark) {
   const [steps, blocks] = [masks.length, masks[0].length];
   const height = CURVE + GAP + blocks * ROW;
-  const curve = p.map((value, step) => `${step} ${(CURVE * (1 - value)).toFixed(1)}`).join("L");
-  const title = `p rises from ${p[0].toFixed(2)} to ${p.at(-1).toFixed(2)}; a block trains in ${Math.round(100 * share)}% of ${steps} steps.`;
-  const drawing = make("svg", { viewBox: `0 0 ${steps} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": title },
-    make("path", { class: "area", d: `M0 ${CURVE}L${curve}L${steps} ${CURVE * (1 - p.at(-1))}V${CURVE}z` }),
+  const [curve, end] = [p.map((value, step) => `${step} ${(CURVE * (1 - value)).toFixed(1)}`), CURVE * (1 - p.at(-1))];
+  const ends = `from ${p[0].toFixed(2)} to ${p.at(-1).toFixed(2)}`;
+  const words = `p goes ${ends}; a block trains in ${percent(share)} of ${steps} steps.`;
+  const look = { viewBox: `0 0 ${steps} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": words };
+  const drawing = make("svg", look,
+    make("path", { class: "area", d: `M0 ${CURVE}L${curve.join("L")}L${steps} ${end}V${CURVE}z` }),
     make("path", { class: "floor", d: `M0 ${CURVE}H${steps}M0 0H${steps}`, "vector-effect": "non-scaling-stroke" }));
   for (let block = 0; block < blocks; block++) {
     const row = make("g", { "data-block": block, transform: `translate(0 ${CURVE + GAP + block * ROW})` },
-      make("rect", { class: "track", width: steps, height: ROW - 3 }), make("path", { class: "runs", d: runsOf(masks, block) }));
+      make("rect", { class: "track", width: steps, height: ROW - 3 }),
+      make("path", { class: "runs", d: runsOf(masks, block) }));
     row.addEventListener("pointerenter", () => mark(block));
     row.addEventListener("pointerleave", () => mark(null));
     drawing.append(row);
@@ -51,10 +54,11 @@ export function drawPlan({ masks, p, shares, share }, mark) {
   const frame = document.createElement("div");
   frame.className = "plan-frame";
   frame.style.setProperty("--curve", `${(100 * (CURVE + GAP)) / height}%`);
-  const labels = shares.map((own, block) => `<li data-block="${block}"><b>${block}</b> <span>${Math.round(100 * own)}%</span></li>`);
+  const labels = shares.map((own, block) => `<li data-block="${block}"><b>${block}</b> <span>${percent(own)}</span></li>`);
   frame.innerHTML = `<div class="p-axis" aria-hidden="true"><span>p = 1</span><span>p = 0</span></div>
-    <ol class="rows" aria-label="Blocks, and in what share of the steps each trains">${labels.join("")}</ol>
-    <div class="steps" aria-hidden="true"><span>step 1</span><span>step ${steps}</span></div>`;
+    <ol class="rows" start="0" aria-label="Blocks, and in what share of the steps each trains">${labels.join("")}</ol>`;
   frame.prepend(drawing);
   return frame;
 }
+
+const percent = (share) => `${Math.round(100 * share)}%`;

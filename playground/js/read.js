@@ -9,6 +9,8 @@ export const DIGITS = 10; // the first ten of the model's 36 classes
 export const SURE = 0.5; // a reading whose best class has less certainty is shown as not sure
 
 /** @typedef {{ certainties: Float64Array, best: number, certainty: number, sure: boolean }} Reading */
+/** @typedef {(counts: Uint8Array, open: readonly boolean[], t: number, methods?: string[]) => Record<string, Reading>} Reader
+ *   reads an image of 64 numbers with these blocks open, at the place t of the line */
 
 /** From the model's scores to a reading: the softmax over the ten digits.
  * @param {Float32Array} logits at least 10 numbers, the digits first @returns {Reading} */
@@ -25,7 +27,8 @@ export function readingOf(logits) {
 /** Whatever has to be fetched before the readers of these seeds can read.
  * @param {import("./resources.js").Resources} resources @param {readonly number[]} seeds two seeds of the gallery
  * @param {number} t the second one is fetched only if it has a part, t > 0
- * @returns {Promise<(counts: Uint8Array, open: readonly boolean[], t: number, methods?: string[]) => Record<string, Reading>>} */
+ * @returns {Promise<Reader>}
+ *   a function that reads one image */
 export async function loadReaders(resources, seeds, t) {
   const wanted = t === 0 ? [seeds[0]] : seeds;
   const fetched = ["lora", "coto"].map(async (method) => [

@@ -9,8 +9,9 @@ const KINDS = { base: "no adapter", lora: "all blocks trained at once", coto: "b
 
 function card(method) {
   const columns = Array.from({ length: DIGITS }, (_, digit) => `<li><span class="tube"><i></i></span><b>${digit}</b></li>`);
-  return `<article class="card reading ${method}" aria-hidden="true"><h3>${NAMES[method]}</h3><p class="kind">${KINDS[method]}</p>
-    <p class="best"><output>–</output><span class="how"></span></p><ol>${columns.join("")}</ol></article>`;
+  return `<article class="card reading ${method}" aria-hidden="true"><h3>${NAMES[method]}</h3>
+    <p class="kind">${KINDS[method]}</p><p class="best"><output></output><span class="how"></span></p>
+    <ol>${columns.join("")}</ol></article>`;
 }
 
 const percent = (share) => `${Math.round(100 * share)}%`;
@@ -33,12 +34,14 @@ function sentence({ counts, hidden, readings, truth }) {
   if (!sure.length) return `No reading is sure: the best certainty of each is below ${percent(SURE)}. Is it a digit?`;
   if (truth === null) return "Each bar is a certainty; the ten certainties of a model sum to 100%.";
   const right = METHODS.filter((method) => readings[method].best === truth).map((method) => NAMES[method]);
-  return `It is a ${truth}. ${right.length ? `${right.join(", ")} ${right.length > 1 ? "are" : "is"} right.` : "None is right."}`;
+  if (!right.length) return `It is a ${truth}. None is right.`;
+  if (right.length === METHODS.length) return `It is a ${truth}. All are right.`;
+  return `It is a ${truth}. ${right.join(" and ")} ${right.length > 1 ? "are" : "is"} right.`;
 }
 
-function drawCard(article, reading, truth) {
+function drawCard(article, reading, { truth, hidden }) {
   const [best, how] = article.querySelectorAll("output, .how");
-  best.textContent = reading ? reading.best : "–";
+  best.textContent = reading?.best ?? (hidden ? "?" : "·");
   how.textContent = reading ? `${percent(reading.certainty)}${reading.sure ? "" : ", not sure"}` : "";
   article.classList.toggle("unsure", Boolean(reading && !reading.sure));
   article.dataset.verdict = reading && truth !== null ? (reading.best === truth ? "right" : "wrong") : "";
@@ -58,7 +61,7 @@ export function mount(element, store, resources) {
 
   function draw(state) {
     const seen = state.hidden ? null : state.readings;
-    METHODS.forEach((method, i) => drawCard(element.querySelectorAll("article")[i], seen?.[method], state.truth));
+    METHODS.forEach((method, i) => drawCard(element.querySelectorAll("article")[i], seen?.[method], state));
     verdict.textContent = sentence(state);
     clearTimeout(timer);
     timer = setTimeout(() => {

@@ -4,7 +4,7 @@ import { openBlocks, drawPlan } from "./plan.js";
 import { expectedOpen, trainingMasks } from "./masks.js";
 import { spared } from "./saving.js";
 import { SCHEDULES } from "./schedules.js";
-import { BLOCKS } from "./store.js";
+import { BLOCKS, same } from "./store.js";
 
 export const STEPS = 800; // as many as the trainings of the gallery have
 const PRESETS = {
@@ -14,23 +14,37 @@ const PRESETS = {
   "stochastic depth": { kind: "Constant", p: 0.5 },
   "plain LoRA": { kind: "Constant", p: 1 },
 };
-const SHAPES = { Linear: "rises evenly", Sine: "rises fast at first", Exponential: "rises slowly at first", Constant: "is constant" };
-const FIELDS = { start: "p at the start", end: "p at the end", ramp: "share of the training that the rise takes", p: "p" };
+const SHAPES = {
+  Linear: "rises evenly",
+  Sine: "rises fast at first",
+  Exponential: "rises slowly at first",
+  Constant: "is constant",
+};
+const FIELDS = { start: "p at the start", end: "p at the end", ramp: "the rise takes this share of the steps", p: "p" };
+const FACTS = {
+  share: "a block trains in",
+  expected: "expected from p",
+  adapters: "adapters’ work saved",
+  backward: "backward passes saved",
+};
 const RAMP = { start: 0, end: 1, ramp: 0.75 };
 
-const MARKUP = `<div class="buttons" role="group" aria-label="Schedules to begin with">${Object.keys(PRESETS).map((name) =>
-  `<button type="button" class="preset">${name}</button>`).join("")}</div>
-<div class="planner"><div class="fields">
-<div class="field"><label for="kind">The probability p</label><select id="kind">${Object.entries(SHAPES).map(([kind, words]) =>
-  `<option value="${kind}">${words} (${kind})</option>`).join("")}</select></div>
-${Object.entries(FIELDS).map(([name, words]) => `<div class="field" data-field="${name}"><label for="schedule-${name}">${words}</label>
-  <input type="range" id="schedule-${name}" min="0" max="1" step="0.05"><output for="schedule-${name}"></output></div>`).join("")}
-<div class="field"><span>Seed of the draws: <b class="seed"></b></span><button type="button" class="again">Draw again</button></div></div>
-<div class="plan"></div></div>
-<dl class="facts"><div><dt>a block trains in</dt><dd class="share"></dd></div><div><dt>expected</dt><dd class="expected"></dd></div>
-<div><dt>adapters’ work saved</dt><dd class="adapters"></dd></div><div><dt>backward passes saved</dt><dd class="backward"></dd></div></dl>
-<div class="field"><label for="step">Step</label><input id="step" type="range" min="1" max="${STEPS}" value="1"><output for="step"></output></div>
-<div class="buttons"><button type="button" class="use">Set the switches above to this step</button><span class="fine said" aria-live="polite"></span></div>`;
+const options = Object.entries(SHAPES).map(([kind, words]) => `<option value="${kind}">${words} (${kind})</option>`);
+const presets = Object.keys(PRESETS).map((name) => `<button type="button" class="preset">${name}</button>`);
+const fields = Object.entries(FIELDS).map(([name, words]) => `<div class="field" data-field="${name}">
+<label for="schedule-${name}">${words}</label><input type="range" id="schedule-${name}" min="0" max="1" step="0.05">
+<output for="schedule-${name}"></output></div>`);
+const facts = Object.entries(FACTS).map(([name, words]) => `<div><dt>${words}</dt><dd class="${name}"></dd></div>`);
+
+const MARKUP = `<div class="buttons" role="group" aria-label="Schedules to begin with">${presets.join("")}</div>
+<div class="planner"><div><div class="field"><label for="kind">The probability p</label>
+<select id="kind">${options.join("")}</select></div>${fields.join("")}
+<div class="field"><span>Seed of the draws: <b class="seed"></b></span>
+<button type="button" class="again">Next seed</button></div></div>
+<div><div class="plan"></div><div class="field under"><label for="step">Step</label>
+<input id="step" type="range" min="1" max="${STEPS}" value="1"><output for="step"></output></div>
+<div class="buttons under"><button type="button" class="use">Set the switches to this step</button>
+<span class="fine said" aria-live="polite"></span></div></div></div><dl class="facts">${facts.join("")}</dl>`;
 
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
@@ -78,6 +92,9 @@ export function mount(element, store) {
   function show({ schedule, draw }) {
     plan = planOf(schedule, draw);
     find("#kind").value = schedule.kind;
+    for (const button of element.querySelectorAll(".preset")) {
+      button.setAttribute("aria-pressed", same(PRESETS[button.textContent], schedule));
+    }
     for (const name of Object.keys(FIELDS)) {
       const field = find(`[data-field=${name}]`);
       field.hidden = !(name in schedule);
@@ -86,13 +103,16 @@ export function mount(element, store) {
       field.querySelector("output").textContent = schedule[name].toFixed(2);
     }
     find(".seed").textContent = draw;
-    for (const name of ["share", "expected", "adapters", "backward"]) find(`.${name}`).textContent = percent(plan[name]);
+    for (const name of Object.keys(FACTS)) find(`.${name}`).textContent = percent(plan[name]);
     find(".plan").replaceChildren(drawPlan(plan, (block) => store.set({ marked: block })));
     mark(store.get());
     showStep();
   }
-  const mark = ({ marked }) =>
-    element.querySelectorAll(".plan [data-block]").forEach((row) => row.classList.toggle("marked", Number(row.dataset.block) === marked));
+  function mark({ marked }) {
+    for (const row of element.querySelectorAll(".plan [data-block]")) {
+      row.classList.toggle("marked", Number(row.dataset.block) === marked);
+    }
+  }
 
   element.querySelectorAll(".preset").forEach((button) =>
     button.addEventListener("click", () => store.set({ schedule: PRESETS[button.textContent] })));

@@ -67,7 +67,8 @@ export function makeStore(first = FIRST) {
   return { get: () => state, set, subscribe };
 }
 
-function same(one, other) {
+/** Whether two values of the state are equal, element by element where they are lists or objects. */
+export function same(one, other) {
   if (one === other) return true;
   if (!one || !other || typeof one !== "object" || typeof other !== "object") return false;
   const keys = Object.keys(one);
