@@ -16,11 +16,12 @@ import torch
 from playground_figures import figures
 from torch.nn import functional as F
 
+from coto_lab.studies.gallery import SEEDS, run_name
 from coto_lab.tasks.digits import handwritten_digits
 from coto_lab.tasks.glyphs import IMAGE_SIZE
 
 ROOT = Path(__file__).parents[1]
-METHODS, SEEDS = ("lora", "coto"), range(5)
+METHODS = ("LoRA", "CoTo")
 PAD = "coto_lab/widgets/pad.js"  # the notebooks' widget has the same drawing pad
 MODEL = ("config.json", "model.safetensors")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -40,9 +41,9 @@ def write(root: Path, out: Path) -> None:
     shutil.copytree(root / "playground", out, dirs_exist_ok=True)
     shutil.copy(root / PAD, out / "js")
     copy(root / "data/glyph-vit", MODEL, out / "model")
-    for name in (f"{method}-seed{seed}" for method in METHODS for seed in SEEDS):
+    for name in (run_name(method, seed) for method in METHODS for seed in SEEDS):
         copy(root / "data/gallery" / name, ADAPTER, out / "adapters" / name)
-    write_json(out / "images.json", test_images())
+    write_json(out / "images.json", images())
     write_json(out / "figures.json", figures(root))
 
 
@@ -53,12 +54,12 @@ def copy(source: Path, names: tuple[str, ...], target: Path) -> None:
         shutil.copy(source / name, target / name)
 
 
-def test_images() -> dict[str, list[str] | str]:
+def images() -> dict[str, list[str] | str]:
     """The test set: ``images``, each as 64 digits of `DIGITS`, and ``labels``, one digit for each image."""
     _, test = handwritten_digits()
     counts = counts_of(test["pixel_values"][:][:, 0])
-    images = ["".join(DIGITS[count] for count in image.flatten().tolist()) for image in counts]
-    return {"images": images, "labels": "".join(str(label) for label in test["labels"][:].tolist())}
+    rows = ["".join(DIGITS[count] for count in image.flatten().tolist()) for image in counts]
+    return {"images": rows, "labels": "".join(str(label) for label in test["labels"][:].tolist())}
 
 
 def counts_of(pixels: torch.Tensor) -> torch.Tensor:
