@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from coto_lab.ground.files import read_json
 from coto_lab.probes.pruning import paper_patterns
 from coto_lab.scoring.sites import Sites
+from coto_lab.studies.evidence.records import PAIRS
 from coto_lab.studies.gallery import SEEDS, SWEPT, run_name
 
 Numbers = dict[str, Any]
@@ -31,22 +33,25 @@ def figures(root: Path) -> Numbers:
         ValueError: a file cannot be read, or ``masks.json`` lacks an adapter.
     """
     folder = root / "data/evidence"
-    evidence = read_json(folder / "evidence.json")
+    evidence, masks = read_json(folder / "evidence.json"), read_json(folder / "masks.json")
     return {
         "methods": list(SWEPT),
         "blocks": BLOCKS,
         "seeds": len(SEEDS),
         "base": evidence["pruning"]["base"],
-        "interpolation": interpolation(evidence),
+        "interpolation": interpolation(evidence, masks),
         "pruning": pruning(evidence),
         "shapley": shapley(evidence),
-        "stability": stability(read_json(folder / "masks.json")),
+        "stability": stability(masks),
         "claims": {name: claim(evidence, *which) for name, which in CLAIMS.items()},
     }
 
 
-def interpolation(evidence: Numbers) -> Numbers:
-    """Accuracy of two seeds and of their fusions. A pair has no order, so 1:2 and 2:1 have one number, and so have the ends."""
+def interpolation(evidence: Numbers, masks: Numbers) -> Numbers:
+    """Accuracy of two seeds and of their fusions. A pair has no order, so 1:2 and 2:1 have one number, and so have the ends.
+
+    ``shut`` has what shutting one block changes, on a part of the examples.
+    """
     fused = evidence["merging"]["scores"]
     columns = [evidence["accuracy"]["scores"], fused["1:2"], fused["1:1"], fused["1:2"], evidence["accuracy"]["scores"]]
     return {
@@ -54,6 +59,19 @@ def interpolation(evidence: Numbers) -> Numbers:
         "shares": [0, 1 / 3, 1 / 2, 2 / 3, 1],
         "accuracy": {method: [short(column[method]) for column in columns] for method in SWEPT},
         "difference": [column["CoTo"]["difference"] for column in columns],
+        "shut": {"examples": masks["examples"], **{method: changes(masks, method) for method in SWEPT}},
+    }
+
+
+def changes(masks: Numbers, method: str) -> Numbers:
+    """What shutting each block changes in the mean accuracy, in points: ``alone`` over the seeds, ``fused`` over the pairs."""
+    points = 100 / masks["examples"]
+    alone = [of_seed(masks, method, seed) for seed in SEEDS]
+    fused = [masks["fused"][f"{run_name(method, one)}+{other}"] for one, other in PAIRS]
+    every = 2**BLOCKS - 1
+    return {
+        "alone": [points * fmean(own[every - 2**block] - own[every] for own in alone) for block in range(BLOCKS)],
+        "fused": [points * fmean(own[1 + block] - own[0] for own in fused) for block in range(BLOCKS)],
     }
 
 
@@ -92,11 +110,16 @@ def shapley(evidence: Numbers) -> Numbers:
 
 def stability(masks: Numbers) -> Numbers:
     """Right answers with every choice of open blocks: method -> seed -> 256 numbers; bit i of a place: block i is open."""
-    missing = [run_name(method, seed) for method in SWEPT for seed in SEEDS if run_name(method, seed) not in masks["right"]]
-    if missing:
-        raise ValueError(f"data/evidence/masks.json lacks {', '.join(missing)}. Run: python data/make_masks.py")
-    right = {method: [masks["right"][run_name(method, seed)] for seed in SEEDS] for method in SWEPT}
+    right = {method: [of_seed(masks, method, seed) for seed in SEEDS] for method in SWEPT}
     return {"examples": masks["examples"], "right": right}
+
+
+def of_seed(masks: Numbers, method: str, seed: int) -> list[int]:
+    """Right answers of one adapter with every choice of open blocks."""
+    name = run_name(method, seed)
+    if name not in masks["right"]:
+        raise ValueError(f"data/evidence/masks.json lacks {name}. Run: python data/make_masks.py")
+    return masks["right"][name]
 
 
 def claim(evidence: Numbers, topic: int, text: str) -> Numbers:

@@ -4,14 +4,16 @@
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = { top: 10, right: 14, bottom: 46, left: 46 };
 
-/** How each method looks, in all charts. Dash, marker and filling are a second cue beside the colour, as in the lab's figures. */
+/** How each method looks. Dash, marker and filling are a second cue beside the colour, as in the lab's figures. */
 export const LOOKS = {
   LoRA: { color: "var(--lora, #0072B2)", dash: "6 4", width: 2, marker: "circle", hatched: true },
   CoTo: { color: "var(--coto, #D55E00)", dash: "", width: 3, marker: "diamond", hatched: false },
 };
 
 /** An SVG element. Attributes that are null or undefined are left out.
- * @param {string} name @param {Record<string, string | number | null | undefined>} attributes @param {...(Node | string)} inside */
+ * @param {string} name
+ * @param {Record<string, string | number | null | undefined>} attributes
+ * @param {...(Node | string)} inside */
 export const svg = (name, attributes = {}, ...inside) => filled(document.createElementNS(SVG, name), attributes, inside);
 
 /** An HTML element, in the same way. */
@@ -88,14 +90,16 @@ function hatching(id) {
 /** A marker of a method's shape.
  * @param {string} method @param {number} x pixels @param {number} y pixels @param {number} size pixels from its middle */
 export function marker(method, x, y, size = 4.5) {
+  const half = 1.3 * size; // of a diamond's diagonal
   const shape = LOOKS[method].marker === "circle"
     ? svg("circle", { cx: x, cy: y, r: size })
-    : svg("path", { d: `M${x} ${y - 1.3 * size}l${1.3 * size} ${1.3 * size}l${-1.3 * size} ${1.3 * size}l${-1.3 * size} ${-1.3 * size}z` });
+    : svg("path", { d: `M${x} ${y - half}l${half} ${half}l${-half} ${half}l${-half} ${-half}z` });
   shape.setAttribute("fill", LOOKS[method].color);
   return shape;
 }
 
-/** Evenly spaced ticks. @param {number} low @param {number} high @param {number} step @returns {{ at: number, text: string }[]} */
+/** Evenly spaced ticks.
+ * @param {number} low @param {number} high @param {number} step @returns {{ at: number, text: string }[]} */
 export function ticks(low, high, step) {
   const number = Math.round((high - low) / step);
   return Array.from({ length: number + 1 }, (_, i) => ({ at: low + i * step, text: String(low + i * step) }));

@@ -1,7 +1,7 @@
 // Accuracy when only some of the adapters are kept, over a picture of what each pattern keeps.
 
 import { chart, interval, shown, spread, svg, ticks } from "./chart.js";
-import { addFigure, verdictOf } from "./frame.js";
+import { addFigure } from "./frame.js";
 import { addBars, addLevel } from "./marks.js";
 
 const CELL = 9; // pixels: the height of a block in the picture of a pattern
@@ -10,13 +10,19 @@ const LINES = 2; // of a pattern's name
 /** @param {HTMLElement} element @param {object} numbers what figures.json has @param {object} store */
 export function addPruning(element, { pruning, claims, methods, blocks, seeds, base }, store) {
   const { patterns, examples } = pruning;
+  const everyOther = patterns.find(({ name }) => name === "every other");
   const redraw = addFigure(element, {
     title: "Adapters taken away",
     lead: "Only some adapters are kept after training, and nothing is trained again. What is left of the accuracy?",
+    ask: {
+      id: "pruning-guess",
+      question: `The base model reads ${shown(base)}% of the test images. And with the adapter of every other block?`,
+      truth: Object.fromEntries(methods.map((method) => [method, everyOther.accuracy[method].mean / 100])),
+    },
     note: `Bars: mean over ${seeds} seeds, from the accuracy of the base model upwards; whiskers: ±1 standard deviation. ` +
       `${examples} test images. Below each pair of bars: the ${blocks} blocks, block 0 lowest; what is kept is filled ` +
       "(from left: query, key, value). Click a block to mark it; patterns that do not keep it turn pale.",
-    verdict: verdictOf(claims.pruning),
+    claim: claims.pruning,
     table: {
       caption: "Test accuracy in %: mean ± standard deviation over seeds; difference with its 95% interval",
       head: ["what is kept", ...methods, "CoTo − LoRA"],
@@ -26,7 +32,7 @@ export function addPruning(element, { pruning, claims, methods, blocks, seeds, b
     },
     draw: (width) => draw(width, store.get().marked),
     say: () => sentence(store.get().marked),
-  });
+  }, store);
   store.subscribe(["marked"], redraw);
 
   function draw(width, marked) {
@@ -35,12 +41,12 @@ export function addPruning(element, { pruning, claims, methods, blocks, seeds, b
       width, height: 330 + picture, bottom: 12 + picture + 15 * LINES,
       title: "Test accuracy by what is kept, LoRA and CoTo", description: sentence(marked),
       x: { low: -0.5, high: patterns.length - 0.5, ticks: [], label: "" },
-      y: { low: 45, high: 100, ticks: ticks(50, 100, 10), label: "test accuracy, %" },
+      y: { low: 41, high: 100, ticks: ticks(50, 100, 10), label: "test accuracy, %" },
     });
     addBars(plot, patterns.map((pattern) => ({
       name: pattern.name, pale: marked !== null && !pattern.blocks.includes(marked), scores: scoresOf(pattern),
     })), base);
-    addLevel(plot, base, `base model ${shown(base)} %`);
+    addLevel(plot, base, `base model ${shown(base)}%`);
     if (marked !== null) plot.layer.append(row(plot, marked, { class: "chart-marked" }));
     patterns.forEach((pattern, i) => addPicture(plot, pattern, i));
     for (let block = 0; block < blocks; block++) {
@@ -55,7 +61,8 @@ export function addPruning(element, { pruning, claims, methods, blocks, seeds, b
   const top = (plot, block) => plot.bottom + 8 + (blocks - 1 - block) * CELL;
 
   function row(plot, block, attributes) {
-    return svg("rect", { x: plot.left - 20, width: plot.right - plot.left + 20, y: top(plot, block), height: CELL, ...attributes });
+    const place = { x: plot.left - 20, width: plot.right - plot.left + 20, y: top(plot, block), height: CELL };
+    return svg("rect", { ...place, ...attributes });
   }
 
   function addPicture(plot, { name, blocks: kept, kinds }, i) {
@@ -68,7 +75,7 @@ export function addPruning(element, { pruning, claims, methods, blocks, seeds, b
         class: kept.includes(block) && kinds.includes(kind) ? "kept" : "dropped",
       })));
     }
-    named(name).split(" ").forEach((word, line) => group.append(svg(
+    named(name).replace("all adapters", "all").split(" ").forEach((word, line) => group.append(svg(
       "text", { x: plot.x(i), y: plot.bottom + 22 + blocks * CELL + 14 * line, "text-anchor": "middle" }, word,
     )));
     plot.layer.append(group);
@@ -76,13 +83,12 @@ export function addPruning(element, { pruning, claims, methods, blocks, seeds, b
 
   function scoresOf({ name, accuracy }) {
     return Object.fromEntries(methods.map((method) => (
-      [method, { ...accuracy[method], words: `${method}, ${named(name)}: ${spread(accuracy[method])} %` }]
+      [method, { ...accuracy[method], words: `${method}, ${named(name)}: ${spread(accuracy[method])}%` }]
     )));
   }
 
   function sentence(marked) {
-    const other = patterns.find(({ name }) => name === "every other");
-    const words = methods.map((method) => `${method} ${spread(other.accuracy[method])} %`).join(", ");
+    const words = methods.map((method) => `${method} ${spread(everyOther.accuracy[method])}%`).join(", ");
     const whole = `With every other block’s adapter kept: ${words}.`;
     if (marked === null) return whole;
     const keeping = patterns.filter((pattern) => pattern.blocks.includes(marked) && pattern.blocks.length < blocks);
@@ -92,4 +98,4 @@ export function addPruning(element, { pruning, claims, methods, blocks, seeds, b
 }
 
 /** A pattern's name in the figure. */
-const named = (name) => name.replace("_proj", "").replace("only q", "only query").replace("only k", "only key").replace("only v", "only value");
+const named = (name) => ({ "only q_proj": "only query", "only k_proj": "only key", "only v_proj": "only value" })[name] ?? name;

@@ -1,7 +1,7 @@
 // The Shapley value of every block: its fair share of what the whole adapter adds to the base model.
 
 import { chart, spread, svg, ticks } from "./chart.js";
-import { addFigure, verdictOf } from "./frame.js";
+import { addFigure } from "./frame.js";
 import { addBars } from "./marks.js";
 
 /** @param {HTMLElement} element @param {object} numbers what figures.json has @param {object} store */
@@ -10,9 +10,9 @@ export function addShapley(element, { shapley, claims, methods, blocks, seeds },
   const redraw = addFigure(element, {
     title: "What each block is worth",
     lead: "A block's Shapley value is what it adds to the accuracy, on average over all orders in which blocks can be opened.",
-    note: `Bars: mean over ${seeds} seeds; whiskers: ±1 standard deviation. Exact values over all ${2 ** blocks} choices of blocks, ` +
-      `on ${shapley.examples} test images. Click a bar to mark its block.`,
-    verdict: verdictOf(claims.shapley),
+    note: `Bars: mean over ${seeds} seeds; whiskers: ±1 standard deviation. Exact values over all ${2 ** blocks} choices of ` +
+      `blocks, on ${shapley.examples} test images. Click a bar to mark its block.`,
+    claim: claims.shapley,
     table: {
       caption: "Shapley value of every block, in points of test accuracy: mean ± standard deviation over seeds",
       head: ["block", ...methods],
@@ -20,13 +20,13 @@ export function addShapley(element, { shapley, claims, methods, blocks, seeds },
     },
     draw: (width) => draw(width, store.get().marked),
     say: () => sentence(store.get().marked),
-  });
+  }, store);
   store.subscribe(["marked"], redraw);
 
   function draw(width, marked) {
     const plot = chart({
       width, height: 300, title: "Shapley value of every block, LoRA and CoTo", description: sentence(marked),
-      x: { low: -0.5, high: blocks - 0.5, ticks: numbered.map((at) => ({ at, text: String(at) })), label: "block (0 is next to the image)" },
+      x: { low: -0.5, high: blocks - 0.5, ticks: ticks(0, blocks - 1, 1), label: "block (0 is next to the image)" },
       y: { low: 0, high: 17, ticks: ticks(0, 15, 5), label: "points of accuracy" },
     });
     const groups = numbered.map((block) => ({ name: String(block), scores: scoresOf(block) }));

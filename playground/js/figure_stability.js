@@ -1,8 +1,8 @@
 // Accuracy against the number of open blocks: over all 256 choices, for the marked block, and for the page's own switches.
 
-import { LOOKS, chart, marker, shown, spread, svg, ticks } from "./chart.js";
+import { chart, marker, shown, spread, svg, ticks } from "./chart.js";
 import { openAt, placeOf, profile, scoreAt } from "./coalitions.js";
-import { addFigure, verdictOf } from "./frame.js";
+import { addFigure } from "./frame.js";
 import { addLine, setNumbers } from "./marks.js";
 
 /** @param {HTMLElement} element @param {object} numbers what figures.json has @param {object} store */
@@ -11,9 +11,9 @@ export function addStability(element, { stability, claims, methods, blocks, seed
   const redraw = addFigure(element, {
     title: "Blocks switched off",
     lead: "How much is left when only some blocks have their adapter? Every choice of open blocks was scored.",
-    note: `Lines: mean over all choices with so many open blocks. Bands: from the worst choice to the best. Both are means over ` +
-      `${seeds} seeds, on ${stability.examples} test images. The large markers are the switches above, as they are now.`,
-    verdict: verdictOf(claims.stability),
+    note: "Lines: mean over all choices with so many open blocks. Bands: from the worst choice to the best. Both are means " +
+      `over ${seeds} seeds, on ${stability.examples} test images. The large markers are the switches above, as they are now.`,
+    claim: claims.stability,
     table: {
       caption: "Test accuracy in % by number of open blocks: mean ± standard deviation over seeds (worst to best choice)",
       head: ["open blocks", ...methods],
@@ -21,19 +21,21 @@ export function addStability(element, { stability, claims, methods, blocks, seed
     },
     draw: (width) => draw(width, store.get()),
     say: () => sentence(store.get()),
-  });
+  }, store);
   store.subscribe(["marked", "open"], redraw);
 
   function draw(width, { marked, open }) {
     const axis = { low: 40, high: 100, ticks: ticks(40, 100, 10), label: "test accuracy, %" };
     const plot = chart({
-      width, height: 330, title: "Test accuracy against the number of open blocks, LoRA and CoTo", description: sentence({ marked, open }),
+      width, height: 330, title: "Test accuracy against the number of open blocks, LoRA and CoTo",
+      description: sentence({ marked, open }),
       x: { low: -0.3, high: blocks + 0.3, ticks: ticks(0, blocks, 1), label: "number of open blocks" }, y: axis,
     });
     for (const method of methods) {
-      addLine(plot, method, whole[method].map(({ open: x, mean, worst, best }) => (
-        { x, mean, low: worst, high: best, words: `${method}, ${x} open: ${shown(mean)} %, from ${shown(worst)} to ${shown(best)}` }
-      )));
+      addLine(plot, method, whole[method].map(({ open: x, mean, worst, best }) => {
+        const words = `${method}, ${x} open: ${shown(mean)}%, from ${shown(worst)} to ${shown(best)}%`;
+        return { x, mean, low: worst, high: best, words };
+      }));
       if (marked !== null) addMarked(plot, method, marked);
       addSwitches(plot, method, open);
     }
@@ -53,13 +55,13 @@ export function addStability(element, { stability, claims, methods, blocks, seed
     const { mean, sd } = scoreAt(stability, method, place);
     const mark = marker(method, plot.x(openAt(place)), plot.y(mean), 8);
     mark.classList.add("chart-here");
-    mark.append(svg("title", {}, `${method} with these switches: ${spread({ mean, sd })} %`));
+    mark.append(svg("title", {}, `${method} with these switches: ${spread({ mean, sd })}%`));
     plot.layer.append(setNumbers(mark, { here: method, mean, sd }));
   }
 
   function sentence({ marked, open }) {
     const place = placeOf(open);
-    const here = methods.map((method) => `${method} ${spread(scoreAt(stability, method, place))} %`).join(", ");
+    const here = methods.map((method) => `${method} ${spread(scoreAt(stability, method, place))}%`).join(", ");
     const words = `With the switches as they are (${openAt(place)} of ${blocks} blocks open): ${here}.`;
     return marked === null ? words : `${words} ${ofBlock(marked)}`;
   }
@@ -69,7 +71,7 @@ export function addStability(element, { stability, claims, methods, blocks, seed
     const parts = methods.map((method) => {
       const [on, off] = [1, 0].map((bit) => profile(stability, method, (place) => ((place >> block) & 1) === bit));
       const at = (points) => points.find(({ open }) => open === half).mean;
-      return `${method} ${shown(at(on))} % if block ${block} is one of them, ${shown(at(off))} % if not`;
+      return `${method} ${shown(at(on))}% if block ${block} is one of them, ${shown(at(off))}% if not`;
     });
     return `Thin lines, dotted with block ${block} open and solid with it shut; at ${half} open blocks: ${parts.join("; ")}.`;
   }

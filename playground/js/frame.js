@@ -1,6 +1,7 @@
 // The frame of a figure: its title, the question that it answers, the chart, what it shows now in words, and its numbers.
 
 import { LOOKS, html, interval, marker, svg } from "./chart.js";
+import { askPercent } from "./guess.js";
 
 /**
  * @typedef {object} Table
@@ -9,25 +10,29 @@ import { LOOKS, html, interval, marker, svg } from "./chart.js";
  * @property {string[][]} rows the first cell of each is its name
  */
 
+/**
+ * @typedef {object} Parts
+ * @property {string} title
+ * @property {string} lead what is read before the chart
+ * @property {{ id: string, question: string, truth: Record<string, number> }} [ask] asked before the chart is shown
+ * @property {string} note what the chart's marks are
+ * @property {object} claim of figures.json
+ * @property {Table} table
+ * @property {(width: number) => SVGSVGElement} draw
+ * @property {() => string} say what the chart shows for the present choice
+ */
+
 /** Add a figure to an element. Its chart is drawn anew when the width changes.
- * @param {HTMLElement} element
- * @param {{ title: string, lead: string, note: string, verdict: string, table: Table, draw: (width: number) => SVGSVGElement,
- *   say: () => string }} parts `lead` is read before the chart, `note` says what the chart's marks are, `say` gives the sentence
- *   for the present choice
+ * @param {HTMLElement} element @param {Parts} parts @param {object} store
  * @returns {() => void} draws chart and sentence anew */
-export function addFigure(element, { title, lead, note, verdict, table, draw, say }) {
+export function addFigure(element, { title, lead, ask, note, claim, table, draw, say }, store) {
   const plot = html("div", { class: "figure-plot" });
   const sentence = html("p", { class: "figure-now" });
-  element.append(
-    html("h3", {}, title),
-    html("p", { class: "figure-lead" }, lead),
-    legend(),
-    plot,
-    sentence,
-    html("p", { class: "figure-note" }, note),
-    html("p", { class: "figure-verdict" }, verdict),
+  const body = html(
+    "div", {}, legend(), plot, sentence, html("p", { class: "figure-note" }, note), verdict(claim),
     html("details", { class: "figure-numbers" }, html("summary", {}, "The numbers as a table"), tableOf(table)),
   );
+  element.append(html("h3", {}, title), html("p", { class: "figure-lead" }, lead));
   let width = 0;
   const redraw = () => {
     if (width > 0) plot.replaceChildren(draw(width));
@@ -35,28 +40,41 @@ export function addFigure(element, { title, lead, note, verdict, table, draw, sa
   };
   new ResizeObserver(([{ contentRect }]) => {
     const now = Math.floor(contentRect.width);
-    if (now === width) return;
+    if (now === width) return; // a new chart may change the height alone
     width = now;
     redraw();
   }).observe(plot);
   redraw();
+  showAfter(element, body, ask, store);
   return redraw;
 }
 
-/** A claim's verdict on every leg in one sentence. @param {{ text: string, unit: string, decimals: number, legs: object }} claim */
-export function verdictOf({ text, unit, decimals, legs }) {
-  const words = { holds: "holds", "does not hold": "does not hold", inconclusive: "is inconclusive" };
+/** Show the body at once, or where there is a question, after its answer. */
+async function showAfter(element, body, ask, store) {
+  if (ask && store.get().ask) {
+    const question = html("div", { class: "figure-question" });
+    element.append(question);
+    await askPercent(question, store, ask);
+  }
+  element.append(body);
+}
+
+/** A claim and its verdict on every leg. */
+function verdict({ text, unit, decimals, legs }) {
   const units = unit === "points" ? " points" : "";
-  const parts = Object.entries(legs).map(
-    ([leg, own]) => `on the ${leg} this ${words[own.verdict]}: ${interval(own, decimals)}${units}`,
-  );
-  return `Claim: “${text}.” Over five seeds, with 95% intervals of the difference, ${parts.join("; ")}.`;
+  const items = Object.entries(legs).map(([leg, own]) => html(
+    "li", { "data-leg": leg, "data-verdict": own.verdict }, html("b", {}, leg), ` ${own.verdict}`,
+    html("span", {}, `${interval(own, decimals)}${units}`),
+  ));
+  const words = "Three tasks judge this claim; difference over five seeds with its 95% interval:";
+  return html("div", { class: "figure-verdict" }, html("p", {}, `“${text}.” ${words}`), html("ul", {}, ...items));
 }
 
 function legend() {
   const entries = Object.entries(LOOKS).map(([method, { color, dash, width }]) => {
     const line = svg("line", { x1: 0, x2: 34, y1: 8, y2: 8, stroke: color, "stroke-width": width, "stroke-dasharray": dash });
-    return html("span", {}, svg("svg", { width: 34, height: 16, "aria-hidden": "true" }, line, marker(method, 17, 8)), ` ${method}`);
+    const drawn = svg("svg", { width: 34, height: 16, "aria-hidden": "true" }, line, marker(method, 17, 8));
+    return html("span", {}, drawn, ` ${method}`);
   });
   return html("p", { class: "figure-legend" }, ...entries);
 }

@@ -22,8 +22,8 @@ export function addLine(chart, method, points, { thin = false, name = method, da
   const group = svg("g", { class: `chart-line${thin ? " thin" : ""}`, "data-series": name });
   const place = ({ x }, value) => `${chart.x(x).toFixed(2)} ${chart.y(value).toFixed(2)}`;
   if (points.every(({ low, high }) => low !== undefined && high !== undefined)) {
-    const edge = [...points.map((point) => place(point, point.high)), ...points.slice().reverse().map((point) => place(point, point.low))];
-    group.append(svg("path", { class: "chart-band", d: `M${edge.join("L")}Z`, fill: color }));
+    const [above, below] = ["high", "low"].map((edge) => points.map((point) => place(point, point[edge])));
+    group.append(svg("path", { class: "chart-band", d: `M${[...above, ...below.reverse()].join("L")}Z`, fill: color }));
   }
   const line = points.map((point) => place(point, point.mean)).join("L");
   group.append(svg("path", {
@@ -38,7 +38,7 @@ export function addLine(chart, method, points, { thin = false, name = method, da
   chart.layer.append(group);
 }
 
-/** Add groups of bars, one bar for each method, with whiskers of one standard deviation. Bars begin at the lower end of the axis.
+/** Add groups of bars, one bar for each method, with whiskers of one standard deviation.
  * @param {ReturnType<import("./chart.js").chart>} chart
  * @param {{ name: string, pale?: boolean, scores: Record<string, { mean: number, sd: number, words: string }> }[]} groups
  *   group i lies around i on the x axis; a pale one is drawn weaker
@@ -69,12 +69,12 @@ function whisker(x, low, high) {
   return svg("path", { class: "chart-whisker", d: `M${x - 3} ${low}h6M${x - 3} ${high}h6M${x} ${low}V${high}` });
 }
 
-/** A dashed line across the chart with a word on it, such as the base model's accuracy.
+/** A dashed line across the chart with words below it, such as the base model's accuracy.
  * @param {ReturnType<import("./chart.js").chart>} chart @param {number} value @param {string} words */
 export function addLevel(chart, value, words) {
   const y = chart.y(value);
   const line = svg("line", { class: "chart-level", x1: chart.left, x2: chart.right, y1: y, y2: y });
-  const text = svg("text", { class: "chart-level", x: chart.right - 2, y: y - 5, "text-anchor": "end" }, words);
+  const text = svg("text", { class: "chart-level", x: chart.left + 4, y: y + 14 }, words);
   chart.layer.append(setNumbers(svg("g", {}, line, text), { level: value }));
 }
 
