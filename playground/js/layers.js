@@ -115,13 +115,16 @@ export function attention(query, key, value, heads, tokens, y) {
     for (let token = 0; token < tokens; token++) {
       const row = token * width + head;
       for (let other = 0; other < tokens; other++) {
+        const place = other * width + head;
         let product = 0;
-        for (let i = 0; i < size; i++) product += query[row + i] * key[other * width + head + i];
+        for (let i = 0; i < size; i++) product += query[row + i] * key[place + i];
         weights[other] = product / Math.sqrt(size);
       }
       softmax(weights);
       for (let other = 0; other < tokens; other++) {
-        for (let i = 0; i < size; i++) y[row + i] += weights[other] * value[other * width + head + i];
+        const place = other * width + head;
+        const weight = weights[other];
+        for (let i = 0; i < size; i++) y[row + i] += weight * value[place + i];
       }
     }
   }
@@ -132,7 +135,8 @@ export function attention(query, key, value, heads, tokens, y) {
  * @param {Float32Array | Float64Array} x
  */
 export function softmax(x) {
-  const most = x.reduce((a, b) => Math.max(a, b)); // so that no exponential overflows
+  let most = -Infinity; // it is subtracted so that no exponential overflows
+  for (let i = 0; i < x.length; i++) most = Math.max(most, x[i]);
   let sum = 0;
   for (let i = 0; i < x.length; i++) sum += x[i] = Math.exp(x[i] - most);
   for (let i = 0; i < x.length; i++) x[i] /= sum;

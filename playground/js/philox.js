@@ -15,6 +15,9 @@ const MASK = (1n << BITS) - 1n;
  * @returns {Float64Array} [n]
  */
 export function uniform(n, key, position) {
+  for (const [name, value] of Object.entries({ key, position })) {
+    if (!Number.isSafeInteger(value) || value < 0) throw new Error(`${name}=${value} must be a whole number, 0 or above.`);
+  }
   const numbers = new Float64Array(n);
   for (let i = 0; i < n; i += 4) {
     // NumPy raises the counter before it uses it, so the first block of four has the counter 1.

@@ -117,3 +117,9 @@ def test_spared_work(run_js: Callable[..., Any]) -> None:
 def test_what_is_no_schedule(run_js: Callable[..., Any], call: str, message: str) -> None:
     with pytest.raises(Error, match=message):
         run_js(f'return (await load("schedules.js")).SCHEDULES.{call};')
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, 2**53, "a"])
+def test_what_is_no_seed(run_js: Callable[..., Any], seed: object) -> None:
+    with pytest.raises(Error, match=f"key={seed} must be a whole number, 0 or above"):
+        run_js('return (await load("masks.js")).drawMask(8, 0.5, argument, 0);', seed)
