@@ -83,7 +83,7 @@ const STYLE = `
 .coto-pad-paper .grid { stroke: var(--line, #8886); stroke-width: 0.08; pointer-events: none; }
 .coto-pad-foot { display: flex; gap: 0.5rem; align-items: center; flex-wrap: wrap; }
 .coto-pad-seen { width: 3rem; height: 3rem; border-radius: 4px; flex: none; }
-.coto-pad-foot span { flex: 1 1 6rem; font-size: 0.8125rem; line-height: 1.3; color: var(--soft, currentColor); }
+.coto-pad-foot span { flex: 1 1 4rem; font-size: 0.8125rem; line-height: 1.3; color: var(--soft, currentColor); }
 .coto-pad rect { fill: currentColor; shape-rendering: crispEdges; }
 .coto-pad button { font: inherit; }
 .coto-pad-said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
@@ -96,9 +96,9 @@ const MARKUP = `<style>${STYLE}</style>
 <svg class="coto-pad-paper" viewBox="0 0 32 32" tabindex="0" role="application" aria-roledescription="drawing pad"
   aria-label="Pad to draw a digit. ${HELP}"><title>${HELP}</title>
   <path class="grid" d="M8 0V32M16 0V32M24 0V32M0 8H32M0 16H32M0 24H32"/><g class="coto-pad-ink"></g>
-  <text x="16" y="16.7">draw a digit here</text><circle class="coto-pad-cursor" cx="16" cy="16" r="1.3"/></svg>
+  <text x="16" y="12.7">draw a digit here</text><circle class="coto-pad-cursor" cx="16" cy="16" r="1.3"/></svg>
 <div class="coto-pad-foot"><svg class="coto-pad-seen" viewBox="0 0 32 32" role="img"></svg>
-  <span>What the model gets: 8×8 numbers</span>
+  <span>The model gets 8×8 numbers</span>
   <button type="button">Undo</button><button type="button">Clear</button></div>
 <div class="coto-pad-said" aria-live="polite"></div>`;
 

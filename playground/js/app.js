@@ -9,11 +9,12 @@ import { addLinks } from "./links.js";
 import { mount as measure } from "./measure.js";
 import { mount as readings, mountStrip as strip } from "./readings.js";
 import { makeResources } from "./resources.js";
+import { mount as samples } from "./samples.js";
 import { mount as schedule } from "./schedule.js";
 import { makeStore } from "./store.js";
 import { mount as theme } from "./theme.js";
 
-const PARTS = { theme, score, drawing, guess, readings, strip, blocks, line, measure, schedule };
+const PARTS = { theme, score, drawing, samples, guess, readings, strip, blocks, line, measure, schedule };
 
 const problem = document.querySelector("[data-part=problem]");
 

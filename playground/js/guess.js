@@ -38,8 +38,8 @@ export function mount(element, store) {
   }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const { readings, truth } = store.get();
-    if (!readings) return void (told.textContent = "The models are still loading.");
+    const { readings, truth, counts } = store.get();
+    if (readings?.image !== counts) return void (told.textContent = "The models are not ready yet. Try again in a moment.");
     const right = METHODS.filter((method) =>
       form.querySelector(`[value=${method}]`).checked === (readings[method].best === truth)).length;
     store.set({ hidden: false });

@@ -29,7 +29,7 @@ export function spoken(readings) {
 function sentence({ counts, hidden, readings, truth }) {
   if (!counts) return "Draw a digit, or take a test image.";
   if (hidden) return "Guess first: the readings wait for you.";
-  if (!readings) return "Reading …";
+  if (readings?.image !== counts) return "Reading …";
   const sure = METHODS.filter((method) => readings[method].sure);
   if (!sure.length) return `No reading is sure: the best certainty of each is below ${percent(SURE)}. Is it a digit?`;
   if (truth === null) return "Each bar is a certainty; the ten certainties of a model sum to 100%.";
@@ -39,12 +39,14 @@ function sentence({ counts, hidden, readings, truth }) {
   return `It is a ${truth}. ${right.join(" and ")} ${right.length > 1 ? "are" : "is"} right.`;
 }
 
-function drawCard(article, reading, { truth, hidden }) {
+function drawCard(article, reading, { truth, hidden, counts, readings }) {
   const [best, how] = article.querySelectorAll("output, .how");
-  best.textContent = reading?.best ?? (hidden ? "?" : "·");
+  best.textContent = reading?.best ?? (hidden ? "?" : "–");
   how.textContent = reading ? `${percent(reading.certainty)}${reading.sure ? "" : ", not sure"}` : "";
+  article.classList.toggle("empty", !reading);
   article.classList.toggle("unsure", Boolean(reading && !reading.sure));
-  article.dataset.verdict = reading && truth !== null ? (reading.best === truth ? "right" : "wrong") : "";
+  const judged = reading && truth !== null && readings.image === counts;
+  article.dataset.verdict = judged ? (reading.best === truth ? "right" : "wrong") : "";
   article.querySelectorAll("li").forEach((item, digit) => {
     item.classList.toggle("chosen", reading?.best === digit);
     item.querySelector("i").style.height = reading ? `${(100 * reading.certainties[digit]).toFixed(1)}%` : "0";
@@ -60,12 +62,12 @@ export function mount(element, store, resources) {
   let timer;
 
   function draw(state) {
-    const seen = state.hidden ? null : state.readings;
+    const seen = state.hidden || !state.counts ? null : state.readings;
     METHODS.forEach((method, i) => drawCard(element.querySelectorAll("article")[i], seen?.[method], state));
     verdict.textContent = sentence(state);
     clearTimeout(timer);
     timer = setTimeout(() => {
-      voice.textContent = seen && state.counts ? `${spoken(seen)} ${sentence(state)}` : sentence(state);
+      voice.textContent = seen ? `${spoken(seen)} ${sentence(state)}` : sentence(state);
     }, QUIET);
   }
   store.subscribe(["counts", "readings", "hidden", "truth"], draw);
@@ -82,7 +84,7 @@ function keepReading(store, load) {
     const reader = await load(seeds, t); // without an image, too, so that the models are there when the reader draws
     const now = store.get();
     const fits = now.seeds === seeds && (t > 0 || now.t === 0); // otherwise another adapter is needed
-    if (fits) store.set({ readings: now.counts && reader(now.counts, now.open, now.t) });
+    if (fits) store.set({ readings: now.counts && { image: now.counts, ...reader(now.counts, now.open, now.t) } });
     return fits;
   }
   async function request() {

@@ -1,7 +1,7 @@
 // Light or dark, or what the system says.
 
 const KEY = "coto-lab-theme";
-const WORDS = { auto: "as the system", light: "light", dark: "dark" };
+const WORDS = { auto: "auto", light: "light", dark: "dark" };
 
 function kept() {
   try {
