@@ -17,6 +17,7 @@ from coto_lab.figures.merged_counts import merged_counts_figure
 from coto_lab.figures.method_gains import gains_figure
 from coto_lab.figures.method_update import layer_update_figure
 from coto_lab.figures.pruning import pruning_figure
+from coto_lab.figures.readings import readings_figure
 from coto_lab.figures.schedule import plan_figure, ramp_figure, schedule_figure
 from coto_lab.figures.shapley import shapley_figure, shapley_map_figure
 from coto_lab.figures.simplex import simplex_figure
@@ -37,7 +38,7 @@ __all__ = [
     "embedding_figure", "first_step_figure", "gains_figure", "game_figure", "glyph_sheet_figure",
     "gradient_balance_figure", "growth_figure", "image_figure", "interpolation_figure", "jensen_figure",
     "layer_update_figure", "memory_figure", "merged_counts_figure", "owen_figure", "plan_figure", "pruning_figure",
-    "ramp_figure", "schedule_figure", "shapley_figure", "shapley_map_figure", "simplex_figure", "sparsity_figure",
-    "spread_figure", "stability_figure", "step_cost_figure", "sweep_figure", "switchboard_figure", "task_bars_figure",
-    "task_examples_figure", "training_figure", "update_figure", "variants_figure",
+    "ramp_figure", "readings_figure", "schedule_figure", "shapley_figure", "shapley_map_figure", "simplex_figure",
+    "sparsity_figure", "spread_figure", "stability_figure", "step_cost_figure", "sweep_figure", "switchboard_figure",
+    "task_bars_figure", "task_examples_figure", "training_figure", "update_figure", "variants_figure",
 ]  # fmt: skip

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
 from coto_lab.tasks.classification import Classification
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BASE = "glyph-vit"
+COUNTS, INK = 8, 16  # the data set's images have 8x8 numbers from 0 to 16: how many of 4x4 cells have ink
 SHOTS = 16  # training images per class; the rest is the test set
 
 
@@ -50,17 +53,19 @@ def load_glyph_vit() -> PreTrainedModel:
     return load_embedded(BASE, "AutoModelForImageClassification", attention="eager")
 
 
-def handwritten_digits() -> tuple[Dataset, Dataset]:
-    """Training and test split; columns ``pixel_values`` float32 ``[1, 16, 16]`` in [-1, 1] and ``labels`` int64.
+def enlarged(counts: Float[Tensor, "n 8 8"]) -> Float[Tensor, "n 1 16 16"]:
+    """The data set's numbers from 0 to 16 as images of the size of the base's prints, bilinearly: ink is 1, paper -1."""
+    images = counts[:, None] / INK
+    return F.interpolate(images, size=(IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", align_corners=False) * 2 - 1
 
-    The 8x8 images are enlarged bilinearly to the size of the base's prints: ink is 1, paper -1.
-    """
+
+def handwritten_digits() -> tuple[Dataset, Dataset]:
+    """Training and test split; columns ``pixel_values`` float32 ``[1, 16, 16]`` in [-1, 1] and ``labels`` int64."""
     from datasets import Array3D, Dataset, Features, Value
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    images = torch.from_numpy(digits.images).float()[:, None] / 16  # [1797, 1, 8, 8], ink 1 on paper 0
-    images = F.interpolate(images, size=(IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", align_corners=False) * 2 - 1
+    images = enlarged(torch.from_numpy(digits.images).float())
     order = np.random.RandomState(0).permutation(len(images))
     by_class = [order[digits.target[order] == digit] for digit in range(10)]
     train = np.concatenate([indices[:SHOTS] for indices in by_class])

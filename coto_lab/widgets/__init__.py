@@ -1,5 +1,6 @@
 """Views for notebooks. They are thin: they call the same functions as a script."""
 
+from coto_lab.widgets.drawing_pad import DrawingPad
 from coto_lab.widgets.game import GameBoard
 from coto_lab.widgets.interpolation import InterpolationExplorer
 from coto_lab.widgets.live import LiveTraining
@@ -13,6 +14,7 @@ from coto_lab.widgets.simplex import SimplexExplorer
 from coto_lab.widgets.switchboard import Switchboard
 
 __all__ = [
+    "DrawingPad",
     "GameBoard",
     "InterpolationExplorer",
     "LiveTraining",

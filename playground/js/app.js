@@ -1,0 +1,52 @@
+// Puts the parts of the page together: one state, one place that fetches, and a part for each element with `data-part`.
+
+import { followAddress } from "./address.js";
+import { mount as blocks } from "./blocks.js";
+import { mount as drawing } from "./drawing.js";
+import { mount as guess, mountScore as score } from "./guess.js";
+import { mount as line } from "./line.js";
+import { addLinks } from "./links.js";
+import { mount as measure } from "./measure.js";
+import { mount as readings, mountStrip as strip } from "./readings.js";
+import { makeResources } from "./resources.js";
+import { mount as samples } from "./samples.js";
+import { mount as schedule } from "./schedule.js";
+import { makeStore } from "./store.js";
+import { mount as theme } from "./theme.js";
+
+const PARTS = { theme, score, drawing, samples, guess, readings, strip, blocks, line, measure, schedule };
+
+const problem = document.querySelector("[data-part=problem]");
+
+function say(sentence) {
+  problem.textContent = sentence;
+  problem.hidden = !sentence;
+}
+
+function start() {
+  const store = makeStore();
+  const resources = makeResources(new URL("../", import.meta.url));
+  followAddress(store, say);
+  for (const [name, mount] of Object.entries(PARTS)) {
+    mount(document.querySelector(`[data-part=${name}]`), store, resources);
+  }
+  addLinks(document);
+  whenNear(document.querySelector("[data-part=figures]"), async (element) => {
+    (await import("./figures.js")).mount(element, store, resources);
+  });
+}
+
+/** The figures are fetched only when the reader comes near them. */
+function whenNear(element, load) {
+  const observer = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
+    load(element).catch((error) => say(`The figures did not start: ${error.message}`));
+  }, { rootMargin: "600px" });
+  observer.observe(element);
+}
+
+addEventListener("error", (event) => say(`Something went wrong: ${event.message}`));
+addEventListener("unhandledrejection", (event) => say(`Something went wrong: ${event.reason?.message ?? event.reason}`));
+start();
+document.documentElement.dataset.started = "yes";

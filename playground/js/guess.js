@@ -1,0 +1,98 @@
+// The page asks before it shows, as the notebooks do, and keeps the score.
+
+import { METHODS, NAMES } from "./read.js";
+
+const NEAR = 5; // percentage points within which a guessed number counts as right
+const BUTTONS = `<div class="buttons"><button class="primary">Show</button>
+  <button type="button" class="skip-it">Show without a guess</button></div>`;
+
+function addScore(store, asked, right) {
+  const { score } = store.get();
+  store.set({ score: { asked: score.asked + asked, right: score.right + right } });
+}
+
+/** The score, in the bar at the top.
+ * @param {HTMLElement} element @param {ReturnType<typeof import("./store.js").makeStore>} store */
+export function mountScore(element, store) {
+  const show = ({ score }) => (element.textContent = score.asked ? `Your guesses: ${score.right} of ${score.asked}` : "");
+  store.subscribe(["score"], show);
+  show(store.get());
+}
+
+/** Who reads this test image correctly? Shown while the readings are hidden.
+ * @param {HTMLElement} element @param {ReturnType<typeof import("./store.js").makeStore>} store */
+export function mount(element, store) {
+  const boxes = METHODS.map((method) =>
+    `<label class="chip ${method}"><input type="checkbox" value="${method}"> ${NAMES[method]}</label>`);
+  element.innerHTML = `<form class="question card" hidden><fieldset><legend></legend><div class="chips">${boxes.join("")}</div>
+    </fieldset>${BUTTONS}</form><p class="told" aria-live="polite"></p>`;
+  const [form, legend, told] = ["form", "legend", ".told"].map((name) => element.querySelector(name));
+
+  function show({ hidden, truth }) {
+    form.hidden = !hidden;
+    if (!hidden) return;
+    told.textContent = "";
+    form.reset();
+    legend.textContent = `This is a ${truth}. Who reads it correctly?`;
+    form.scrollIntoView({ block: "nearest" }); // on a phone it is below the pad
+  }
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const { readings, truth, counts } = store.get();
+    if (readings?.image !== counts) return void (told.textContent = "The models are not ready yet. Try again in a moment.");
+    const right = METHODS.filter((method) =>
+      form.querySelector(`[value=${method}]`).checked === (readings[method].best === truth)).length;
+    store.set({ hidden: false });
+    addScore(store, METHODS.length, right);
+    told.textContent = `You were right about ${right} of ${METHODS.length}.`;
+  });
+  form.querySelector(".skip-it").addEventListener("click", () => store.set({ hidden: false }));
+  store.subscribe(["counts"], () => (told.textContent = ""));
+  store.subscribe(["hidden", "truth", "counts"], show);
+  show(store.get());
+}
+
+/** Ask for one number in percent for each method, and go on when the reader has answered or skips the question.
+ * @param {HTMLElement} element where the question stands; afterwards, what the guess was and what is right
+ * @param {ReturnType<typeof import("./store.js").makeStore>} store
+ * @param {{ id: string, question: string, truth: Record<string, number> }} about `id` is one word, another one for each
+ *   question; `truth` has a share from 0 to 1 for each method's name
+ * @returns {Promise<Record<string, number>>} the guessed shares; empty if the question was skipped */
+export function askPercent(element, store, { id, question, truth }) {
+  const names = Object.keys(truth);
+  const fields = names.map((name, i) => `<div class="field">
+    <label for="${id}-${i}" class="${name.toLowerCase()}">${name}</label><input type="range" id="${id}-${i}" min="0" max="100" value="50"><output for="${id}-${i}">50%</output></div>`);
+  element.innerHTML = `<form class="question card"><fieldset><legend></legend>${fields.join("")}</fieldset>${BUTTONS}</form>`;
+  const form = element.querySelector("form");
+  form.querySelector("legend").textContent = question;
+  form.addEventListener("input", ({ target }) => (target.nextElementSibling.textContent = `${target.value}%`));
+
+  return new Promise((resolve) => {
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const inputs = [...form.querySelectorAll("input")];
+      const guesses = Object.fromEntries(names.map((name, i) => [name, Number(inputs[i].value) / 100]));
+      const near = names.filter((name) => Math.abs(guesses[name] - truth[name]) * 100 <= NEAR).length;
+      addScore(store, names.length, near);
+      const parts = names.map((name) => `${name}: you ${percent(guesses[name])}, measured ${percent(truth[name])}`);
+      tell(element, `${parts.join("; ")}. ${near} of ${names.length} within ${NEAR} points.`);
+      resolve(guesses);
+    });
+    form.querySelector(".skip-it").addEventListener("click", () => {
+      tell(element, `${names.map((name) => `${name}: ${percent(truth[name])}`).join("; ")}.`);
+      resolve({});
+    });
+  });
+}
+
+const percent = (share) => `${Math.round(1000 * share) / 10}%`;
+
+/** The sentence takes the form's place, and the keyboard's focus with it, which would otherwise be lost. */
+function tell(element, sentence) {
+  const told = document.createElement("p");
+  told.className = "told";
+  told.tabIndex = -1;
+  told.textContent = sentence;
+  element.replaceChildren(told);
+  told.focus({ preventScroll: true });
+}

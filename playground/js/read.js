@@ -1,0 +1,58 @@
+// What the base model, LoRA and CoTo read in an image. As in the notebooks, only the scores of the ten digits are compared.
+
+import { mixed } from "./adapters.js";
+import { enlarged } from "./images.js";
+
+export const METHODS = ["base", "lora", "coto"];
+export const NAMES = { base: "Base", lora: "LoRA", coto: "CoTo" };
+export const DIGITS = 10; // the first ten of the model's 36 classes
+export const SURE = 0.5; // a reading whose best class has less certainty is shown as not sure
+
+/** @typedef {{ certainties: Float64Array, best: number, certainty: number, sure: boolean }} Reading */
+/** @typedef {(counts: Uint8Array, open: readonly boolean[], t: number, methods?: string[]) => Record<string, Reading>} Reader
+ *   reads an image of 64 numbers with these blocks open, at the place t of the line */
+
+/** From the model's scores to a reading: the softmax over the ten digits.
+ * @param {Float32Array} logits at least 10 numbers, the digits first @returns {Reading} */
+export function readingOf(logits) {
+  const scores = Float64Array.from(logits.subarray(0, DIGITS));
+  const highest = Math.max(...scores);
+  const powers = scores.map((score) => Math.exp(score - highest));
+  const total = powers.reduce((sum, power) => sum + power, 0);
+  const certainties = powers.map((power) => power / total);
+  const best = scores.indexOf(highest);
+  return { certainties, best, certainty: certainties[best], sure: certainties[best] >= SURE };
+}
+
+/** Whatever has to be fetched before the readers of these seeds can read.
+ * @param {import("./resources.js").Resources} resources @param {readonly number[]} seeds two seeds of the gallery
+ * @param {number} t the second one is fetched only if it has a part, t > 0
+ * @returns {Promise<Reader>}
+ *   a function that reads one image */
+export async function loadReaders(resources, seeds, t) {
+  const wanted = t === 0 ? [seeds[0]] : seeds;
+  const fetched = ["lora", "coto"].map(async (method) => [
+    method,
+    await Promise.all(wanted.map((seed) => resources.adapter(method, seed))),
+  ]);
+  const vit = await resources.vit();
+  const ends = Object.fromEntries(await Promise.all(fetched));
+  const mixtures = new Map(); // one for each place on the line that was asked for
+
+  function adapterAt(method, place) {
+    if (method === "base") return null;
+    const [from, to = from] = ends[method];
+    if (place === 0) return from;
+    const key = `${method} ${place}`;
+    if (!mixtures.has(key)) mixtures.set(key, mixed(from, to, place));
+    return mixtures.get(key);
+  }
+
+  return (counts, open, place, methods = METHODS) => {
+    const image = enlarged(counts);
+    return Object.fromEntries(methods.map((method) => [
+      method,
+      readingOf(vit.logits(image, adapterAt(method, place), [...open])),
+    ]));
+  };
+}

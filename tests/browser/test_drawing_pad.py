@@ -1,0 +1,73 @@
+"""The drawing pad in JupyterLab: what is drawn reaches the kernel, and what the kernel sets is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+NOTEBOOK = "drawing_pad.ipynb"
+CELLS = [
+    "from coto_lab import load_task\n"
+    "from coto_lab.notebook import setup\n"
+    "from coto_lab.studies.gallery import load_run\n"
+    "from coto_lab.widgets import DrawingPad\n"
+    "setup(threads=1)\n"
+    "runs = {name: load_run(f'{name.lower()}-seed0') for name in ('LoRA', 'CoTo')}\n"
+    "view = DrawingPad(load_task('digits'), runs)\n"
+    "view",
+]
+ONE = [(16, 4), (16, 28)]  # a line, in cells of the pad
+NUMBERS = ".coto-pad-seen"
+
+
+def counted(page: Page) -> list[int]:
+    """The numbers that the pad shows to screen readers."""
+    label = page.locator(NUMBERS).get_attribute("aria-label") or ""
+    return [int(number) for number in label.partition(":")[2].split()]
+
+
+def test_a_drawing_is_read_by_the_kernel(
+    page: Page, run_all: Callable[..., list[dict[str, Any]]], write_notebook: Callable[..., None]
+) -> None:
+    write_notebook(NOTEBOOK, CELLS)
+    assert run_all(page, NOTEBOOK) == []
+    view = page.locator(".coto-drawing-pad")
+    sentence = view.locator("[aria-live]").last
+    expect(sentence).to_have_text("Nothing is drawn. Draw a digit on the pad.")
+    page.wait_for_selector(".coto-drawing-pad .main-svg")
+
+    paper = view.locator(".coto-pad-paper")
+    paper.scroll_into_view_if_needed()
+    box = paper.bounding_box()
+    assert box is not None
+    for i, (x, y) in enumerate(ONE):
+        page.mouse.move(box["x"] + x * box["width"] / 32, box["y"] + y * box["height"] / 32, steps=8)
+        if i == 0:
+            page.mouse.down()
+    page.mouse.up()
+    expect(sentence).to_contain_text("CoTo 1 (")
+    expect(view.locator(".coto-pad-ink polyline")).to_have_count(1)  # the kernel's answer does not replace the drawing
+    assert max(counted(page)) == 16
+
+    def says(code: str, words: str) -> None:
+        page.evaluate(_ADD_AND_RUN, code)
+        expect(page.locator(".jp-OutputArea-output pre").last).to_have_text(words)
+
+    says("print(view.pad.counts)", str(counted(page)))
+    says("view.pad.counts = [16] * 64\nprint('set')", "set")
+    expect(view.locator(".coto-pad-ink rect")).to_have_count(64)
+    view.get_by_role("button", name="Clear").click()
+    expect(sentence).to_have_text("Nothing is drawn. Draw a digit on the pad.")
+    assert page.left_home == []  # type: ignore[attr-defined]
+
+
+_ADD_AND_RUN = """async (code) => {
+    const { commands, shell } = window.jupyterapp;
+    const notebook = shell.currentWidget.content;
+    notebook.activeCellIndex = notebook.widgets.length - 1;
+    await commands.execute('notebook:insert-cell-below');
+    notebook.activeCell.model.sharedModel.setSource(code);
+    await commands.execute('notebook:run-cell');
+}"""

@@ -1,0 +1,146 @@
+"""The playground as its readers get it: a real Chromium, and a server that gives it the written folder."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import torch
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "test-results"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE = 30_000  # milliseconds; this only ends a test that would fail anyway
+BELOW = "any/path"  # the page must work below any path, so it is not at the server's root
+sys.path.append(str(ROOT / "pages"))
+
+
+def find_chromium() -> str:
+    """The browser's path; the test fails where there is none, since a skipped browser test proves nothing."""
+    chosen = os.environ.get("COTO_LAB_CHROMIUM")
+    found = shutil.which(chosen) if chosen else next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.fail("these tests need Chromium; set COTO_LAB_CHROMIUM to the program of a Chromium or Chrome.", pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = find_chromium()
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that ``pages/playground.py`` writes."""
+    import playground
+
+    folder = tmp_path_factory.mktemp("server") / BELOW
+    playground.write(ROOT, folder)
+    return folder
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def site(written: Path) -> Iterator[str]:
+    """The address of the page: ``f"{site}/index.html"``, ``f"{site}/js/vit.js"``."""
+    root = written.parents[len(Path(BELOW).parts) - 1]
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root))) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/{BELOW}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """An empty page in a fresh context. ``page.left_home`` lists the requests that left this machine, ``page.errors`` the
+    console's errors. A failed test leaves a screenshot in ``test-results/``.
+    """
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    left_home: list[str] = []
+    errors: list[str] = []
+
+    def record(found: Request) -> None:
+        url = urlsplit(found.url)
+        if url.scheme in ("http", "https") and url.hostname != "127.0.0.1":
+            left_home.append(found.url)
+
+    def record_error(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    context.on("request", record)
+    context.on("console", record_error)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.left_home, page.errors = left_home, errors  # type: ignore[attr-defined]
+    yield page
+    report = request.node.stash.get(_REPORT, None)
+    if report is not None and report.failed:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def run_js(browser: Browser, site: str) -> Iterator[Callable[..., Any]]:
+    """``run_js(body, argument)``: what an async function with this body returns in the browser.
+
+    In the body, ``load("vit.js")`` imports a module of the page, ``tensors("model/model.safetensors")`` and
+    ``json("model/config.json")`` read a file of it, and ``argument`` is the argument. A body that returns
+    ``floats(array)`` of a Float32Array makes ``run_js`` return a tensor, bit for bit; many numbers one by one take seconds.
+    """
+    page = browser.new_page()
+    page.goto(f"{site}/model/config.json")  # a small file, only so that the modules are of the page's own address
+
+    def run(body: str, argument: Any = None) -> Any:
+        found = page.evaluate(_FUNCTION % body, [site, argument])
+        if isinstance(found, dict) and found.keys() == {"float32"}:
+            return torch.frombuffer(bytearray(base64.b64decode(found["float32"])), dtype=torch.float32)
+        return found
+
+    yield run
+    page.close()
+
+
+_FUNCTION = """async ([site, argument]) => {
+    const load = (name) => import(`${site}/js/${name}`);
+    const json = async (path) => (await fetch(`${site}/${path}`)).json();
+    const bytes = async (path) => (await fetch(`${site}/${path}`)).arrayBuffer();
+    const tensors = async (path) => (await load("safetensors.js")).readSafetensors(await bytes(path));
+    const letters = (array) => Array.from(new Uint8Array(array.buffer), (byte) => String.fromCharCode(byte));
+    const floats = (array) => ({ float32: btoa(letters(array).join("")) });
+    %s
+}"""
+
+_REPORT = pytest.StashKey[pytest.TestReport]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.when == "call":
+        item.stash[_REPORT] = report
