@@ -1,7 +1,8 @@
-"""Run every notebook and write the pages: ``make site``, then open ``_site/index.html``.
+"""Run every notebook and write the pages, with the playground in front: ``make site``, then serve the folder ``_site``.
 
 The notebooks are run in a temporary folder, and the files in ``notebooks/`` do not change. ``COTO_LAB_FAST=1 make site`` is a
-quick preview. The pages load nothing from another machine, so they work from a folder as well as from a server. Figures stay
+quick preview. The pages load nothing from another machine. Those of the notebooks and texts work from a folder as well as from
+a server; the playground (``index.html``) needs a server, since browsers load no modules from a folder. Figures stay
 interactive. Widgets need a kernel, so each widget shows a static figure.
 """
 
@@ -18,6 +19,7 @@ from refresh import execute
 from sphinx.cmd.build import main as sphinx
 from tqdm import tqdm
 
+import playground
 from coto_lab.figures import CONFIG
 
 PAGES = Path(__file__).parent
@@ -32,7 +34,9 @@ LIST = ".pages-of-coto_lab"  # a file in the folder of the pages with the names 
 FIGURE, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 NOTE = "<p><em>Here a widget waits for you: open the notebook in JupyterLab (<code>make lab</code>).</em></p>"
 
-# The first page is the README, followed by these lists, which fill the sidebar.
+# The first of Sphinx's pages is the README, followed by these lists, which fill the sidebar.
+FIRST = "readme"
+PLAY = '<p><a href="index.html">Play with the model in this browser</a></p>'
 CONTENTS = """
 ```{{toctree}}
 :hidden:
@@ -96,13 +100,16 @@ def build(root: Path, out: Path) -> None:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if (root / name).is_dir() else shutil.copy)(root / name, source / name)
         contents = CONTENTS.format("\n".join(name.removesuffix(".md") for name in TEXTS))
-        (source / "index.md").write_text((root / "README.md").read_text(encoding="utf-8") + contents, encoding="utf-8")
+        title, rest = (root / "README.md").read_text(encoding="utf-8").split("\n", 1)
+        (source / f"{FIRST}.md").write_text(f"{title}\n\n{PLAY}\n{rest}{contents}", encoding="utf-8")
         for path in (progress := tqdm(sorted(source.glob("notebooks/*.ipynb")), unit="notebook")):
             progress.set_description(path.stem)
             nbformat.write(as_page(execute(path)), path)
         options = ["--quiet", "--fail-on-warning", "--keep-going", "--conf-dir", str(PAGES), "--doctree-dir", f"{folder}/trees"]
         if sphinx([*options, str(source), str(made)]):
             raise RuntimeError("the pages were not written: fix the problems that Sphinx reports above")
+        playground.write(root, Path(folder, "playground"))
+        shutil.copytree(Path(folder, "playground"), made, dirs_exist_ok=True)
         replace(out, made)
 
 
@@ -134,7 +141,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=PAGES.parent / "_site", help="where the pages go (%(default)s)")
     options = parser.parse_args()
     build(options.root, options.out)
-    print(f"open {options.out / 'index.html'}")
+    print(f"python -m http.server --directory {options.out}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 project = html_title = "coto_lab"
+root_doc = "readme"  # index.html is the playground
 html_theme = "furo"
 html_copy_source = False
 html_show_copyright = False

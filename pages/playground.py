@@ -1,8 +1,8 @@
 """Write the folder of the playground, where the model runs in the browser: ``python pages/playground.py --out FOLDER``.
 
-Then ``python -m http.server --directory FOLDER`` serves it. ``pages/build.py`` puts the same folder into the site. The page
-reads the real files of the base and of the adapters; this script copies them, and writes the test images and the numbers of
-the figures as JSON.
+Then ``python -m http.server --directory FOLDER`` serves it. ``pages/build.py`` puts the same folder in front of the site, whose
+other pages the footer links to. The page reads the real files of the base and of the adapters; this script copies them, and
+writes the test images and the numbers of the figures as JSON.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from coto_lab import Classification, Evaluator, Linear, Recipe, Run, Task, fit, 
 # `make test` runs these after all others: other processes, kernels, environments and trainers, compilers, whole benchmarks. A
 # single test that takes several seconds has the mark `slow` itself.
 SLOW = (
-    "clusters", "processes", "trainers", "test_benchmarks.py", "test_environments.py", "test_pages.py", "test_solutions.py",
-    "test_switches.py", "gating/test_compiling.py", "gating/test_ranks.py", "notebook/test_colab.py",
+    "clusters", "playground", "processes", "trainers", "test_benchmarks.py", "test_environments.py", "test_pages.py",
+    "test_solutions.py", "test_switches.py", "gating/test_compiling.py", "gating/test_ranks.py", "notebook/test_colab.py",
     "notebook/test_kernels.py", "notebook/test_renderers.py", "notebook/test_setup.py", "scoring/test_processes.py",
     "studies/test_gallery.py", "studies/test_task_merging.py", "training/test_jobs.py", "training/test_many_by_ranks.py",
     "training/test_two_processes.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,10 @@ FOLDED = {"jupyter": {"source_hidden": True}}
 ALL_FOLDED = {"jupyter": {"source_hidden": True, "outputs_hidden": True}}
 
 
+ADAPTERS = [f"data/gallery/{method}-seed{seed}" for method in ("lora", "coto") for seed in range(5)]
+OF_THE_PLAYGROUND = ["playground", "coto_lab/widgets", "data/evidence", "data/glyph-vit", *ADAPTERS]  # the real ones
+
+
 def build(root: Path, out: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "pages/build.py"), "--root", str(root), "--out", str(out)]
     return subprocess.run(command, capture_output=True, text=True)
@@ -54,17 +59,15 @@ def write_repository(root: Path) -> None:
         new_code_cell("print('folded ' + 'away')", metadata=FOLDED),
         new_code_cell("print('all ' + 'of it')", metadata=ALL_FOLDED),
     ]
-    data = ("data/evidence", "data/glyph-vit", "data/letter-llama")
     for folder in (
-        "notebooks",
-        "pages",
-        *data,
-        "coto_lab/gating",
-        "coto_lab/scoring",
-        "examples/coto_in_peft",
+        "notebooks", "pages", "data/letter-llama", "coto_lab/gating", "coto_lab/scoring", "examples/coto_in_peft",
         "tests/trainers",
-    ):
+    ):  # fmt: skip
         (root / folder).mkdir(parents=True)
+    for name in OF_THE_PLAYGROUND:
+        shutil.copytree(
+            ROOT / name, root / name, ignore=shutil.ignore_patterns("README.md", "*.svg", "*.py", "history.safetensors")
+        )
     nbformat.write(new_notebook(cells=cells), root / "notebooks/00_tiny.ipynb")
     texts = {
         "README.md": "# A lab\n\n[tiny](notebooks/00_tiny.ipynb), [evidence](EVIDENCE.md), [licence](LICENSE)",
