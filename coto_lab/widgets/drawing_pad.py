@@ -92,7 +92,7 @@ class DrawingPad(View):
             return {}
         image = torch.tensor(self.pad.counts, dtype=torch.float32).reshape(1, COUNTS, COUNTS)
         self._task.test_batch["pixel_values"].copy_(enlarged(image))
-        logits = self._evaluator(list(self._variants.values()), outputs=True).outputs
+        logits = self._evaluator(list(self._variants.values()), outputs=True).logits
         return dict(zip(self._variants, logits[:, 0].double().softmax(-1).float(), strict=True))
 
     def _show(self) -> None:

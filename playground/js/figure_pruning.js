@@ -4,7 +4,7 @@ import { chart, interval, shown, spread, svg, ticks } from "./chart.js";
 import { addFigure } from "./frame.js";
 import { addBars, addLevel } from "./marks.js";
 
-const CELL = 9; // pixels: the height of a block in the picture of a pattern
+const CELL = 11; // pixels: the height of a block in the picture of a pattern
 const LINES = 2; // of a pattern's name
 
 /** @param {HTMLElement} element @param {object} numbers what figures.json has @param {object} store */
@@ -68,7 +68,8 @@ export function addPruning(element, { pruning, claims, methods, blocks, seeds, b
   function addPicture(plot, { name, blocks: kept, kinds }, i) {
     const width = Math.min(24, 0.7 * (plot.x(1) - plot.x(0)));
     const left = plot.x(i) - width / 2;
-    const group = svg("g", { class: "chart-pattern", "data-pattern": name, "aria-hidden": "true" });
+    const narrow = plot.x(1) - plot.x(0) < 36 ? " narrow" : "";
+    const group = svg("g", { class: `chart-pattern${narrow}`, "data-pattern": name, "aria-hidden": "true" });
     for (let block = 0; block < blocks; block++) {
       ["q_proj", "k_proj", "v_proj"].forEach((kind, k) => group.append(svg("rect", {
         x: left + (k * width) / 3 + 0.5, width: width / 3 - 1, y: top(plot, block) + 1, height: CELL - 2,

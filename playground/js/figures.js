@@ -37,7 +37,7 @@ function markButtons(store, blocks) {
   };
   store.subscribe(["marked"], show);
   show(store.get());
-  const label = html("span", { id: "mark-label" }, "Mark a block:");
+  const label = html("span", { id: "mark-label" }, "Block");
   return html("div", { class: "mark-buttons", role: "group", "aria-labelledby": "mark-label" }, label, ...buttons, said);
 }
 

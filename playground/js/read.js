@@ -2,6 +2,7 @@
 
 import { mixed } from "./adapters.js";
 import { enlarged } from "./images.js";
+import { softmax } from "./layers.js";
 
 export const METHODS = ["base", "lora", "coto"];
 export const NAMES = { base: "Base", lora: "LoRA", coto: "CoTo" };
@@ -15,12 +16,9 @@ export const SURE = 0.5; // a reading whose best class has less certainty is sho
 /** From the model's scores to a reading: the softmax over the ten digits.
  * @param {Float32Array} logits at least 10 numbers, the digits first @returns {Reading} */
 export function readingOf(logits) {
-  const scores = Float64Array.from(logits.subarray(0, DIGITS));
-  const highest = Math.max(...scores);
-  const powers = scores.map((score) => Math.exp(score - highest));
-  const total = powers.reduce((sum, power) => sum + power, 0);
-  const certainties = powers.map((power) => power / total);
-  const best = scores.indexOf(highest);
+  const certainties = Float64Array.from(logits.subarray(0, DIGITS));
+  softmax(certainties);
+  const best = certainties.indexOf(Math.max(...certainties));
   return { certainties, best, certainty: certainties[best], sure: certainties[best] >= SURE };
 }
 

@@ -86,7 +86,7 @@ export function mount(element, store) {
     const at = Number(step.value) - 1;
     const open = openBlocks(plan.masks[at]);
     step.nextElementSibling.textContent = `${at + 1} of ${STEPS}`;
-    find(".said").textContent = `p = ${plan.p[at].toFixed(2)}; open: ${open.join(", ")}`;
+    find(".said").textContent = `p = ${plan.p[at].toFixed(2)}; open: block${open.length > 1 ? "s" : ""} ${open.join(", ")}`;
     find(".plan").querySelector(".at").setAttribute("transform", `translate(${at} 0)`);
   }
   function show({ schedule, draw }) {

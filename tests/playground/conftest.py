@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 
 import pytest
 import torch
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "test-results"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 30_000  # milliseconds; this only ends a test that would fail anyway
+HOME = ("http://127.0.0.1:", "about:", "data:", "blob:")
 BELOW = "any/path"  # the page must work below any path, so it is not at the server's root
 sys.path.append(str(ROOT / "pages"))
 
@@ -102,6 +103,37 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
         SCREENSHOTS.mkdir(exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
     context.close()
+
+
+@pytest.fixture(scope="session")
+def tab(browser: Browser) -> Iterator[Page]:
+    """One page for most tests, since a fresh context takes half a second; it has the console's errors in ``page.errors``."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda one: None if one.url.startswith(HOME) else errors.append(f"{one.url} was asked for"))
+    page.errors = errors  # type: ignore[attr-defined]
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def opened(tab: Page, site: str) -> Iterator[Callable[..., Page]]:
+    """``opened(hash)``: the page with this address, once its models have been loaded. Afterwards: no error, no request away."""
+
+    def go(hash: str = "") -> Page:
+        tab.goto("about:blank")  # otherwise another hash is no new page
+        tab.goto(f"{site}/index.html{hash}")
+        expect(tab.locator("[data-part=readings] .waiting")).to_have_count(0, timeout=PATIENCE)
+        return tab
+
+    yield go
+    found = tab.errors.copy()  # type: ignore[attr-defined]
+    tab.errors.clear()  # type: ignore[attr-defined]
+    assert found == []
 
 
 @pytest.fixture(scope="session")

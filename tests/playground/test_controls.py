@@ -1,0 +1,146 @@
+"""The controls of the playground's page: switches, the line, measurements, the schedule, and the address that keeps them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from coto_lab import Linear, Sine
+from coto_lab.gating.coto import expected_open, probabilities, training_masks
+from coto_lab.probes.cost import spared
+
+IMAGE = "09gggg900588ag9000009g200000fd000005g600000bg100002ga000003g4000"  # a seven
+SOON = 20_000  # milliseconds; this only ends a test that would fail anyway
+
+
+# Switches, line, measurement
+
+
+def test_switches(opened: Callable[..., Page]) -> None:
+    page = opened()
+    said = page.locator("[data-part=blocks] .said")
+    page.get_by_role("switch", name="Block 3").click()
+    expect(said).to_have_text("7 of 8 blocks are open: 0, 1, 2, 4, 5, 6, 7.")
+    page.get_by_role("button", name="Every other").click()
+    expect(said).to_have_text("4 of 8 blocks are open: 0, 2, 4, 6.")
+    page.get_by_label("Random blocks").fill("2")
+    page.get_by_role("button", name="Open 2 of 8").click()
+    expect(said).to_contain_text("2 of 8 blocks are open")
+    assert page.locator(".switches [aria-checked=true]").count() == 2
+    page.get_by_role("switch", name="Block 5").focus()
+    expect(page.locator(".switches .marked b")).to_have_text("5")
+    expect(page.locator(".plan li.marked b")).to_have_text("5")
+
+
+def test_line_shows_its_ends(opened: Callable[..., Page]) -> None:
+    """Places 0 and 1 of the line are the seeds themselves, so an address with another seed reads the same there."""
+    page = opened(f"#image={IMAGE}&seeds=03&t=1&open=11010010")
+    ends = {method: page.locator(f".along .{method} td").nth(10) for method in ("lora", "coto")}
+    for method, end in ends.items():
+        expect(end).to_have_text(re.compile(r"\d"), timeout=SOON)
+        expect(page.locator(f".reading.{method} output")).to_have_text(end.inner_text())
+    certain = page.locator(".reading.coto .how").inner_text()
+    page.get_by_label("Place on the line").fill("0.5")
+    expect(page.locator(".where")).to_have_text("50% seed 0, 50% seed 3")
+    page.get_by_label("Left end").select_option("3")
+    page.get_by_label("Place on the line").fill("0")
+    expect(page.locator(".where")).to_have_text("seed 3 alone")
+    expect(page.locator(".reading.coto .how")).to_have_text(certain, timeout=SOON)
+
+
+def test_measurement_is_near_the_labs(opened: Callable[..., Page]) -> None:
+    """200 test images; the lab's own numbers of all 1,637 images are within five standard errors."""
+    page = opened()
+    page.get_by_role("button", name="Read 200 test images").click()
+    row = page.locator(".results tbody tr")
+    expect(row).to_have_count(1, timeout=SOON)
+    base, lora, coto = (float(text.removesuffix("%")) for text in row.locator("b").all_inner_texts())
+    assert 30 < base < 64 and lora > 84 and coto > 84
+    expect(page.locator("[data-part=measure] .said")).to_contain_text(f"Base {base:.1f} ±")
+
+
+# The schedule
+
+
+@pytest.mark.parametrize(
+    ("hash", "schedule", "seed"),
+    [("", Linear(), 0), ("#schedule=Sine,0.1,0.9,0.5&draw=7", Sine(0.1, 0.9, 0.5), 7)],
+)
+def test_numbers_of_the_schedule_are_the_labs(opened: Callable[..., Page], hash: str, schedule: Any, seed: int) -> None:
+    page = opened(hash)
+    masks = training_masks(8, schedule, total_steps=800, seed=seed)
+    adapters, backward = spared(masks)
+    facts = page.locator(".facts")
+    expect(facts.locator(".share")).to_have_text(f"{100 * masks.double().mean().item():.1f}%")
+    expect(facts.locator(".expected")).to_have_text(
+        f"{100 * expected_open(8, probabilities(schedule, 800)[:, None]).mean() / 8:.1f}%"
+    )
+    expect(facts.locator(".adapters")).to_have_text(f"{100 * adapters:.1f}%")
+    expect(facts.locator(".backward")).to_have_text(f"{100 * backward:.1f}%")
+
+    page.get_by_label("Step", exact=True).fill("300")
+    page.get_by_role("button", name="Set the switches").click()
+    switches = page.locator(".switches button").evaluate_all("all => all.map(one => one.ariaChecked === 'true')")
+    assert switches == masks[299].tolist()
+
+
+def test_start_takes_the_end_along(opened: Callable[..., Page]) -> None:
+    page = opened("#schedule=Linear,0,0.5,0.75")
+    page.get_by_label("p at the start").fill("0.8")
+    expect(page.get_by_label("p at the end")).to_have_value("0.8")
+    page.get_by_role("button", name="stochastic depth").click()
+    expect(page.get_by_label("p", exact=True)).to_have_value("0.5")
+    expect(page.get_by_label("p at the start")).to_be_hidden()
+    page.get_by_label("The probability p").select_option("Exponential")
+    expect(page.get_by_label("p at the end")).to_have_value("1")
+
+
+# The address
+
+
+def test_address_brings_everything_back(opened: Callable[..., Page]) -> None:
+    page = opened(f"#image={IMAGE}")
+    page.get_by_role("switch", name="Block 2").click()
+    page.get_by_label("Place on the line").fill("0.5")
+    page.get_by_label("Right end").select_option("4")
+    page.get_by_role("button", name="slow start").click()
+    page.wait_for_function("location.hash.includes('schedule=Exp')")
+    address = page.evaluate("location.hash")
+    seen = page.locator(".coto-pad-seen")
+    drawn = seen.get_attribute("aria-label")
+    assert {part.partition("=")[0] for part in address[1:].split("&")} == {"image", "open", "seeds", "t", "schedule"}
+
+    opened(address)
+    assert drawn and seen.get_attribute("aria-label") == drawn
+    expect(page.get_by_role("switch", name="Block 2")).not_to_be_checked()
+    expect(page.locator(".where")).to_have_text("50% seed 0, 50% seed 4")
+    expect(page.locator("#kind")).to_have_value("Exponential")
+
+
+DAMAGED = (
+    "image=12", f"image={'z' * 64}", "image=%E0%A4%A", "open=111", "open=22222222", "seeds=09", "seeds=0", "t=2", "t=", "t=NaN",
+    "t=1e9", "draw=-1", "schedule=Linear,1,0,0.5", "schedule=constructor", "schedule=Constant", "schedule=Constant,x",
+    "__proto__=1", "other=1",
+)  # fmt: skip
+
+
+def test_damaged_addresses_are_named(run_js: Callable[..., Any]) -> None:
+    found = run_js(
+        "const { fromHash } = await load('address.js'); return argument.map(fromHash)", [f"#{one}" for one in DAMAGED]
+    )
+    first = run_js("return (await load('address.js')).fromHash('')")
+    assert first["problem"] == ""
+    for damaged, read in zip(DAMAGED, found, strict=True):
+        assert read["state"] == first["state"]
+        assert f"“{damaged.partition('=')[0]}” could not be read" in read["problem"]
+
+
+def test_page_says_that_its_address_is_damaged(opened: Callable[..., Page]) -> None:
+    page = opened("#open=111&draw=5")
+    expect(page.locator("[data-part=problem]")).to_contain_text("“open” could not be read")
+    expect(page.locator(".seed")).to_have_text("5")
+    assert page.locator(".switches [aria-checked=true]").count() == 8
