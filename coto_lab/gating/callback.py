@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from coto_lab.gating.coto import CoTo
 from coto_lab.gating.grouping import By
-from coto_lab.gating.handlers import calling_handlers, speak_first
+from coto_lab.gating.handlers import calling_handlers, speak_first, undo_after_exceptions
 from coto_lab.gating.ranks import check_agreement, check_processes
 from coto_lab.gating.schedules import Linear, Schedule, check_schedule
 from coto_lab.gating.training_gates import TrainingGates, begun, check_optimizers
@@ -41,8 +42,9 @@ class CoToCallback(TrainerCallback):
     that the backward pass can stop at the lowest open block (`let_backward_stop`).
 
     The gates are put on the model when training begins, so the trainer may make or wrap the model itself (``model_init``, or
-    ``peft_config`` in TRL). They are detached when training ends. Gates that are already on the model, because somebody
-    inspected them or because an earlier training ended in an exception, are replaced.
+    ``peft_config`` in TRL). They are detached when training ends, also if a training step ends in an exception (out of memory,
+    Ctrl-C). After an exception elsewhere, such as in another callback, call ``gates_of(model).detach()`` before you train
+    without CoTo. Gates that are already on the model are replaced.
 
     Args:
         schedule: activation probability over progress; by default the paper's linear ramp over 75% of training.
@@ -68,6 +70,7 @@ class CoToCallback(TrainerCallback):
         self.by = by
         self.coto: CoTo | None = None
         self._gates: TrainingGates | None = None
+        self._restore: Callable[[], None] = lambda: None
         self._step_begins = False  # does this trainer fire on_step_begin?
 
     def __repr__(self) -> str:
@@ -97,8 +100,13 @@ class CoToCallback(TrainerCallback):
         step = state.global_step
         self._gates = TrainingGates(model, self.by, self.schedule, total_steps=total_steps, seed=seed, step=step)
         self.coto = self._gates.coto
-        check_agreement(self.coto)
-        keep_dropped_still(optimizer, self.coto.gates)
+        try:
+            check_agreement(self.coto)
+            keep_dropped_still(optimizer, self.coto.gates)
+        except ValueError:
+            self._detach()
+            raise
+        self._restore = undo_after_exceptions(self._detach)
         self._step_begins = False
         if state.is_world_process_zero:
             print(self._gates)
@@ -141,11 +149,15 @@ class CoToCallback(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         missed = self._missed(state)
+        self._detach()
+        if missed:  # a warning and not an error: the model is trained, and the user may want to keep it
+            warnings.warn(missed, UserWarning, stacklevel=2)
+
+    def _detach(self) -> None:
+        self._restore()
         if self._gates is not None:
             self._gates.detach()
             self._gates = None
-        if missed:  # a warning and not an error: the model is trained, and the user may want to keep it
-            warnings.warn(missed, UserWarning, stacklevel=2)
 
     def _check_followed(self, state: TrainerState) -> None:
         if missed := self._missed(state):

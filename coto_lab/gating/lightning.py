@@ -110,7 +110,7 @@ class CoToLightning(Callback):
         return {} if self.coto is None else {"seed": self.coto.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._saved_seed = whole_number("seed", state_dict["seed"], 0, MAX_SEED)
+        self._saved_seed = whole_number("seed", state_dict.get("seed"), 0, MAX_SEED)
 
     def _detach(self) -> None:
         if self._gates is not None:

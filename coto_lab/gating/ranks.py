@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
 LIMIT = timedelta(minutes=5)  # how long a process waits for the others; by then they have loaded the same model and data
-_calls = 0  # so that each comparison has keys of its own
+_calls = 0  # the comparisons in which all came; so each has keys of its own
 
 
 def check_processes(args: TrainingArguments, model: nn.Module) -> None:
@@ -128,20 +129,24 @@ def _gathered(settings: dict[str, str]) -> list[dict[str, str]]:
     global _calls
     store, rank = distributed.distributed_c10d._get_default_store(), distributed.get_rank()
     keys = [f"coto_lab/{_calls}/{other}" for other in range(distributed.get_world_size())]
-    _calls += 1
     store.set(keys[rank], json.dumps(settings))
     try:
         store.wait(keys, LIMIT)
-    except distributed.DistStoreError as error:
-        absent = ", ".join(str(other) for other, key in enumerate(keys) if not store.check([key]))
+        found = [json.loads(store.get(key)) for key in keys]
+    except RuntimeError as error:  # of a file store, too
+        absent = [0]  # who may hold the store, which then ended with it
+        with suppress(RuntimeError):
+            absent = [other for other, key in enumerate(keys) if not store.check([key])]
+            store.delete_key(keys[rank])  # those who come later are not to find it
         raise ValueError(
-            f"process {absent} has not come within {LIMIT.seconds} s to where the processes compare their settings. Start all "
-            "processes with the same script and arguments, each with the callback."
+            f"process {', '.join(map(str, absent))} has not come within {LIMIT.seconds} s to where the processes compare their "
+            "settings. Start all processes with the same script and arguments, each with the callback."
         ) from error
-    found = [json.loads(store.get(key)) for key in keys]
+    _calls += 1
     store.set(f"{keys[rank]}/read", "")
     if rank == 0:  # it may hold the store, which ends with it
-        store.wait([f"{key}/read" for key in keys], LIMIT)
+        with suppress(RuntimeError):
+            store.wait([f"{key}/read" for key in keys], LIMIT)
     return found
 
 

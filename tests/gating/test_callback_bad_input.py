@@ -140,3 +140,35 @@ def test_after_an_exception_taking_the_gates_off_makes_embeddings_ask_again(tmp_
     assert "enable_input_require_grads" not in vars(base)
     hooks = list(base.get_input_embeddings()._forward_hooks.values())
     assert hooks and all("make_inputs_require_grad" in hook.__name__ for hook in hooks)
+
+
+def all_blocks_train(folder: Path, model: nn.Module) -> bool:
+    """Whether a training without CoTo moves the adapter of each block."""
+    before = weights(model)
+    make_trainer(folder, model=model).train()
+    moved = {name.split("layers.")[1][0] for name, own in weights(model).items() if not torch.equal(own, before[name])}
+    return moved == set("0123")
+
+
+def test_after_a_step_that_failed_a_training_without_coto_trains_every_block(tmp_path: Path) -> None:
+    model = tiny_peft()
+    before = classes(model)
+    trainer = make_trainer(tmp_path, CoToCallback(Constant(0.3)), model=model)
+    loss = trainer.compute_loss
+
+    def interrupted(*arguments: Any, **keywords: Any) -> Any:
+        if trainer.state.global_step == 2:
+            raise KeyboardInterrupt
+        return loss(*arguments, **keywords)
+
+    trainer.compute_loss = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert classes(model) == before and "training_step" not in vars(trainer)
+    assert all_blocks_train(tmp_path, model)
+
+
+def test_the_trainers_step_is_its_own_again_after_training(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, CoToCallback())
+    trainer.train()
+    assert "training_step" not in vars(trainer)

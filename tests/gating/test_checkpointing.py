@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import diffusers
 import peft
 import pytest
 import tiny_models as tiny
@@ -22,7 +23,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from coto_lab import CoTo, CoToCallback, Linear, Recipe, Training, attach_gates, fit, gates_of
+from coto_lab import Constant, CoTo, CoToCallback, Linear, Recipe, Training, attach_gates, fit, gates_of
 from coto_lab.adapters.peft_model import add_adapter
 from coto_lab.gating.checkpointing import _Silenced, ask_again, checkpoints_reentrantly, is_checkpointed, let_backward_stop
 
@@ -183,6 +184,35 @@ def test_reentrant_checkpointing_that_is_switched_on_meanwhile_is_asked_for() ->
     let_backward_stop(model)
     switch(model, reentrant=True)
     assert asking(model) >= 1
+
+
+def test_a_model_that_does_not_ask_by_itself_asks_when_it_checkpoints_reentrantly() -> None:
+    model = add_adapter(tiny.vit(layers=BLOCKS), tiny.config_of("LoRA"))
+    model.enable_input_require_grads()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    CoTo(attach_gates(model), Constant(1.0), total_steps=4)
+    switch(model, reentrant=True)  # transformers has image models not ask then
+    images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    model.train()(pixel_values=images, labels=torch.tensor([0, 1])).loss.backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def test_a_method_of_the_users_own_stays() -> None:
+    model = checkpointed_llama(False)
+    base, own = model.get_base_model(), lambda: None
+    base.enable_input_require_grads = own
+    CoTo(attach_gates(model), Linear(), total_steps=4)
+    gates_of(model).detach()
+    assert base.enable_input_require_grads is own
+
+
+def test_the_checkpointing_of_diffusers_is_known() -> None:
+    model = diffusers.UNet2DModel(
+        sample_size=8, block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+        norm_num_groups=4, layers_per_block=1,
+    )  # fmt: skip
+    model.enable_gradient_checkpointing()
+    assert is_checkpointed(model) and not checkpoints_reentrantly(model)
 
 
 def test_asking_that_was_switched_off_meanwhile_stays_off() -> None:

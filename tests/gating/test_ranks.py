@@ -53,6 +53,13 @@ for name, attempt in attempts.items():
 check_wrapped(DistributedDataParallel(adapted().train(), find_unused_parameters=True))
 
 ranks.LIMIT = datetime.timedelta(seconds=3)
+if first:
+    try:
+        ranks.check_same(a="of the first alone")
+    except ValueError as error:
+        facts["alone"] = str(error)
+torch.distributed.barrier()
+ranks.check_same(b="of both, after one that the other missed")
 args = transformers.TrainingArguments(out / "trainer", max_steps=3, report_to=[], disable_tqdm=True, use_cpu=True)
 data = [{"input_ids": [1, 2, 3], "labels": [1, 2, 3]}] * 8
 try:  # the process without the callback waits for the other one, which ends
@@ -70,7 +77,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     out = tmp_path_factory.mktemp("ranks")
     run_two(_WORKER, out)
     first, second = (json.loads((out / f"rank{rank}.json").read_text()) for rank in range(2))
-    assert {**first, "absent": ""} == {**second, "absent": ""}
+    assert {**first, "absent": "", "alone": ""} == {**second, "absent": "", "alone": ""}
     return first
 
 
@@ -99,6 +106,7 @@ def test_processes_that_agree_go_on(refusals: dict[str, str], case: str) -> None
 def test_a_callback_on_one_process_alone_does_not_wait_for_ever(refusals: dict[str, str]) -> None:
     assert refusals["absent"].startswith("process 1 has not come within 3 s to where the processes compare their settings.")
     assert refusals["absent"].endswith("each with the callback.")
+    assert refusals["alone"] == refusals["absent"], "and the next comparison, to which both came, was right"
 
 
 def test_a_process_alone_has_nothing_to_compare() -> None:
