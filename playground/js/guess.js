@@ -61,7 +61,8 @@ export function mount(element, store) {
 export function askPercent(element, store, { id, question, truth }) {
   const names = Object.keys(truth);
   const fields = names.map((name, i) => `<div class="field">
-    <label for="${id}-${i}" class="${name.toLowerCase()}">${name}</label><input type="range" id="${id}-${i}" min="0" max="100" value="50"><output for="${id}-${i}">50%</output></div>`);
+    <label for="${id}-${i}" class="${name.toLowerCase()}">${name}</label>
+    <input type="range" id="${id}-${i}" min="0" max="100" value="50"><output for="${id}-${i}">50%</output></div>`);
   element.innerHTML = `<form class="question card"><fieldset><legend></legend>${fields.join("")}</fieldset>${BUTTONS}</form>`;
   const form = element.querySelector("form");
   form.querySelector("legend").textContent = question;

@@ -172,8 +172,12 @@ def test_reader_can_try_again(page: Page, site: str) -> None:
 def test_phone(browser: Browser, site: str, scheme: Any) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True)
     page = context.new_page()
-    page.goto(f"{site}/index.html#figures")
+    page.goto(f"{site}/index.html#image={IMAGE}&seeds=34&t=0.5&open=10101010")
+    page.locator("#notebooks").scroll_into_view_if_needed()
     expect(page.locator("[data-figure] svg").first).to_be_visible(timeout=SOON)
+    expect(page.locator(".strip b")).to_have_count(3, timeout=SOON)
+    for more in page.locator("summary").all():
+        more.click()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(21, 23, 27)") == (scheme == "dark")
