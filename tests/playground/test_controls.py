@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from safetensors.torch import load_file
 
 from coto_lab import Linear, Sine
 from coto_lab.gating.coto import expected_open, probabilities, training_masks
+from coto_lab.ground.files import data_path
 from coto_lab.probes.cost import spared
 
 IMAGE = "09gggg900588ag9000009g200000fd000005g600000bg100002ga000003g4000"  # a seven
@@ -99,6 +101,17 @@ def test_numbers_of_the_schedule_are_the_labs(opened: Callable[..., Page], hash:
     assert switches == masks[299].tolist()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_draws_are_those_of_the_adapters(run_js: Callable[..., Any], seed: int) -> None:
+    masks = run_js(
+        "const { planOf } = await load('schedule.js'); const { FIRST } = await load('store.js');"
+        "return planOf(FIRST.schedule, argument).masks.map((mask) => mask.map(Number))",
+        seed,
+    )
+    history = load_file(data_path("gallery", f"coto-seed{seed}", "history.safetensors"))
+    assert masks == history["mask"].int().tolist()
+
+
 def test_start_takes_the_end_along(opened: Callable[..., Page]) -> None:
     page = opened("#schedule=Linear,0,0.5,0.75")
     page.get_by_label("p at the start").fill("0.8")
@@ -108,6 +121,24 @@ def test_start_takes_the_end_along(opened: Callable[..., Page]) -> None:
     expect(page.get_by_label("p at the start")).to_be_hidden()
     page.get_by_label("The probability p").select_option("Exponential")
     expect(page.get_by_label("p at the end")).to_have_value("1")
+
+
+# The state
+
+
+def test_state(run_js: Callable[..., Any]) -> None:
+    """Parts are told of what has changed, not of what was set again; a key that nobody knows is an error."""
+    heard, refused = run_js("""const { makeStore } = await load("store.js");
+        const [store, heard] = [makeStore(), []];
+        const end = store.subscribe(["t", "open"], ({ t }) => heard.push(t));
+        for (const changes of [{ t: 0.5 }, { t: 0.5 }, { open: [...store.get().open] }, { marked: 3 }, { t: 1, draw: 2 }]) {
+          store.set(changes);
+        }
+        end();
+        store.set({ t: 0 });
+        try { store.set({ tee: 1 }) } catch (error) { return [heard, error.message] }""")
+    assert heard == [0.5, 1]
+    assert "The state has no tee" in refused
 
 
 # The address

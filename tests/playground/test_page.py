@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 ROOT = Path(__file__).parents[2]
-SEVEN = [(8, 6), (24, 6), (15, 28)]  # corners of the line, in cells of the pad
+SEVEN: list[tuple[float, float]] = [(8, 6), (24, 6), (15, 28)]  # corners of the line, in cells of the pad
 IMAGE = "09gggg900588ag9000009g200000fd000005g600000bg100002ga000003g4000"
 READINGS = "[data-part=readings]"
 SOON = 20_000  # milliseconds; this only ends a test that would fail anyway
