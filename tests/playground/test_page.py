@@ -24,7 +24,7 @@ def draw(page: Page, line: list[tuple[float, float]]) -> None:
     box = page.locator(".coto-pad-paper").bounding_box()
     assert box is not None
     for i, (x, y) in enumerate(line):
-        page.mouse.move(box["x"] + x * box["width"] / 32, box["y"] + y * box["height"] / 32, steps=5)
+        page.mouse.move(box["x"] + x * box["width"] / 32, box["y"] + y * box["height"] / 32, steps=3)
         if i == 0:
             page.mouse.down()
     page.mouse.up()
