@@ -112,7 +112,7 @@ export function fromHash(hash) {
 export function followAddress(store, say) {
   function take() {
     const { state, problem } = fromHash(location.hash);
-    store.set({ ...state, truth: null });
+    store.set({ ...state, truth: null, hidden: false });
     say(problem);
   }
   let timer;

@@ -25,9 +25,13 @@ export function mount(element, store) {
   const boxes = METHODS.map((method) =>
     `<label class="chip ${method}"><input type="checkbox" value="${method}"> ${NAMES[method]}</label>`);
   element.innerHTML = `<form class="question card" hidden><fieldset><legend></legend><div class="chips">${boxes.join("")}</div>
-    </fieldset>${BUTTONS}</form><p class="told" aria-live="polite"></p>`;
+    </fieldset>${BUTTONS}</form><p class="told" tabindex="-1" aria-live="polite"></p>`;
   const [form, legend, told] = ["form", "legend", ".told"].map((name) => element.querySelector(name));
 
+  function say(sentence) {
+    told.textContent = sentence;
+    told.focus({ preventScroll: true }); // the form that had the keyboard's focus is gone
+  }
   function show({ hidden, truth }) {
     form.hidden = !hidden;
     if (!hidden) return;
@@ -44,9 +48,12 @@ export function mount(element, store) {
       form.querySelector(`[value=${method}]`).checked === (readings[method].best === truth)).length;
     store.set({ hidden: false });
     addScore(store, METHODS.length, right);
-    told.textContent = `You were right about ${right} of ${METHODS.length}.`;
+    say(`You were right about ${right} of ${METHODS.length}.`);
   });
-  form.querySelector(".skip-it").addEventListener("click", () => store.set({ hidden: false }));
+  form.querySelector(".skip-it").addEventListener("click", () => {
+    store.set({ hidden: false });
+    say("Shown without a guess.");
+  });
   store.subscribe(["counts"], () => (told.textContent = ""));
   store.subscribe(["hidden", "truth", "counts"], show);
   show(store.get());
@@ -61,7 +68,8 @@ export function mount(element, store) {
 export function askPercent(element, store, { id, question, truth }) {
   const names = Object.keys(truth);
   const fields = names.map((name, i) => `<div class="field">
-    <label for="${id}-${i}" class="${name.toLowerCase()}">${name}</label><input type="range" id="${id}-${i}" min="0" max="100" value="50"><output for="${id}-${i}">50%</output></div>`);
+    <label for="${id}-${i}" class="${name.toLowerCase()}">${name}</label>
+    <input type="range" id="${id}-${i}" min="0" max="100" value="50"><output for="${id}-${i}">50%</output></div>`);
   element.innerHTML = `<form class="question card"><fieldset><legend></legend>${fields.join("")}</fieldset>${BUTTONS}</form>`;
   const form = element.querySelector("form");
   form.querySelector("legend").textContent = question;

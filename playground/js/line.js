@@ -19,7 +19,7 @@ const row = (method) => `<tr class="${method}"><th scope="row">${NAMES[method]}<
 const MARKUP = `<div class="ends">${chooser("from", "Left end")}<output class="where"></output>
 ${chooser("to", "Right end")}</div>
 <input type="range" min="0" max="1" step="0.05" aria-label="Place on the line between the two trainings">
-<table class="along"><caption class="unseen">What is read at eleven places of the line</caption>
+<table class="along" aria-label="What is read at eleven places of the line">
 <tbody>${MEMBERS.map(row).join("")}</tbody></table>
 <p class="fine said" aria-live="polite"></p><div class="fetching"></div>`;
 

@@ -1,17 +1,20 @@
-// How many of a random sample of test images base, LoRA and CoTo read correctly, as the switches and the slider stand.
+// How many of the test images base, LoRA and CoTo read correctly, as the switches and the slider stand.
 
+import { openBlocks } from "./plan.js";
 import { METHODS, NAMES, loadReaders } from "./read.js";
 import { breath, slices } from "./slices.js";
 import { shown } from "./waiting.js";
 
-const SAMPLE = 200;
+const SIZES = { 100: "100 random", 400: "400 random", all: "all of them" };
 
-const MARKUP = `<div class="buttons"><button type="button" class="go primary">Read ${SAMPLE} test images</button>
-<progress max="${SAMPLE}" value="0" aria-label="Test images read" hidden></progress></div>
-<div class="fetching"></div><table class="results" hidden><caption class="unseen">Measurements, the latest first</caption>
-<thead><tr><th scope="col">blocks open</th><th scope="col">seeds</th>${METHODS.map((method) =>
-  `<th scope="col" class="${method}">${NAMES[method]}</th>`).join("")}</tr></thead><tbody></tbody></table>
-<p class="fine said" aria-live="polite"></p>`;
+const options = Object.entries(SIZES).map(([size, words]) => `<option value="${size}">${words}</option>`);
+const heads = METHODS.map((method) => `<th scope="col" class="${method}">${NAMES[method]}</th>`);
+const MARKUP = `<div class="buttons"><label>Test images: <select>${options.join("")}</select></label>
+<button type="button" class="go primary">Read them</button>
+<progress value="0" aria-label="Test images read" hidden></progress></div>
+<div class="fetching"></div><table class="results" aria-label="Measurements, the latest first" hidden>
+<thead><tr><th scope="col">blocks open</th>${heads.join("")}</tr></thead>
+<tbody></tbody></table><p class="fine said" aria-live="polite"></p>`;
 
 /** The standard error of a share of n independent images, in points.
  * @param {number} share @param {number} n @returns {number} */
@@ -19,64 +22,89 @@ export function standardError(share, n) {
   return 100 * Math.sqrt((share * (1 - share)) / n);
 }
 
-function sampleOf(n) {
-  const chosen = new Set();
-  while (chosen.size < Math.min(SAMPLE, n)) chosen.add(Math.floor(Math.random() * n));
-  return [...chosen];
+/** Different numbers below n, in random order: `size` of them, or all. */
+function sampleOf(n, size) {
+  const places = Array.from({ length: n }, (_, i) => i);
+  if (size === "all") return places;
+  for (let i = 0; i < Number(size); i++) {
+    const j = i + Math.floor(Math.random() * (n - i));
+    [places[i], places[j]] = [places[j], places[i]];
+  }
+  return places.slice(0, Number(size));
 }
 
-const seedWords = ({ t, seeds: [a, b] }) => (t === 0 ? `${a}` : t === 1 ? `${b}` : `${a} → ${b}, at ${Math.round(100 * t)}%`);
+function seedWords({ t, seeds: [a, b] }) {
+  if (t === 0 || t === 1) return `seed ${t ? b : a}`;
+  return `seeds ${a} to ${b}, at ${Math.round(100 * t)}%`;
+}
 
-function row(state, shares) {
+function row(state, n, shares) {
   const open = `<td class="mask">${state.open.map((isOpen) => `<i class="${isOpen ? "on" : "off"}"></i>`).join("")}
-    <span class="unseen">${state.open.flatMap((isOpen, i) => (isOpen ? [i] : [])).join(", ") || "none"}</span></td>`;
-  const cells = METHODS.map((method) => `<td class="${method}"><b>${(100 * shares[method]).toFixed(1)}%</b></td>`);
-  return `<tr>${open}<td>${seedWords(state)}</td>${cells.join("")}</tr>`;
+    <span class="unseen">${openBlocks(state.open).join(", ") || "none"}</span>
+    <span class="fine">${seedWords(state)}; ${n} images</span></td>`;
+  const cells = METHODS.map((method) => `<td><b>${(100 * shares[method]).toFixed(1)}%</b></td>`);
+  return `<tr>${open}${cells.join("")}</tr>`;
 }
 
-function sentence(shares) {
-  const parts = METHODS.map((method) =>
-    `${NAMES[method]} ${(100 * shares[method]).toFixed(1)} ± ${standardError(shares[method], SAMPLE).toFixed(1)}`);
-  return `Read correctly, in percent: ${parts.join(", ")}. After ± is the standard error that comes from the choice of ` +
-    `${SAMPLE} images. What other trainings give is in the figures below.`;
+function sentence(n, shares, isSample) {
+  const parts = METHODS.map((method) => {
+    const spread = isSample ? ` ± ${standardError(shares[method], n).toFixed(1)}` : "";
+    return `${NAMES[method]} ${(100 * shares[method]).toFixed(1)}${spread}`;
+  });
+  const what = isSample ? "After ± is the standard error that comes from the choice of the images. " : "";
+  return `Read correctly, in percent: ${parts.join(", ")}. ${what}What other trainings give is in the figures below.`;
 }
 
 /** @param {HTMLElement} element @param {ReturnType<typeof import("./store.js").makeStore>} store
  * @param {import("./resources.js").Resources} resources */
 export function mount(element, store, resources) {
   element.innerHTML = MARKUP;
-  const [go, progress, fetching, table, said] = [".go", "progress", ".fetching", "table", ".said"].map((name) =>
+  const [size, go, progress, fetching, table, said] = ["select", ".go", "progress", ".fetching", "table", ".said"].map((name) =>
     element.querySelector(name));
+  let running = 0; // the number of the measurement that runs; 0 if there is none
+  let started = 0;
+  const baseIsRight = new Map(); // image -> whether the base reads it, which nothing on this page changes
 
-  async function measure() {
-    const state = store.get();
+  async function measure(mine) {
+    const [state, chosen] = [store.get(), size.value];
     const [images, read] = await shown(fetching, "the test images", () =>
       Promise.all([resources.images(), loadReaders(resources, state.seeds, state.t)]));
     const right = { base: 0, lora: 0, coto: 0 };
+    const sample = sampleOf(images.counts.length, chosen);
     const slice = slices();
-    const sample = sampleOf(images.counts.length);
+    progress.max = sample.length;
     for (const [done, i] of sample.entries()) {
-      const readings = read(images.counts[i], state.open, state.t);
-      for (const method of METHODS) right[method] += readings[method].best === images.labels[i];
+      const methods = baseIsRight.has(i) ? ["lora", "coto"] : METHODS;
+      const readings = read(images.counts[i], state.open, state.t, methods);
+      for (const method of methods) right[method] += readings[method].best === images.labels[i];
+      if (readings.base) baseIsRight.set(i, readings.base.best === images.labels[i]);
+      else right.base += baseIsRight.get(i);
       if (slice.isOver()) {
         progress.value = done + 1;
         await breath();
+        if (mine !== running) return;
       }
     }
     const shares = Object.fromEntries(METHODS.map((method) => [method, right[method] / sample.length]));
     table.hidden = false;
-    table.tBodies[0].insertAdjacentHTML("afterbegin", row(state, shares));
-    said.textContent = sentence(shares);
+    table.tBodies[0].insertAdjacentHTML("afterbegin", row(state, sample.length, shares));
+    said.textContent = sentence(sample.length, shares, chosen !== "all");
+  }
+  function stop() {
+    running = 0;
+    progress.hidden = true;
+    go.textContent = "Read them";
   }
   go.addEventListener("click", async () => {
-    if (go.getAttribute("aria-disabled") === "true") return;
-    go.setAttribute("aria-disabled", "true"); // and not `disabled`, which would take the keyboard's focus away
+    if (running) return stop();
+    const mine = (running = ++started);
+    progress.value = 0;
     progress.hidden = false;
+    go.textContent = "Stop";
     try {
-      await measure();
+      await measure(mine);
     } finally {
-      progress.hidden = true;
-      go.removeAttribute("aria-disabled");
+      if (mine === running) stop();
     }
   });
 }

@@ -57,7 +57,7 @@ function drawCard(article, reading, { truth, hidden, counts, readings }) {
  * @param {import("./resources.js").Resources} resources */
 export function mount(element, store, resources) {
   element.innerHTML = `<div class="fetching"></div><div class="cards">${METHODS.map(card).join("")}</div>
-    <p class="verdict"></p><p class="unseen" aria-live="polite"></p>`;
+    <p class="verdict" aria-hidden="true"></p><p class="unseen" aria-live="polite"></p>`;
   const [fetching, verdict, voice] = [".fetching", ".verdict", ".unseen"].map((name) => element.querySelector(name));
   let timer;
 

@@ -14,8 +14,8 @@ export const SEEDS = 5; // the gallery's seeds of each method are 0 to 4
  * @property {number | null} marked the block that is pointed at, in the switches or in a figure
  * @property {ScheduleChoice} schedule the arguments of a schedule
  * @property {number} draw the seed of the schedule's draws
- * @property {(Record<string, import("./read.js").Reading> & { image: Uint8Array }) | null} readings what base, lora and coto read,
- *   and in which image: for a moment after a change, that is the image before
+ * @property {(Record<string, import("./read.js").Reading> & { image: Uint8Array }) | null} readings what base, lora and coto
+ *   read, and in which image: for a moment after a change, that is the image before
  * @property {boolean} ask whether the page asks the reader before it shows what is read in a test image
  * @property {boolean} hidden whether the readings wait for the reader's guess
  * @property {{ asked: number, right: number }} score guesses so far

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 ROOT = Path(__file__).parents[2]
-SEVEN = [(8, 6), (24, 6), (15, 28)]  # corners of the line, in cells of the pad
+SEVEN: list[tuple[float, float]] = [(8, 6), (24, 6), (15, 28)]  # corners of the line, in cells of the pad
 IMAGE = "09gggg900588ag9000009g200000fd000005g600000bg100002ga000003g4000"
 READINGS = "[data-part=readings]"
 SOON = 20_000  # milliseconds; this only ends a test that would fail anyway
@@ -24,7 +24,7 @@ def draw(page: Page, line: list[tuple[float, float]]) -> None:
     box = page.locator(".coto-pad-paper").bounding_box()
     assert box is not None
     for i, (x, y) in enumerate(line):
-        page.mouse.move(box["x"] + x * box["width"] / 32, box["y"] + y * box["height"] / 32, steps=5)
+        page.mouse.move(box["x"] + x * box["width"] / 32, box["y"] + y * box["height"] / 32, steps=3)
         if i == 0:
             page.mouse.down()
     page.mouse.up()
@@ -172,8 +172,12 @@ def test_reader_can_try_again(page: Page, site: str) -> None:
 def test_phone(browser: Browser, site: str, scheme: Any) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True)
     page = context.new_page()
-    page.goto(f"{site}/index.html#figures")
+    page.goto(f"{site}/index.html#image={IMAGE}&seeds=34&t=0.5&open=10101010")
+    page.locator("#notebooks").scroll_into_view_if_needed()
     expect(page.locator("[data-figure] svg").first).to_be_visible(timeout=SOON)
+    expect(page.locator(".strip b")).to_have_count(3, timeout=SOON)
+    for more in page.locator("summary").all():
+        more.click()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(21, 23, 27)") == (scheme == "dark")
