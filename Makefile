@@ -36,16 +36,17 @@ lab: $(VENV)/.lab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=$(TOUR) $(LAB_ARGS)
 
 # Two processes share the tests, and each computes with one thread: first all that is quick; then what is slow (tests/conftest.py
-# says what); and the notebooks as they are, each in one process. Our "warnings are errors" is for pytest's own process, so it
-# is off for nbval. nbval interrupts a cell that takes longer than CELL_SECONDS and then expects the later ones to fail; training
-# takes the interrupt as Stop and goes on, so a later cell that passes after a timeout has to count as a failure (xfail_strict).
-# All ways of running notebooks take the fast scale (shorter trainings), as a setup cell's own output says.
+# says what), a file in one process, since its tests share what took long to make; and the notebooks as they are. Our "warnings
+# are errors" is for pytest's own process, so it is off for nbval. nbval interrupts a cell that takes longer than CELL_SECONDS and
+# then expects the later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a
+# timeout has to count as a failure (xfail_strict). All ways of running notebooks take the fast scale (shorter trainings), as a
+# setup cell's own output says.
 test: $(VENV)/.test $(VENV)/.lowest $(VENV)/.colab
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests --ignore=tests/browser
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow tests --ignore=tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests --ignore=tests/browser
 	COTO_LAB_FAST=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -x -p no:warnings -o xfail_strict=true \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS) notebooks
 	COTO_LAB_FAST=1 $(BIN)/python -m pytest tests/browser

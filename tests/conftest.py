@@ -37,12 +37,9 @@ SLOW = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow; a file of it is run by one process, since its tests share what took long to make."""
     for item in items:
         if any(item.path.is_relative_to(Path(__file__).parent / slow) for slow in SLOW):
             item.add_marker(pytest.mark.slow)
-            if item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")

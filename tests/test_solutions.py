@@ -32,8 +32,7 @@ def printed(cell: NotebookNode) -> str:
     return "".join(output.get("text", "") for output in cell.outputs if output.output_type == "stream")
 
 
-# A notebook is run once for all its tests, so they go to one process.
-CASES = [pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem)) for path in NOTEBOOKS]
+CASES = [pytest.param(path, id=path.stem) for path in NOTEBOOKS]
 
 
 @pytest.fixture(scope="module", params=CASES)
