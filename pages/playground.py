@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from colab import repository
 from playground_figures import figures
 from torch.nn import functional as F
 
@@ -40,6 +41,8 @@ def write(root: Path, out: Path) -> None:
         raise ValueError(f"out={str(out)!r} exists and is not an empty folder. Name a new folder.")
     shutil.copytree(root / "playground", out, dirs_exist_ok=True)
     shutil.copy(root / PAD, out / "js")
+    index = out / "index.html"
+    index.write_text(index.read_text(encoding="utf-8").replace("{repository}", repository(root)), encoding="utf-8")
     copy(root / "data/glyph-vit", MODEL, out / "model")
     for name in (run_name(method, seed) for method in METHODS for seed in SEEDS):
         copy(root / "data/gallery" / name, ADAPTER, out / "adapters" / name)

@@ -69,6 +69,7 @@ def write_repository(root: Path) -> None:
             ROOT / name, root / name, ignore=shutil.ignore_patterns("README.md", "*.svg", "*.py", "history.safetensors")
         )
     nbformat.write(new_notebook(cells=cells), root / "notebooks/00_tiny.ipynb")
+    shutil.copy(ROOT / "pyproject.toml", root)  # it has the repository's address
     texts = {
         "README.md": "# A lab\n\n[tiny](notebooks/00_tiny.ipynb), [evidence](EVIDENCE.md), [licence](LICENSE)",
         "pages/glossary.md": "# Glossary\n\n## learning rate\n\nA number.",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from colab import repository
 from sklearn.datasets import load_digits
 
 import playground
@@ -30,8 +31,11 @@ def test_the_files_of_the_model_are_the_repository_s(written: Path) -> None:
 
 def test_the_sources_are_in_the_page(written: Path) -> None:
     sources = [file.relative_to(ROOT / "playground") for file in (ROOT / "playground").rglob("*") if file.is_file()]
-    assert sources
+    index = (ROOT / "playground/index.html").read_text(encoding="utf-8").replace("{repository}", repository(ROOT))
+    assert sources and (written / "index.html").read_text(encoding="utf-8") == index
     for source in sources:
+        if source.name == "index.html":
+            continue
         assert filecmp.cmp(written / source, ROOT / "playground" / source, shallow=False)
 
 
