@@ -73,7 +73,7 @@ def jupyterlab(folder: Path) -> Iterator[str]:
         yield url
     finally:
         server.terminate()  # this shuts down the kernel too
-        server.wait(20)
+        server.wait(90)  # a busy machine takes long to end its kernels
 
 
 def take(out: Path, chromium: str) -> None:
