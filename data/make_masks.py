@@ -18,6 +18,7 @@ import torch
 
 from coto_lab import Adapter, Evaluator, Variant, load_task, merge
 from coto_lab.ground.files import read_json, write_file
+from coto_lab.probes.shapley import all_coalitions
 from coto_lab.studies.evidence.lab import PART
 from coto_lab.studies.evidence.records import PAIRS
 from coto_lab.studies.gallery import SEEDS, SWEPT, load_adapters, run_name
@@ -25,11 +26,6 @@ from coto_lab.studies.legs import DIGITS
 
 OUT = Path(__file__).parent / "evidence" / "masks.json"
 BLOCKS = 8
-
-
-def every_mask() -> torch.Tensor:
-    """All choices of open blocks, bool ``[256, 8]``: bit i of a choice's place says whether block i is open."""
-    return (torch.arange(2**BLOCKS)[:, None] >> torch.arange(BLOCKS)) & 1 > 0
 
 
 def one_shut() -> torch.Tensor:
@@ -64,7 +60,7 @@ def main() -> None:
     for method in SWEPT:
         adapters = load_adapters(method)
         for seed in SEEDS:
-            add("right", run_name(method, seed), adapters[seed], every_mask())
+            add("right", run_name(method, seed), adapters[seed], all_coalitions(BLOCKS))
         for pair in PAIRS:
             add("fused", pair_name(method, pair), merge([adapters[seed] for seed in pair]), one_shut())
 

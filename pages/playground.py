@@ -17,16 +17,14 @@ from colab import repository
 from playground_figures import figures
 from torch.nn import functional as F
 
-from coto_lab.studies.gallery import SEEDS, run_name
-from coto_lab.tasks.digits import handwritten_digits
+from coto_lab.studies.gallery import SEEDS, SWEPT, run_name
+from coto_lab.tasks.digits import COUNTS, INK, handwritten_digits
 from coto_lab.tasks.glyphs import IMAGE_SIZE
 
 ROOT = Path(__file__).parents[1]
-METHODS = ("LoRA", "CoTo")
 PAD = "coto_lab/widgets/pad.js"  # the notebooks' widget has the same drawing pad
 MODEL = ("config.json", "model.safetensors")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
-SIZE, MOST = 8, 16  # the data set's images have 8x8 numbers from 0 to 16: how many of 4x4 pixels had ink
 DIGITS = "0123456789ABCDEFG"  # one for each number; JavaScript reads them with parseInt(digit, 17)
 
 
@@ -44,7 +42,7 @@ def write(root: Path, out: Path) -> None:
     index = out / "index.html"
     index.write_text(index.read_text(encoding="utf-8").replace("{repository}", repository(root)), encoding="utf-8")
     copy(root / "data/glyph-vit", MODEL, out / "model")
-    for name in (run_name(method, seed) for method in METHODS for seed in SEEDS):
+    for name in (run_name(method, seed) for method in SWEPT for seed in SEEDS):
         copy(root / "data/gallery" / name, ADAPTER, out / "adapters" / name)
     write_json(out / "images.json", images())
     write_json(out / "figures.json", figures(root))
@@ -70,12 +68,12 @@ def counts_of(pixels: torch.Tensor) -> torch.Tensor:
 
     The enlargement is linear and loses nothing, so its pseudo-inverse takes it back; rounding removes what float32 adds.
     """
-    unit = torch.eye(SIZE, dtype=torch.float64)[None, None]
-    rows = F.interpolate(unit, size=(IMAGE_SIZE, SIZE), mode="bilinear", align_corners=False)[0, 0]  # [16, 8]
+    unit = torch.eye(COUNTS, dtype=torch.float64)[None, None]
+    rows = F.interpolate(unit, size=(IMAGE_SIZE, COUNTS), mode="bilinear", align_corners=False)[0, 0]  # [16, 8]
     smaller = torch.linalg.pinv(rows)  # [8, 16]
-    exact = smaller @ (pixels.double() + 1) / 2 * MOST @ smaller.T
+    exact = smaller @ (pixels.double() + 1) / 2 * INK @ smaller.T
     counts = exact.round().long()
-    if (exact - counts).abs().max() > 1e-3 or counts.min() < 0 or counts.max() > MOST:
+    if (exact - counts).abs().max() > 1e-3 or counts.min() < 0 or counts.max() > INK:
         raise ValueError("the task's images are no enlarged images of 8x8 numbers from 0 to 16: did the task change?")
     return counts
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from coto_lab.figures.redraw import redrawn
 from coto_lab.figures.style import GUESS_COLOR, dress, style
 
+BASE = "base model"  # the name of what is drawn in grey
+
 
 def readings_figure(
     classes: Sequence[str], readings: Mapping[str, Float[Tensor, " {len(classes)}"] | None], figure: Any = None
@@ -25,7 +27,7 @@ def readings_figure(
     """
     fresh = go.Figure()
     for position, (name, shares) in enumerate(readings.items()):
-        look = style(name, position) if name != "base model" else {"color": GUESS_COLOR, "pattern": ""}
+        look = style(name, position) if name != BASE else {"color": GUESS_COLOR, "pattern": ""}
         bar = go.Bar(
             name=name,
             x=list(classes),

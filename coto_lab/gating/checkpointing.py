@@ -24,7 +24,7 @@ class _Silenced:
         self.may_checkpoint = [module for module in model.modules() if hasattr(module, "gradient_checkpointing")]
 
     def __call__(self, *arguments: object) -> None:
-        if not torch.compiler.is_compiling() and any(map(checkpoints_itself_reentrantly, self.may_checkpoint)):
+        if not torch.compiler.is_compiling() and any(map(_checkpoints_itself_reentrantly, self.may_checkpoint)):
             self.hook(*arguments)
 
 
@@ -70,7 +70,7 @@ def _ask_silently(model: nn.Module) -> None:
 
 def checkpoints_reentrantly(model: nn.Module) -> bool:
     """Whether a part of a model computes its activations a second time, by the reentrant kind of checkpointing."""
-    return any(map(checkpoints_itself_reentrantly, model.modules()))
+    return any(map(_checkpoints_itself_reentrantly, model.modules()))
 
 
 def is_checkpointed(model: nn.Module) -> bool:
@@ -83,7 +83,7 @@ def _checkpoints_itself(module: nn.Module) -> bool:
     return getattr(module, "gradient_checkpointing", False) or hasattr(module, "checkpoint_impl")
 
 
-def checkpoints_itself_reentrantly(module: nn.Module) -> bool:
+def _checkpoints_itself_reentrantly(module: nn.Module) -> bool:
     """Whether this very module checkpoints what is in it, by the reentrant kind."""
     if not _checkpoints_itself(module):
         return False

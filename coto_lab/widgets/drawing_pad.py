@@ -14,7 +14,7 @@ import traitlets
 from jaxtyping import Float
 from torch import Tensor
 
-from coto_lab.figures.readings import readings_figure
+from coto_lab.figures.readings import BASE, readings_figure
 from coto_lab.scoring.evaluator import Evaluator
 from coto_lab.scoring.sources import Source, adapter_of, check_sources
 from coto_lab.scoring.variant import Variant
@@ -23,7 +23,6 @@ from coto_lab.tasks.digits import COUNTS, INK, enlarged
 from coto_lab.tasks.glyphs import IMAGE_SIZE
 from coto_lab.widgets.view import View
 
-_BASE = "base model"
 _UNSURE = 0.5  # below this probability of its best class, no reading is sure
 _FOLDER = Path(__file__).parent
 
@@ -79,7 +78,7 @@ class DrawingPad(View):
         self._evaluator = Evaluator(self._task)
         first = next(iter(adapters.values()))
         shut = torch.zeros(len(self._evaluator.sites(first)), dtype=torch.bool)
-        self._variants = {_BASE: Variant(first, shut)} | {name: Variant(adapter) for name, adapter in adapters.items()}
+        self._variants = {BASE: Variant(first, shut)} | {name: Variant(adapter) for name, adapter in adapters.items()}
         self.pad = Pad(counts=[int(count) for count in counts])
         nothing = dict.fromkeys(self._variants)
         super().__init__(readings_figure(task.classes, nothing), [self.pad], "coto-drawing-pad")

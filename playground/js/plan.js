@@ -1,5 +1,7 @@
 // The drawing of a plan: the curve of p over the training, and below it the blocks that are open in each step.
 
+import { percent } from "./percent.js";
+
 const NS = "http://www.w3.org/2000/svg";
 const CURVE = 90; // the height of the curve, in the drawing's units; a step is one unit wide
 const ROW = 16;
@@ -60,5 +62,3 @@ export function drawPlan({ masks, p, shares, share }, mark) {
   frame.prepend(drawing);
   return frame;
 }
-
-const percent = (share) => `${Math.round(100 * share)}%`;

@@ -1,5 +1,6 @@
 // What the base model, LoRA and CoTo read in the image: the best digit, and the certainty of each of the ten.
 
+import { percent } from "./percent.js";
 import { DIGITS, METHODS, NAMES, SURE, loadReaders } from "./read.js";
 import { breath } from "./slices.js";
 import { shown } from "./waiting.js";
@@ -13,8 +14,6 @@ function card(method) {
     <p class="kind">${KINDS[method]}</p><p class="best"><output></output><span class="how"></span></p>
     <ol>${columns.join("")}</ol></article>`;
 }
-
-const percent = (share) => `${Math.round(100 * share)}%`;
 
 /** One line with the three readings.
  * @param {Record<string, import("./read.js").Reading>} readings @returns {string} */

@@ -13,50 +13,27 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, WebSocket, expect, sync_playwright
+import real_browser
+from playwright.sync_api import Browser, Page, expect
 
 ROOT = Path(__file__).parents[2]
-SCREENSHOTS = ROOT / "test-results"
 HOME = {"127.0.0.1", "localhost"}
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 # Milliseconds that a test waits for something to show. This only ends a test that would fail anyway: a busy machine must not
 # fail one, and `make bench` measures how quick the views are.
 PATIENCE = 90_000
 expect.set_options(timeout=PATIENCE)
 
+browser, pytest_runtest_makereport = real_browser.browser, real_browser.pytest_runtest_makereport
+
 # Every cell is in the page, wherever it is scrolled to, and nothing pops up over it.
 LAB_SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
 }
-
-
-def find_chromium() -> str:
-    """The browser's path; the test fails where there is none, since a skipped browser test proves nothing."""
-    chosen = os.environ.get("COTO_LAB_CHROMIUM")
-    found = shutil.which(chosen) if chosen else next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        looked = f"COTO_LAB_CHROMIUM={chosen!r} is no program" if chosen else f"none of {', '.join(CHROMIUM)} is on the PATH"
-        pytest.fail(
-            f"the browser tests need Chromium: {looked}. On Debian: apt-get update && apt-get install -y chromium. "
-            "Elsewhere set COTO_LAB_CHROMIUM to the program of a Chromium or Chrome.",
-            pytrace=False,
-        )
-    return found
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="session")
@@ -130,36 +107,9 @@ def lab(lab_folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page in a fresh context. ``page.left_home`` lists the requests that left this machine, ``page.errors`` the
-    console's errors. A failed test leaves a screenshot in ``test-results/``.
-    """
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
-    left_home: list[str] = []
-    errors: list[str] = []
-
-    def record(request_or_socket: Request | WebSocket) -> None:
-        url = urlsplit(request_or_socket.url)
-        if url.scheme in ("http", "https", "ws", "wss") and url.hostname not in HOME:
-            left_home.append(request_or_socket.url)
-
-    def record_error(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            errors.append(message.text)
-
-    context.on("request", record)
-    context.on("console", record_error)
-    page.on("websocket", record)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.left_home, page.errors = left_home, errors  # type: ignore[attr-defined]
-    yield page
-    report = request.node.stash.get(_REPORT, None)
-    if report is not None and report.failed:
-        SCREENSHOTS.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
-        (SCREENSHOTS / f"{request.node.name}.console.txt").write_text("\n".join(errors))
-    context.close()
+    """A page in a fresh context (`real_browser.watched_page`)."""
+    with real_browser.watched_page(browser, request, PATIENCE, HOME) as page:
+        yield page
 
 
 @pytest.fixture
@@ -233,16 +183,6 @@ _CELLS = """() => {
         .filter(({cell}) => cell.type === 'code' && cell.sharedModel.getSource().trim() !== '')
         .map(({cell, index}) => ({index, count: cell.executionCount, outputs: cell.outputs.toJSON()}));
 }"""
-
-_REPORT = pytest.StashKey[pytest.TestReport]()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    report = yield
-    if report.when == "call":
-        item.stash[_REPORT] = report
-    return report
 
 
 def _answers(url: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pad_by_mouse import counts, draw
 from playwright.sync_api import Page, expect
 
 NOTEBOOK = "drawing_pad.ipynb"
@@ -19,13 +20,6 @@ CELLS = [
     "view",
 ]
 ONE = [(16, 4), (16, 28)]  # a line, in cells of the pad
-NUMBERS = ".coto-pad-seen"
-
-
-def counted(page: Page) -> list[int]:
-    """The numbers that the pad shows to screen readers."""
-    label = page.locator(NUMBERS).get_attribute("aria-label") or ""
-    return [int(number) for number in label.partition(":")[2].split()]
 
 
 def test_a_drawing_is_read_by_the_kernel(
@@ -38,24 +32,17 @@ def test_a_drawing_is_read_by_the_kernel(
     expect(sentence).to_have_text("Nothing is drawn. Draw a digit on the pad.")
     page.wait_for_selector(".coto-drawing-pad .main-svg")
 
-    paper = view.locator(".coto-pad-paper")
-    paper.scroll_into_view_if_needed()
-    box = paper.bounding_box()
-    assert box is not None
-    for i, (x, y) in enumerate(ONE):
-        page.mouse.move(box["x"] + x * box["width"] / 32, box["y"] + y * box["height"] / 32, steps=8)
-        if i == 0:
-            page.mouse.down()
-    page.mouse.up()
+    view.locator(".coto-pad-paper").scroll_into_view_if_needed()
+    draw(page, ONE, steps=8)
     expect(sentence).to_contain_text("CoTo 1 (")
     expect(view.locator(".coto-pad-ink polyline")).to_have_count(1)  # the kernel's answer does not replace the drawing
-    assert max(counted(page)) == 16
+    assert max(counts(page)) == 16
 
     def says(code: str, words: str) -> None:
         page.evaluate(_ADD_AND_RUN, code)
         expect(page.locator(".jp-OutputArea-output pre").last).to_have_text(words)
 
-    says("print(view.pad.counts)", str(counted(page)))
+    says("print(view.pad.counts)", str(counts(page)))
     says("view.pad.counts = [16] * 64\nprint('set')", "set")
     expect(view.locator(".coto-pad-ink rect")).to_have_count(64)
     view.get_by_role("button", name="Clear").click()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -12,37 +10,19 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
+import real_browser
 import torch
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 ROOT = Path(__file__).parents[2]
-SCREENSHOTS = ROOT / "test-results"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 30_000  # milliseconds; this only ends a test that would fail anyway
 HOME = ("http://127.0.0.1:", "about:", "data:", "blob:")
 BELOW = "any/path"  # the page must work below any path, so it is not at the server's root
 sys.path.append(str(ROOT / "pages"))
 
-
-def find_chromium() -> str:
-    """The browser's path; the test fails where there is none, since a skipped browser test proves nothing."""
-    chosen = os.environ.get("COTO_LAB_CHROMIUM")
-    found = shutil.which(chosen) if chosen else next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        pytest.fail("these tests need Chromium; set COTO_LAB_CHROMIUM to the program of a Chromium or Chrome.", pytrace=False)
-    return found
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+browser, pytest_runtest_makereport = real_browser.browser, real_browser.pytest_runtest_makereport
 
 
 @pytest.fixture(scope="session")
@@ -75,34 +55,9 @@ def site(written: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """An empty page in a fresh context. ``page.left_home`` lists the requests that left this machine, ``page.errors`` the
-    console's errors. A failed test leaves a screenshot in ``test-results/``.
-    """
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
-    left_home: list[str] = []
-    errors: list[str] = []
-
-    def record(found: Request) -> None:
-        url = urlsplit(found.url)
-        if url.scheme in ("http", "https") and url.hostname != "127.0.0.1":
-            left_home.append(found.url)
-
-    def record_error(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            errors.append(message.text)
-
-    context.on("request", record)
-    context.on("console", record_error)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.left_home, page.errors = left_home, errors  # type: ignore[attr-defined]
-    yield page
-    report = request.node.stash.get(_REPORT, None)
-    if report is not None and report.failed:
-        SCREENSHOTS.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
-    context.close()
+    """An empty page in a fresh context (`real_browser.watched_page`)."""
+    with real_browser.watched_page(browser, request, PATIENCE, {"127.0.0.1"}) as page:
+        yield page
 
 
 @pytest.fixture(scope="session")
@@ -166,13 +121,3 @@ _FUNCTION = """async ([site, argument]) => {
     const floats = (array) => ({ float32: btoa(letters(array).join("")) });
     %s
 }"""
-
-_REPORT = pytest.StashKey[pytest.TestReport]()
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
-    if report.when == "call":
-        item.stash[_REPORT] = report

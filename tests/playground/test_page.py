@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pad_by_mouse import counts, draw
 from playwright.sync_api import Browser, Page, expect
 
 ROOT = Path(__file__).parents[2]
@@ -19,26 +20,9 @@ READINGS = "[data-part=readings]"
 SOON = 20_000  # milliseconds; this only ends a test that would fail anyway
 
 
-def draw(page: Page, line: list[tuple[float, float]]) -> None:
-    """Draw a line with the mouse."""
-    box = page.locator(".coto-pad-paper").bounding_box()
-    assert box is not None
-    for i, (x, y) in enumerate(line):
-        page.mouse.move(box["x"] + x * box["width"] / 32, box["y"] + y * box["height"] / 32, steps=3)
-        if i == 0:
-            page.mouse.down()
-    page.mouse.up()
-
-
 def best(page: Page) -> dict[str, str]:
     """The best digit of each model, as the cards show it."""
     return {method: page.locator(f".reading.{method} output").inner_text() for method in ("base", "lora", "coto")}
-
-
-def counts(page: Page) -> list[int]:
-    """The 64 numbers that the pad counted."""
-    label = page.locator(".coto-pad-seen").get_attribute("aria-label") or ""
-    return [int(number) for number in label.partition(":")[2].split()]
 
 
 # Drawing and reading

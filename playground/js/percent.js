@@ -1,0 +1,2 @@
+/** A share from 0 to 1 as whole percents. @param {number} share @returns {string} */
+export const percent = (share) => `${Math.round(100 * share)}%`;
