@@ -14,7 +14,7 @@ MERGED_ARGS ?=
 BENCH_ARGS ?=
 GPU_ARGS ?=
 MUTANTS_ARGS ?=
-TOUR := /lab/tree/notebooks/00_tour.ipynb
+NOTEBOOK ?= 00_tour
 CELL_SECONDS ?= 120
 
 VENV := .venv
@@ -30,10 +30,10 @@ export MALLOC_TRIM_THRESHOLD_ := 4294967296
 .PHONY: lab test gallery variants merging merged evidence bench gpu mutants site clean
 .DELETE_ON_ERROR:
 
-# The address that JupyterLab prints opens the tour too. In a container one is often root, and JupyterLab then refuses to start
+# The address that JupyterLab prints opens the notebook, too. In a container one is often root, and JupyterLab then refuses to start
 # without --allow-root.
 lab: $(VENV)/.lab
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=$(TOUR) $(LAB_ARGS)
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/notebooks/$(NOTEBOOK).ipynb $(LAB_ARGS)
 
 # Two processes share the tests, and each computes with one thread: first all that is quick; then what is slow (tests/conftest.py
 # says what), a file in one process, since its tests share what took long to make; and the notebooks as they are. Our "warnings
@@ -46,7 +46,7 @@ test: $(VENV)/.test $(VENV)/.lowest $(VENV)/.colab
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests --ignore=tests/browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow tests --ignore=tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow tests --ignore=tests/browser
 	COTO_LAB_FAST=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -x -p no:warnings -o xfail_strict=true \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS) notebooks
 	COTO_LAB_FAST=1 $(BIN)/python -m pytest tests/browser

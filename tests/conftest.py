@@ -24,22 +24,32 @@ from torch import nn
 
 from coto_lab import Classification, Evaluator, Linear, Recipe, Run, Task, fit, load_task
 
-# `make test` runs these after all others: other processes, kernels, environments and trainers, compilers, whole benchmarks. A
-# single test that takes several seconds has the mark `slow` itself.
+# `make test` runs these after all others: other processes, kernels, environments and trainers, compilers, whole benchmarks, and
+# what trains or scores real models most of the time. A single test that takes several seconds has the mark `slow` itself.
 SLOW = (
-    "clusters", "playground", "processes", "trainers", "test_benchmarks.py", "test_environments.py", "test_pages.py",
-    "test_solutions.py", "test_switches.py", "gating/test_compiling.py", "gating/test_ranks.py", "notebook/test_colab.py",
-    "notebook/test_kernels.py", "notebook/test_renderers.py", "notebook/test_setup.py", "scoring/test_processes.py",
-    "studies/test_gallery.py", "studies/test_task_merging.py", "training/test_jobs.py", "training/test_many_by_ranks.py",
-    "training/test_two_processes.py",
+    "clusters", "examples", "exercises", "playground", "processes", "report", "studies", "tasks/hub", "trainers", "widgets",
+    "test_benchmarks.py", "test_environments.py", "test_pages.py", "test_solutions.py", "test_switches.py",
+    "gating/test_callback_bad_input.py", "gating/test_callback_events.py", "gating/test_compiling.py", "gating/test_ranks.py",
+    "merging/test_rule.py", "notebook/test_colab.py", "notebook/test_kernels.py", "notebook/test_renderers.py",
+    "notebook/test_setup.py", "probes/test_estimate.py", "scoring/test_processes.py", "tasks/test_docstrings.py",
+    "tasks/test_strings.py", "training/test_jobs.py", "training/test_many_by_ranks.py", "training/test_two_processes.py",
+)  # fmt: skip
+
+# These come first, so that no process is left with one of them at the end. Each takes minutes.
+LONGEST = (
+    "test_solutions.py", "test_environments.py", "notebook/test_kernels.py", "clusters/test_killed_worker.py",
+    "test_benchmarks.py", "gating/test_compiling.py", "test_pages.py",
 )  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
     for item in items:
-        if any(item.path.is_relative_to(Path(__file__).parent / slow) for slow in SLOW):
+        if any(item.path.is_relative_to(tests / slow) for slow in SLOW):
             item.add_marker(pytest.mark.slow)
+    order = {tests / file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(scope="session")

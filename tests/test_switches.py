@@ -19,17 +19,18 @@ def cells_of(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-@pytest.mark.parametrize("task", ["strings/sort-descending", "digits"])
-def test_the_cell_needs_the_setup_alone_and_draws_either_task(name: str, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = cells_of(name)
+def test_the_cell_needs_the_setup_alone_and_draws_either_task(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells, tasks = cells_of(name), ["strings/sort-descending", "digits"]
     first, rest = cells["strings"].split("\n", 1)
     assert first == f"other = {STRINGS}"
-    sources = [cells["setup"], f'other = load_task("{task}")\n{rest}', "print(other.name)"]
+    sources = [cells["setup"]]
+    for task in tasks:
+        sources += [f'other = load_task("{task}")\n{rest}', "print(other.name)"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     monkeypatch.setenv("COTO_LAB_FAST", "1")
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": ROOT / "notebooks"}}).execute()
-    _, drawn, told = notebook.cells
-    (figure,) = [output.data[DRAWN] for output in drawn.outputs if DRAWN in output.get("data", {})]
-    named = {trace["name"].partition(",")[0] for trace in figure["data"] if "name" in trace}
-    assert {"LoRA", "CoTo"} <= named
-    assert told.outputs[0].text == f"{task}\n"
+    for task, drawn, told in zip(tasks, notebook.cells[1::2], notebook.cells[2::2], strict=True):
+        (figure,) = [output.data[DRAWN] for output in drawn.outputs if DRAWN in output.get("data", {})]
+        named = {trace["name"].partition(",")[0] for trace in figure["data"] if "name" in trace}
+        assert {"LoRA", "CoTo"} <= named
+        assert told.outputs[0].text == f"{task}\n"

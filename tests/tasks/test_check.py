@@ -118,7 +118,7 @@ def test_what_a_part_returns_is_looked_at(task: CopyTask, said: str) -> None:
 
 USES: dict[str, Callable[[Any], object]] = {
     "fit": lambda task: fit(task, RECIPE, progress=False),
-    "fit_many": lambda task: fit_many(task, [RECIPE, RECIPE], progress=False),
+    "fit_many": lambda task: fit_many(task, [RECIPE, RECIPE], n_jobs=1, progress=False),
     "Evaluator": lambda task: Evaluator(task)([variant()]),
 }
 

@@ -211,6 +211,7 @@ def test_every_method_learns(task: Task, method: str, schedule: Linear) -> None:
     assert trained < 0.9 * base
 
 
+@pytest.mark.slow
 def test_fp16_is_refused() -> None:
     code = """
 from accelerate import Accelerator
