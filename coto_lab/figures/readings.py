@@ -1,4 +1,4 @@
-"""What several models read in one image: the probability that each gives to every class."""
+"""What several models read in one image: how certain each is of every class."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor
 from coto_lab.figures.redraw import redrawn
 from coto_lab.figures.style import GUESS_COLOR, dress, style
 
-BASE = "base model"  # the name of what is drawn in grey
+BASE = "Base"  # the name of what is drawn in grey
 
 
 def readings_figure(
     classes: Sequence[str], readings: Mapping[str, Float[Tensor, " {len(classes)}"] | None], figure: Any = None
 ) -> Any:
-    """Bars of the probabilities of all classes, side by side for each model.
+    """Bars of the certainties of all classes, side by side for each model.
 
     Args:
         classes: the names of the classes.
-        readings: model -> probabilities; None, where there is no image yet, draws no bars. The name ``"base model"`` is grey.
+        readings: model -> certainties, which sum to 1; None, where there is no image yet, draws no bars. ``"Base"`` is grey.
         figure: a figure of an earlier call with the same classes and models, updated in place; None makes a new one.
     """
     fresh = go.Figure()
@@ -38,5 +38,5 @@ def readings_figure(
         )
         fresh.add_trace(bar)
     fresh.update_xaxes(title="class", type="category")  # digits are names here, not numbers
-    fresh.update_yaxes(title="probability, %", range=[0, 101])
+    fresh.update_yaxes(title="certainty, %", range=[0, 101])
     return redrawn(figure, fresh) if figure is not None else dress(fresh, height=300)

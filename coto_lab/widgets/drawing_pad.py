@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from coto_lab.tasks.digits import COUNTS, INK, enlarged
 from coto_lab.tasks.glyphs import IMAGE_SIZE
 from coto_lab.widgets.view import View
 
-_UNSURE = 0.5  # below this probability of its best class, no reading is sure
+_SURE = 0.5  # a reading whose best class has less certainty is not sure; as on the page of the playground
 _FOLDER = Path(__file__).parent
 
 
@@ -55,7 +56,7 @@ class Pad(anywidget.AnyWidget):
 
 
 class DrawingPad(View):
-    """Draw a digit and see what the base model and finished runs read: the probability of every class.
+    """Draw a digit and see what the base model and finished runs read: how certain each is of every class.
 
     Args:
         task: the digits, or another task whose base model reads their 16x16 images.
@@ -67,8 +68,8 @@ class DrawingPad(View):
 
     Raises:
         TypeError: ``task`` has no classes and images; something given as a run is not a run, adapter or folder.
-        ValueError: the task's images have another size; there are no runs; a run is of another task or base.
-        TraitError: ``counts`` is no such image.
+        ValueError: the task's images have another size; there are no runs; a run is of another task or base; ``counts`` is no
+            such image.
     """
 
     def __init__(self, task: Classification, runs: Mapping[str, Source], counts: Sequence[int] = ()):
@@ -79,14 +80,14 @@ class DrawingPad(View):
         first = next(iter(adapters.values()))
         shut = torch.zeros(len(self._evaluator.sites(first)), dtype=torch.bool)
         self._variants = {BASE: Variant(first, shut)} | {name: Variant(adapter) for name, adapter in adapters.items()}
-        self.pad = Pad(counts=[int(count) for count in counts])
+        self.pad = Pad(counts=_whole_numbers(counts))
         nothing = dict.fromkeys(self._variants)
         super().__init__(readings_figure(task.classes, nothing), [self.pad], "coto-drawing-pad")
         self.pad.observe(lambda _: self._show(), "counts")
         self._show()
 
     def readings(self) -> dict[str, Float[Tensor, " classes"]]:
-        """Probabilities of the classes for the image on the pad, for the base model and each run; empty without an image."""
+        """How certain the base and each run are of every class; a model's certainties sum to 1. Empty without an image."""
         if not self.pad.counts:
             return {}
         image = torch.tensor(self.pad.counts, dtype=torch.float32).reshape(1, COUNTS, COUNTS)
@@ -105,9 +106,23 @@ class DrawingPad(View):
         parts = []
         for name, shares in readings.items():
             best = int(shares.argmax())
-            parts.append(f"{html.escape(name)} <b>{html.escape(self._task.classes[best])}</b> ({shares[best]:.0%})")
-        unsure = max(shares.max().item() for shares in readings.values()) < _UNSURE
-        return f"Read as: {', '.join(parts)}." + (" No reading is sure." if unsure else "")
+            sure = "" if shares[best] >= _SURE else ", not sure"
+            read = f"<b>{html.escape(self._task.classes[best])}</b> ({shares[best]:.0%} certain{sure})"
+            parts.append(f"{html.escape(name)} {read}")
+        unsure = max(shares.max().item() for shares in readings.values()) < _SURE
+        nobody = f" No reading is sure: the best certainty of each is below {_SURE:.0%}."
+        return f"Read as: {', '.join(parts)}." + (nobody if unsure else "")
+
+
+def _whole_numbers(counts: Sequence[int]) -> list[int]:
+    """An image as the pad has it; NumPy's and float's whole numbers are whole numbers, too."""
+    found = list(counts)
+    if len(found) not in (0, COUNTS * COUNTS):
+        raise ValueError(f"counts has {len(found)} numbers: give {COUNTS * COUNTS}, row by row, or none.")
+    for place, count in enumerate(found):
+        if not isinstance(count, Real) or count not in range(INK + 1):
+            raise ValueError(f"counts[{place}]={count!r}: must be a whole number from 0 to {INK}.")
+    return [int(count) for count in found]
 
 
 def _one_image(task: Classification) -> Classification:

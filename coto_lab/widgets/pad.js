@@ -33,9 +33,10 @@ export function countInk(lines) {
 
 /** The lines, scaled so that a pen with the half width `pen` fills the height (or the width) of the cells. */
 function cropped(lines, pen) {
-  const xs = lines.flat().map((point) => point[0]);
-  const ys = lines.flat().map((point) => point[1]);
-  const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  let [left, right, top, bottom] = [CELLS, 0, CELLS, 0];
+  for (const [x, y] of lines.flat()) {
+    [left, right, top, bottom] = [Math.min(left, x), Math.max(right, x), Math.min(top, y), Math.max(bottom, y)];
+  }
   const across = Math.max(0.5, WIDTH - 2 * pen) / Math.max(right - left, 0.5);
   const along = Math.max(0.5, CELLS - 2 * pen) / Math.max(bottom - top, 0.5);
   const y = Math.min(along, FLATTEST * across);
@@ -85,12 +86,19 @@ const STYLE = `
 .coto-pad-seen { width: 3rem; height: 3rem; border-radius: 4px; flex: none; }
 .coto-pad-foot span { flex: 1 1 4rem; font-size: 0.8125rem; line-height: 1.3; color: var(--soft, currentColor); }
 .coto-pad rect { fill: currentColor; shape-rendering: crispEdges; }
-.coto-pad button { font: inherit; }
+.coto-pad button { font: inherit; font-size: 0.875rem; min-height: 2.25rem; padding: 0.3rem 0.6rem; border-radius: 8px;
+  color: var(--ink, currentColor); background: var(--card, transparent); border: 1px solid var(--line, #8888);
+  cursor: pointer; }
+.coto-pad button:hover { border-color: var(--accent, Highlight); }
+.coto-pad button:focus-visible { outline: 3px solid var(--accent, Highlight); outline-offset: 2px; }
+.coto-pad-help { display: none; margin: 0; font-size: 0.875rem; line-height: 1.4; }
+.coto-pad-paper:focus-visible ~ .coto-pad-help { display: block; }
 .coto-pad-said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 `;
 
-const HELP = "Draw with a mouse, a pen or a finger. With the keyboard: arrow keys move the pen, with Shift by four cells; " +
-  "Space puts it down and lifts it; Backspace takes the last line back; Delete clears the pad.";
+const KEYS = "With the keyboard: arrow keys move the pen, with Shift by four cells; Space puts it down and lifts it; " +
+  "Backspace takes the last line back; Delete clears the pad.";
+const HELP = `Draw with a mouse, a pen or a finger. ${KEYS}`;
 
 const MARKUP = `<style>${STYLE}</style>
 <svg class="coto-pad-paper" viewBox="0 0 32 32" tabindex="0" role="application" aria-roledescription="drawing pad"
@@ -100,6 +108,7 @@ const MARKUP = `<style>${STYLE}</style>
 <div class="coto-pad-foot"><svg class="coto-pad-seen" viewBox="0 0 32 32" role="img"></svg>
   <span>The model gets 8×8 numbers</span>
   <button type="button">Undo</button><button type="button">Clear</button></div>
+<p class="coto-pad-help" aria-hidden="true">${KEYS}</p>
 <div class="coto-pad-said" aria-live="polite"></div>`;
 
 function blocksOf(counts) {
@@ -122,6 +131,7 @@ export function mountPad(element, changed) {
     root.querySelector(`.coto-pad-${part}`));
   let [lines, shown] = [[], null]; // the drawing; or, in its place, an image of the data set
   const pen = { x: CELLS / 2, y: CELLS / 2, down: false };
+  let pointer = null; // the id of the pointer that draws; a second finger does not
 
   function draw() {
     const polylines = lines.map((line) => `<polyline points="${[...line, line.at(-1)].map((p) => p.join()).join(" ")}"/>`);
@@ -143,21 +153,25 @@ export function mountPad(element, changed) {
     lines.at(-1).push([x, y]);
     changed(draw());
   }
-  function undo() {
+  function endLine() {
     pen.down = false;
+    pointer = null;
+    showPen();
+  }
+  function undo() {
+    endLine();
     lines.pop();
     shown = null;
     changed(draw());
   }
   function show(counts) {
-    pen.down = false;
+    endLine();
     lines = [];
     shown = counts;
     draw();
   }
   const clear = () => (show(null), changed(null));
 
-  let pointer = null; // the id of the pointer that draws; a second finger does not
   const place = (event) => {
     const box = paper.getBoundingClientRect();
     const within = (share) => Math.round(100 * CELLS * Math.min(1, Math.max(0, share))) / 100;
@@ -165,13 +179,15 @@ export function mountPad(element, changed) {
   };
   paper.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || pointer !== null) return;
+    endLine();
     pointer = event.pointerId;
     paper.setPointerCapture(pointer);
-    pen.down = false;
     begin(...place(event));
   });
   paper.addEventListener("pointermove", (event) => event.pointerId === pointer && extend(...place(event)));
-  for (const end of ["pointerup", "pointercancel"]) paper.addEventListener(end, () => (pointer = null));
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+    paper.addEventListener(end, (event) => event.pointerId === pointer && endLine());
+  }
 
   const keys = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const actions = { " ": togglePen, Enter: togglePen, Backspace: undo, Delete: clear };
@@ -184,11 +200,14 @@ export function mountPad(element, changed) {
     event.preventDefault();
     if (event.key in actions) actions[event.key]();
     else movePen(keys[event.key], event.shiftKey ? 4 : 1);
+    showPen();
+    said.textContent = `Pen ${pen.down ? "down" : "up"}, column ${pen.x}, row ${pen.y}`;
+  });
+  function showPen() {
     cursor.setAttribute("cx", pen.x);
     cursor.setAttribute("cy", pen.y);
     cursor.classList.toggle("down", pen.down);
-    said.textContent = `Pen ${pen.down ? "down" : "up"}, column ${pen.x}, row ${pen.y}`;
-  });
+  }
   function movePen([dx, dy], cells) {
     pen.x = Math.min(CELLS - 1, Math.max(1, pen.x + dx * cells));
     pen.y = Math.min(CELLS - 1, Math.max(1, pen.y + dy * cells));

@@ -1,13 +1,17 @@
 // The state in the page's address, after the "#", so that a link shows another reader what this one sees:
-// #image=0005…&open=11110000&seeds=01&t=0.5&schedule=Linear,0,1,0.75&draw=3
+// #image=0005…&open=11110000&seeds=01&t=0.5&schedule=Linear,0,1,0.75&draw=3&measure
+//
+// A test image is named by its number, test=407, so that the page can ask before it shows. A name without a value is that of
+// the section to which the page scrolls.
 //
 // Anybody can write an address. What cannot be read is left at its first value, and named in a sentence.
 
-import { countsOf } from "./images.js";
+import { countsOf, testNumber } from "./images.js";
 import { BLOCKS, FIRST, SEEDS } from "./store.js";
 
 const LATER = 300; // ms after the last change; browsers refuse a page that changes its address a hundred times in a row
-const KEYS = ["counts", "open", "seeds", "t", "schedule", "draw"];
+const NAMED = 3; // how many damaged parts are named, at most
+const KEYS = ["counts", "test", "open", "seeds", "t", "schedule", "draw"];
 const ARGUMENTS = {
   Linear: ["start", "end", "ramp"],
   Sine: ["start", "end", "ramp"],
@@ -29,10 +33,18 @@ function share(text) {
 const PARTS = {
   image: {
     key: "counts",
-    write: (counts) => counts && Array.from(counts, (count) => count.toString(17)).join(""),
+    write: (counts, state) => counts && !testNumber(state) && Array.from(counts, (count) => count.toString(17)).join(""),
     read(text) {
-      check(/^[0-9a-g]{64}$/i.test(text));
+      check(/^[0-9a-g]{64}$/i.test(text) && /[^0]/.test(text));
       return countsOf(text);
+    },
+  },
+  test: {
+    key: "test",
+    write: (_, state) => testNumber(state),
+    read(text) {
+      check(/^[1-9]\d{0,4}$/.test(text));
+      return { number: Number(text), counts: null }; // the numbers of the image are fetched
     },
   },
   open: {
@@ -77,52 +89,72 @@ const PARTS = {
 /** The part of the address after "#" for a state; parts at their first values are left out.
  * @param {import("./store.js").State} state @returns {string} */
 export function toHash(state) {
-  const parts = Object.entries(PARTS).map(([name, part]) => [name, part.write(state[part.key]), part.write(FIRST[part.key])]);
+  const written = (part, of) => part.write(of[part.key], of) || null;
+  const parts = Object.entries(PARTS).map(([name, part]) => [name, written(part, state), written(part, FIRST)]);
   const shown = parts.filter(([, now, first]) => now !== first && now !== null);
   return shown.map(([name, now]) => `${name}=${now}`).join("&");
 }
 
 /** The state that an address names.
  * @param {string} hash with or without "#"
- * @returns {{ state: Partial<import("./store.js").State>, problem: string }} every part that an address can name, those that it
- *   does not name or that cannot be read at their first values; and a sentence about the latter, or "" */
+ * @returns {{ state: Partial<import("./store.js").State>, section: string, problem: string }} every part that an address can
+ *   name, those that it does not name or that cannot be read at their first values; a section, or ""; and a sentence about the
+ *   parts that cannot be read, or "" */
 export function fromHash(hash) {
   const state = Object.fromEntries(KEYS.map((key) => [key, FIRST[key]]));
-  const damaged = [];
+  let section = "";
+  const [damaged, seen] = [[], new Set()];
   for (const piece of hash.replace(/^#/, "").split("&").filter(Boolean)) {
     const [name, ...rest] = piece.split("=");
-    if (!Object.hasOwn(PARTS, name)) {
-      if (rest.length) damaged.push(name); // a name alone is the name of a section
+    if (/^[a-z]+$/.test(piece)) {
+      section = piece;
       continue;
     }
     try {
+      check(Object.hasOwn(PARTS, name));
+      const isSecond = seen.has(name);
+      seen.add(name);
+      check(!isSecond);
       state[PARTS[name].key] = PARTS[name].read(decodeURIComponent(rest.join("=")));
     } catch {
       damaged.push(name);
+      if (seen.has(name)) state[PARTS[name].key] = FIRST[PARTS[name].key]; // two values, or one that cannot be read
     }
   }
-  const names = damaged.map((name) => `“${name.slice(0, 20)}”`).join(", ");
-  const problem = names && `The address of this page is damaged: ${names} could not be read and stands at its first value.`;
-  return { state, problem };
+  if (state.test) state.counts = null; // as long as they have not arrived
+  return { state, section, problem: damaged.length ? lament(damaged) : "" };
 }
 
-/** Keep the address and the state equal from now on.
+function lament(names) {
+  const more = names.length > NAMED ? ` and ${names.length - NAMED} more` : "";
+  const quoted = names.slice(0, NAMED).map((name) => `“${name.slice(0, 20)}”`).join(", ") + more;
+  const stand = names.length > 1 ? "stand at their first values" : "stands at its first value";
+  return `The address of this page is damaged: ${quoted} could not be read and ${stand}.`;
+}
+
+/** Keep the address and the state equal from now on, and scroll to the section that the address names.
  * @param {ReturnType<typeof import("./store.js").makeStore>} store
  * @param {(problem: string) => void} say is called with a sentence about a damaged address, or "" */
 export function followAddress(store, say) {
+  let section = "";
+  function write() {
+    const hash = [toHash(store.get()), section].filter(Boolean).join("&");
+    history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+  }
   function take() {
-    const { state, problem } = fromHash(location.hash);
+    const { state, problem, ...named } = fromHash(location.hash);
+    section = named.section;
+    if (location.hash === (section && `#${section}`)) return write(); // a link within the page: the state stays
     store.set({ ...state, truth: null, hidden: false });
     say(problem);
   }
   let timer;
   store.subscribe(KEYS, () => {
     clearTimeout(timer);
-    timer = setTimeout(() => {
-      const hash = toHash(store.get());
-      history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
-    }, LATER);
+    timer = setTimeout(write, LATER);
   });
-  addEventListener("hashchange", () => location.hash.includes("=") && take());
-  if (location.hash.includes("=")) take();
+  addEventListener("hashchange", take);
+  take();
+  // Once the parts of the page are there; before that, its sections lie elsewhere.
+  requestAnimationFrame(() => document.getElementById(section)?.scrollIntoView({ behavior: "instant" }));
 }

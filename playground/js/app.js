@@ -11,10 +11,12 @@ import { mount as readings, mountStrip as strip } from "./readings.js";
 import { makeResources } from "./resources.js";
 import { mount as samples } from "./samples.js";
 import { mount as schedule } from "./schedule.js";
+import { mount as share } from "./share.js";
 import { makeStore } from "./store.js";
 import { mount as theme } from "./theme.js";
+import { shown } from "./waiting.js";
 
-const PARTS = { theme, score, drawing, samples, guess, readings, strip, blocks, line, measure, schedule };
+const PARTS = { theme, score, share, drawing, samples, guess, readings, strip, blocks, line, measure, schedule };
 
 const problem = document.querySelector("[data-part=problem]");
 
@@ -32,7 +34,8 @@ function start() {
   }
   addLinks(document);
   whenNear(document.querySelector("[data-part=figures]"), async (element) => {
-    (await import("./figures.js")).mount(element, store, resources);
+    const { mount } = await shown(element, "the figures", () => import("./figures.js"));
+    mount(element, store, resources);
   });
 }
 
@@ -46,7 +49,8 @@ function whenNear(element, load) {
   observer.observe(element);
 }
 
-addEventListener("error", (event) => say(`Something went wrong: ${event.message}`));
+// An event without an error is a notice of the browser, as of a resize that it shows one frame later.
+addEventListener("error", (event) => event.error && say(`Something went wrong: ${event.message}`));
 addEventListener("unhandledrejection", (event) => say(`Something went wrong: ${event.reason?.message ?? event.reason}`));
 start();
 document.documentElement.dataset.started = "yes";

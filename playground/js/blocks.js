@@ -1,5 +1,6 @@
 // Eight switches, one for the adapter's part in each block; and ways to set all of them at once.
 
+import { blockOf, followPointer } from "./pointing.js";
 import { BLOCKS } from "./store.js";
 
 const all = (rule) => Array.from({ length: BLOCKS }, (_, i) => rule(i));
@@ -30,7 +31,8 @@ function sentence(open) {
 
 const MARKUP = `<div class="chain"><span class="end" aria-hidden="true">image</span>
 <div class="switches" role="group" aria-label="Blocks, from the image to the answer">${all((i) =>
-  `<button type="button" role="switch" aria-label="Block ${i}"><span class="lamp"></span><b>${i}</b></button>`).join("")}</div>
+  `<button type="button" role="switch" aria-label="Block ${i}" data-block="${i}"><span class="lamp"></span><b>${i}</b>
+</button>`).join("")}</div>
 <span class="end" aria-hidden="true">answer</span></div>
 <div class="buttons">${Object.keys(SETS).map((name) => `<button type="button" class="set">${name}</button>`).join("")}</div>
 <div class="field"><label for="open-count">Random blocks</label><input id="open-count" type="range" min="1" max="7" value="4">
@@ -40,7 +42,8 @@ const MARKUP = `<div class="chain"><span class="end" aria-hidden="true">image</s
 /** @param {HTMLElement} element @param {ReturnType<typeof import("./store.js").makeStore>} store */
 export function mount(element, store) {
   element.innerHTML = MARKUP;
-  const switches = [...element.querySelectorAll(".switches button")];
+  const group = element.querySelector(".switches");
+  const switches = [...group.children];
   const [count, draw, said] = ["input", ".draw", ".said"].map((name) => element.querySelector(name));
 
   function show({ open, marked }) {
@@ -52,9 +55,11 @@ export function mount(element, store) {
   }
   switches.forEach((button, i) => {
     button.addEventListener("click", () => store.set({ open: store.get().open.map((isOpen, j) => (i === j) !== isOpen) }));
-    for (const event of ["pointerenter", "focus"]) button.addEventListener(event, () => store.set({ marked: i }));
-    for (const event of ["pointerleave", "blur"]) button.addEventListener(event, () => store.set({ marked: null }));
   });
+  const point = (block) => store.set({ marked: block });
+  followPointer(group, point);
+  group.addEventListener("focusin", (event) => point(blockOf(event))); // by keyboard
+  group.addEventListener("focusout", (event) => blockOf(event) === store.get().marked && point(null));
   element.querySelectorAll(".set").forEach((button) =>
     button.addEventListener("click", () => store.set({ open: SETS[button.textContent]() })));
   const words = () => (draw.textContent = `Open ${count.value} of ${BLOCKS}`);

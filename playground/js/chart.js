@@ -31,7 +31,7 @@ function filled(element, attributes, inside) {
  * @typedef {object} Axis
  * @property {number} low
  * @property {number} high
- * @property {{ at: number, text: string }[]} ticks
+ * @property {{ at: number, text: string, marked?: boolean }[]} ticks
  * @property {string} label what is measured, with its unit
  */
 
@@ -41,7 +41,9 @@ let made = 0; // charts so far, for the ids of titles and fillings
  * @param {{ width: number, height: number, x: Axis, y: Axis, title: string, description: string, bottom?: number }} options
  *   sizes in pixels; title and description are read out by screen readers; `bottom` is the room below the plot
  * @returns {{ root: SVGSVGElement, layer: SVGGElement, x: (value: number) => number, y: (value: number) => number,
- *   left: number, right: number, top: number, bottom: number, id: string }} `layer` takes the marks; x and y give pixels */
+ *   behind: SVGGElement, touch: SVGGElement, left: number, right: number, top: number, bottom: number, id: string }} `layer`
+ *   takes the marks, `behind` those that would cover the words of an axis, and `touch`, the last child of the root, the unseen
+ *   places that the reader points at; x and y give pixels */
 export function chart({ width, height, x, y, title, description, bottom = MARGIN.bottom }) {
   const id = `chart-${++made}`;
   const area = { left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: height - bottom };
@@ -59,8 +61,9 @@ export function chart({ width, height, x, y, title, description, bottom = MARGIN
     grid.append(svg("line", { x1: area.left, x2: area.right, y1: onY(at), y2: onY(at) }));
     grid.append(svg("text", { x: area.left - 7, y: onY(at) + 4, "text-anchor": "end" }, text));
   }
-  for (const { at, text } of x.ticks) {
-    grid.append(svg("text", { x: onX(at), y: area.bottom + 17, "text-anchor": "middle" }, text));
+  for (const { at, text, marked } of x.ticks) {
+    const place = { x: onX(at), y: area.bottom + 17, "text-anchor": "middle", class: marked ? "on-mark" : null };
+    grid.append(svg("text", place, text));
   }
   grid.append(svg("line", { class: "chart-axis", x1: area.left, x2: area.right, y1: area.bottom, y2: area.bottom }));
   const middle = (area.left + area.right) / 2;
@@ -71,9 +74,9 @@ export function chart({ width, height, x, y, title, description, bottom = MARGIN
     { class: "chart-label", x: across, y: along, "text-anchor": "middle", transform: `rotate(-90 ${across} ${along})` },
     y.label,
   ));
-  const layer = svg("g");
-  root.append(grid, layer);
-  return { root, layer, x: onX, y: onY, ...area, id };
+  const [behind, layer, touch] = [svg("g"), svg("g"), svg("g")];
+  root.append(behind, grid, layer, touch);
+  return { root, behind, layer, touch, x: onX, y: onY, ...area, id };
 }
 
 /** The filling of a method's bars and legend entry in the chart with this id. */

@@ -12,11 +12,12 @@ export function addInterpolation(element, { interpolation, claims, methods, seed
   const middle = NAMES.indexOf("1:1");
   const redraw = addFigure(element, {
     title: "Between two seeds",
-    lead: "Two trainings of one method, with different seeds, end at different weights. How good are mixtures of the two?",
+    lead: "Two trainings of one method, with different seeds, end at different weights. Fused 1:1, each weight of the " +
+      "adapter is the mean of the two; 2:1 takes two parts of the one and one of the other. How good are such mixtures?",
     ask: {
       id: "interpolation-guess",
       question: `Alone, ${methods.map((method) => `${method} reads ${shown(accuracy[method][0].mean)}%`).join(" and ")} ` +
-        "of the test images. And two seeds fused 1:1?",
+        `of the ${examples} test images. And two seeds fused 1:1?`,
       truth: Object.fromEntries(methods.map((method) => [method, accuracy[method][middle].mean / 100])),
     },
     note: "Lines: mean test accuracy at five places; bands: ±1 standard deviation. At the ends stand the " +
@@ -40,7 +41,7 @@ export function addInterpolation(element, { interpolation, claims, methods, seed
       width, height: 330, title: "Test accuracy on the line between two seeds, LoRA and CoTo",
       description: sentence({ t, marked }),
       x: { low: 0, high: 1, ticks: shares.map((at, i) => ({ at, text: NAMES[i] })), label: "share of the second seed: 0 to 1" },
-      y: { low: 76, high: 96, ticks: ticks(80, 95, 5), label: "test accuracy, %" },
+      y: { low: 76, high: 96, ticks: ticks(80, 95, 5), label: `test accuracy, % of ${examples} images` },
     });
     const here = { class: "chart-place", x1: plot.x(t), x2: plot.x(t), y1: plot.top, y2: plot.bottom };
     plot.layer.append(setNumbers(svg("line", here, svg("title", {}, `your place, ${shown(t, 2)}`)), { t }));
@@ -73,6 +74,7 @@ export function addInterpolation(element, { interpolation, claims, methods, seed
       const { alone, fused } = shut[method];
       return `${method} ${shown(alone[block])} points alone and ${shown(fused[block])} fused 1:1`;
     });
-    return `Dotted: the change if block ${block} is shut, measured on ${shut.examples} of the images: ${parts.join("; ")}.`;
+    return `Dotted: the lines, moved by the change that shutting block ${block} makes, measured on ${shut.examples} of the ` +
+      `images: ${parts.join("; ")}.`;
   }
 }

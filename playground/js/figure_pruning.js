@@ -16,12 +16,14 @@ export function addPruning(element, { pruning, claims, methods, blocks, seeds, b
     lead: "Only some adapters are kept after training, and nothing is trained again. What is left of the accuracy?",
     ask: {
       id: "pruning-guess",
-      question: `The base model reads ${shown(base)}% of the test images. And with the adapter of every other block?`,
+      question: `The base model reads ${shown(base)}% of the ${examples} test images. And with every other block’s adapter?`,
       truth: Object.fromEntries(methods.map((method) => [method, everyOther.accuracy[method].mean / 100])),
     },
     note: `Bars: mean over ${seeds} seeds, from the accuracy of the base model upwards; whiskers: ±1 standard deviation. ` +
       `${examples} test images. Below each pair of bars: the ${blocks} blocks, block 0 lowest; what is kept is filled ` +
-      "(from left: query, key, value). Click a block to mark it; patterns that do not keep it turn pale.",
+      "(from left: query, key, value). The low third of the blocks is next to the image. “Only query” keeps, in each block, " +
+      "one of the three matrices of the attention that the adapter changes. Point at a block to mark it, click it to keep " +
+      "the mark; patterns without this block turn pale.",
     claim: claims.pruning,
     table: {
       caption: "Test accuracy in %: mean ± standard deviation over seeds; difference with its 95% interval",
@@ -41,19 +43,18 @@ export function addPruning(element, { pruning, claims, methods, blocks, seeds, b
       width, height: 330 + picture, bottom: 12 + picture + 15 * LINES,
       title: "Test accuracy by what is kept, LoRA and CoTo", description: sentence(marked),
       x: { low: -0.5, high: patterns.length - 0.5, ticks: [], label: "" },
-      y: { low: 41, high: 100, ticks: ticks(50, 100, 10), label: "test accuracy, %" },
+      y: { low: 41, high: 100, ticks: ticks(50, 100, 10), label: `test accuracy, % of ${examples} images` },
     });
     addBars(plot, patterns.map((pattern) => ({
       name: pattern.name, pale: marked !== null && !pattern.blocks.includes(marked), scores: scoresOf(pattern),
     })), base);
     addLevel(plot, base, `base model ${shown(base)}%`);
-    if (marked !== null) plot.layer.append(row(plot, marked, { class: "chart-marked" }));
+    if (marked !== null) plot.behind.append(row(plot, marked, { class: "chart-marked" }));
     patterns.forEach((pattern, i) => addPicture(plot, pattern, i));
     for (let block = 0; block < blocks; block++) {
       const touched = row(plot, block, { class: "chart-touch", "data-block": block });
       touched.append(svg("title", {}, `block ${block}`));
-      touched.addEventListener("click", () => store.set({ marked: store.get().marked === block ? null : block }));
-      plot.layer.append(touched);
+      plot.touch.append(touched);
     }
     return plot.root;
   }

@@ -11,8 +11,10 @@ export function addShapley(element, { shapley, claims, methods, blocks, seeds },
     title: "What each block is worth",
     lead: "A block's Shapley value is what it adds to the accuracy, on average over all orders in which blocks can be opened.",
     note: `Bars: mean over ${seeds} seeds; whiskers: ±1 standard deviation. Exact values over all ${2 ** blocks} choices of ` +
-      `blocks, on ${shapley.examples} test images. Click a bar to mark its block.`,
+      `blocks, on ${shapley.examples} test images. Point at a bar, and its block is marked in all figures; click it, and it ` +
+      "stays marked. The buttons above the figures do the same, also by keyboard.",
     claim: claims.shapley,
+    terms: "Coefficient of variation: the standard deviation of the eight values, divided by their mean.",
     table: {
       caption: "Shapley value of every block, in points of test accuracy: mean ± standard deviation over seeds",
       head: ["block", ...methods],
@@ -24,19 +26,19 @@ export function addShapley(element, { shapley, claims, methods, blocks, seeds },
   store.subscribe(["marked"], redraw);
 
   function draw(width, marked) {
+    const names = ticks(0, blocks - 1, 1).map((tick) => ({ ...tick, marked: tick.at === marked }));
     const plot = chart({
       width, height: 300, title: "Shapley value of every block, LoRA and CoTo", description: sentence(marked),
-      x: { low: -0.5, high: blocks - 0.5, ticks: ticks(0, blocks - 1, 1), label: "block (0 is next to the image)" },
-      y: { low: 0, high: 17, ticks: ticks(0, 15, 5), label: "points of accuracy" },
+      x: { low: -0.5, high: blocks - 0.5, ticks: names, label: "block (0 is next to the image)" },
+      y: { low: 0, high: 17, ticks: ticks(0, 15, 5), label: `points of accuracy, ${shapley.examples} images` },
     });
     const groups = numbered.map((block) => ({ name: String(block), scores: scoresOf(block) }));
-    if (marked !== null) plot.layer.append(column(plot, marked, { class: "chart-marked" }));
+    if (marked !== null) plot.behind.append(column(plot, marked, { class: "chart-marked" }));
     addBars(plot, groups, 0);
     for (const block of numbered) {
       const touched = column(plot, block, { class: "chart-touch", "data-block": block });
       touched.append(svg("title", {}, methods.map((method) => scoresOf(block)[method].words).join("; ")));
-      touched.addEventListener("click", () => store.set({ marked: store.get().marked === block ? null : block }));
-      plot.layer.append(touched);
+      plot.touch.append(touched);
     }
     return plot.root;
   }

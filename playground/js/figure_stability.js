@@ -6,14 +6,17 @@ import { addFigure } from "./frame.js";
 import { addLine, setNumbers } from "./marks.js";
 
 /** @param {HTMLElement} element @param {object} numbers what figures.json has @param {object} store */
-export function addStability(element, { stability, claims, methods, blocks, seeds }, store) {
+export function addStability(element, { stability, claims, methods, blocks, seeds, base, pruning }, store) {
   const whole = Object.fromEntries(methods.map((method) => [method, profile(stability, method)]));
   const redraw = addFigure(element, {
     title: "Blocks switched off",
     lead: "How much is left when only some blocks have their adapter? Every choice of open blocks was scored.",
     note: "Lines: mean over all choices with so many open blocks. Bands: from the worst choice to the best. Both are means " +
-      `over ${seeds} seeds, on ${stability.examples} test images. The large markers are the switches above, as they are now.`,
+      `over ${seeds} seeds, on every fourth test image. Of these ${stability.examples} images the base model, with no block ` +
+      `open, reads ${shown(whole[methods[0]][0].mean)}%; of all ${pruning.examples} it reads ${shown(base)}%. The large ` +
+      "markers are the switches above, as they are now.",
     claim: claims.stability,
+    terms: "A mask is a choice of open blocks. A training is dropout stable if little is lost when blocks are dropped.",
     table: {
       caption: "Test accuracy in % by number of open blocks: mean ± standard deviation over seeds (worst to best choice)",
       head: ["open blocks", ...methods],
@@ -25,7 +28,7 @@ export function addStability(element, { stability, claims, methods, blocks, seed
   store.subscribe(["marked", "open"], redraw);
 
   function draw(width, { marked, open }) {
-    const axis = { low: 40, high: 100, ticks: ticks(40, 100, 10), label: "test accuracy, %" };
+    const axis = { low: 40, high: 100, ticks: ticks(40, 100, 10), label: `test accuracy, % of ${stability.examples} images` };
     const plot = chart({
       width, height: 330, title: "Test accuracy against the number of open blocks, LoRA and CoTo",
       description: sentence({ marked, open }),

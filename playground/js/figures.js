@@ -1,11 +1,15 @@
-// The figures with the lab's measurements, and the buttons that mark a block in all of them.
+// The figures with the lab's measurements, and the buttons that choose a block in all of them.
 
 import { html } from "./chart.js";
 import { addInterpolation } from "./figure_interpolation.js";
 import { addPruning } from "./figure_pruning.js";
 import { addShapley } from "./figure_shapley.js";
 import { addStability } from "./figure_stability.js";
+import { blockOf, followPointer } from "./pointing.js";
 import { shown } from "./waiting.js";
+
+const TASKS = "A claim stands below each figure. Three tasks judge it: to read handwritten digits, as on this page; to " +
+  "rewrite character strings; and to tell which library a Python docstring is from.";
 
 /** The four figures. Each follows the marked block; one follows the switches, and one the place between two seeds.
  * @param {HTMLElement} element @param {object} store @param {{ figures: () => Promise<object> }} resources */
@@ -13,7 +17,7 @@ export async function mount(element, store, resources) {
   addStyle();
   const numbers = await shown(element, "the figures", () => resources.figures());
   const grid = html("div", { class: "figures" });
-  element.append(markButtons(store, numbers.blocks), grid);
+  element.append(html("p", { class: "fine" }, TASKS), markButtons(store, numbers.blocks), grid);
   for (const [name, add] of [
     ["interpolation", addInterpolation], ["pruning", addPruning], ["stability", addStability], ["shapley", addShapley],
   ]) {
@@ -21,21 +25,30 @@ export async function mount(element, store, resources) {
     grid.append(figure);
     add(figure, numbers, store);
   }
+  followPointer(element, (block) => store.set({ marked: block }));
+  element.addEventListener("click", (event) => choose(store, blockOf(event)));
 }
 
-/** A row of buttons, one for each block. The pressed one is the marked block. */
+/** Choose a block, or let it go if it is the chosen one; then the mark goes although the pointer is still there. */
+function choose(store, block) {
+  if (block !== null) store.set({ chosen: store.get().chosen === block ? null : block, marked: null });
+}
+
+/** A row of buttons, one for each block, also for the keyboard. The pressed one is the chosen block. */
 function markButtons(store, blocks) {
   const said = html("span", { class: "mark-said", "aria-live": "polite" });
   const buttons = Array.from({ length: blocks }, (_, block) => {
-    const button = html("button", { type: "button", "aria-label": `mark block ${block}` }, String(block));
-    button.addEventListener("click", () => store.set({ marked: store.get().marked === block ? null : block }));
-    return button;
+    const names = { type: "button", "aria-label": `mark block ${block}`, "data-block": block };
+    return html("button", names, String(block));
   });
-  const show = ({ marked }) => {
-    buttons.forEach((button, block) => button.setAttribute("aria-pressed", String(block === marked)));
+  const show = ({ marked, chosen }) => {
+    buttons.forEach((button, block) => {
+      button.setAttribute("aria-pressed", String(block === chosen));
+      button.classList.toggle("marked", block === marked);
+    });
     said.textContent = marked === null ? "no block is marked" : `block ${marked} is marked`;
   };
-  store.subscribe(["marked"], show);
+  store.subscribe(["marked", "chosen"], show);
   show(store.get());
   const label = html("span", { id: "mark-label" }, "Block");
   return html("div", { class: "mark-buttons", role: "group", "aria-labelledby": "mark-label" }, label, ...buttons, said);

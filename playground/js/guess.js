@@ -1,6 +1,6 @@
 // The page asks before it shows, as the notebooks do, and keeps the score.
 
-import { METHODS, NAMES } from "./read.js";
+import { METHODS, NAMES, namesOf, withArticle } from "./read.js";
 
 const NEAR = 5; // percentage points within which a guessed number counts as right
 const BUTTONS = `<div class="buttons"><button class="primary">Show</button>
@@ -14,7 +14,7 @@ function addScore(store, asked, right) {
 /** The score, in the bar at the top.
  * @param {HTMLElement} element @param {ReturnType<typeof import("./store.js").makeStore>} store */
 export function mountScore(element, store) {
-  const show = ({ score }) => (element.textContent = score.asked ? `Your guesses: ${score.right} of ${score.asked}` : "");
+  const show = ({ score }) => (element.textContent = score.asked ? `Right guesses: ${score.right} of ${score.asked}` : "");
   store.subscribe(["score"], show);
   show(store.get());
 }
@@ -24,8 +24,10 @@ export function mountScore(element, store) {
 export function mount(element, store) {
   const boxes = METHODS.map((method) =>
     `<label class="chip ${method}"><input type="checkbox" value="${method}"> ${NAMES[method]}</label>`);
-  element.innerHTML = `<form class="question card" hidden><fieldset><legend></legend><div class="chips">${boxes.join("")}</div>
-    </fieldset>${BUTTONS}</form><p class="told" tabindex="-1" aria-live="polite"></p>`;
+  element.innerHTML = `<form class="question card" hidden>
+    <fieldset><legend></legend><div class="chips">${boxes.join("")}</div>
+    <p class="fine hint">Nothing ticked means: none of them.</p></fieldset>${BUTTONS}</form>
+    <p class="told" tabindex="-1" aria-live="polite"></p>`;
   const [form, legend, told] = ["form", "legend", ".told"].map((name) => element.querySelector(name));
 
   function say(sentence) {
@@ -37,24 +39,24 @@ export function mount(element, store) {
     if (!hidden) return;
     told.textContent = "";
     form.reset();
-    legend.textContent = `This is a ${truth}. Who reads it correctly?`;
+    legend.textContent = `This is ${withArticle(truth)}. Who reads it correctly?`;
     form.scrollIntoView({ block: "nearest" }); // on a phone it is below the pad
   }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const { readings, truth, counts } = store.get();
     if (readings?.image !== counts) return void (told.textContent = "The models are not ready yet. Try again in a moment.");
-    const right = METHODS.filter((method) =>
-      form.querySelector(`[value=${method}]`).checked === (readings[method].best === truth)).length;
+    const ticked = METHODS.filter((method) => form.querySelector(`[value=${method}]`).checked);
+    const right = METHODS.filter((method) => ticked.includes(method) === (readings[method].best === truth)).length;
     store.set({ hidden: false });
     addScore(store, METHODS.length, right);
-    say(`You were right about ${right} of ${METHODS.length}.`);
+    say(`You said ${namesOf(ticked)}; right about ${right} of ${METHODS.length}.`);
   });
   form.querySelector(".skip-it").addEventListener("click", () => {
     store.set({ hidden: false });
     say("Shown without a guess.");
   });
-  store.subscribe(["counts"], () => (told.textContent = ""));
+  store.subscribe(["counts", "truth", "open", "seeds", "t"], () => (told.textContent = "")); // it is true of these alone
   store.subscribe(["hidden", "truth", "counts"], show);
   show(store.get());
 }
@@ -70,14 +72,22 @@ export function askPercent(element, store, { id, question, truth }) {
   const fields = names.map((name, i) => `<div class="field">
     <label for="${id}-${i}" class="${name.toLowerCase()}">${name}</label>
     <input type="range" id="${id}-${i}" min="0" max="100" value="50"><output for="${id}-${i}">50%</output></div>`);
-  element.innerHTML = `<form class="question card"><fieldset><legend></legend>${fields.join("")}</fieldset>${BUTTONS}</form>`;
-  const form = element.querySelector("form");
+  element.innerHTML = `<form class="question card"><fieldset><legend></legend>${fields.join("")}
+    <p class="fine hint" id="${id}-hint" aria-live="polite">Move a slider to guess.</p></fieldset>${BUTTONS}</form>`;
+  const [form, primary, hint] = ["form", ".primary", ".hint"].map((name) => element.querySelector(name));
+  primary.setAttribute("aria-disabled", "true"); // where the sliders stand at first is no guess
+  primary.setAttribute("aria-describedby", hint.id);
   form.querySelector("legend").textContent = question;
-  form.addEventListener("input", ({ target }) => (target.nextElementSibling.textContent = `${target.value}%`));
+  form.addEventListener("input", ({ target }) => {
+    target.nextElementSibling.textContent = `${target.value}%`;
+    primary.removeAttribute("aria-disabled");
+    hint.textContent = "A slider that you leave counts where it stands.";
+  });
 
   return new Promise((resolve) => {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
+      if (primary.ariaDisabled) return;
       const inputs = [...form.querySelectorAll("input")];
       const guesses = Object.fromEntries(names.map((name, i) => [name, Number(inputs[i].value) / 100]));
       const near = names.filter((name) => Math.abs(guesses[name] - truth[name]) * 100 <= NEAR).length;

@@ -1,8 +1,11 @@
-// From the data set's numbers to the model's image.
+// Images as the data set's numbers: from them to the model's image, and what the numbers say about an image.
+
+import { same } from "./store.js";
 
 const SMALL = 8; // the data set's images have 8x8 numbers
 const LARGE = 16; // the model reads 16x16 pixels
 const MOST = 16; // each number counts the pixels with ink among 4x4
+const FULLEST = 433; // the most ink that a test image has, as the sum of its numbers
 
 /**
  * The image that the model reads: the numbers are enlarged bilinearly, so that ink is 1 and paper is -1.
@@ -46,4 +49,20 @@ function between(first, second, share) {
  */
 export function countsOf(digits) {
   return Uint8Array.from(digits, (digit) => Number.parseInt(digit, MOST + 1));
+}
+
+/** The number of the test image that a state shows, or whose numbers have not arrived yet; null for another image, which the
+ * reader has drawn since.
+ * @param {Pick<import("./store.js").State, "counts" | "test">} state @returns {number | null} */
+export function testNumber({ counts, test }) {
+  return test && same(test.counts, counts) ? test.number : null;
+}
+
+/** Why an image is hardly one of a digit, in words; "" if nothing tells. The test images have ink in every row.
+ * @param {Uint8Array} counts [64] @returns {string} */
+export function oddity(counts) {
+  const rows = Array.from({ length: SMALL }, (_, row) => counts.subarray(SMALL * row, SMALL * (row + 1)));
+  if (!rows.every((row) => row.some(Boolean))) return "This is hardly a digit: it has almost no height.";
+  const ink = counts.reduce((sum, count) => sum + count, 0);
+  return ink > FULLEST ? "This is hardly a digit: it has more ink than any of the test images." : "";
 }

@@ -4,7 +4,7 @@
  * y = x Wᵀ + b; W has one row for each output, as in PyTorch's Linear.
  *
  * Two tokens and four outputs at a time: each number that is read is used several times, and the sums do not wait for each
- * other. This halves the time. A last token without a partner is its own.
+ * other. A last token without a partner is its own.
  * @param {Float32Array} x [tokens, inputs]
  * @param {{weight: Float32Array, bias: Float32Array}} layer [outputs, inputs] and [outputs]; outputs are a multiple of four
  * @param {Float32Array} y [tokens, outputs], written

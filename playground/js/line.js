@@ -1,5 +1,6 @@
 // The straight line between two trainings: a slider, and what is read in the image at eleven places of the line.
 
+import { percent } from "./percent.js";
 import { NAMES, loadReaders } from "./read.js";
 import { breath, slices } from "./slices.js";
 import { SEEDS } from "./store.js";
@@ -24,6 +25,7 @@ ${chooser("to", "Right end")}</div>
 <p class="fine said" aria-live="polite"></p><div class="fetching"></div>`;
 
 const placeWords = (t, seeds) => {
+  if (seeds[0] === seeds[1]) return "both ends are the same training";
   if (t === 0) return `seed ${seeds[0]} alone`;
   if (t === 1) return `seed ${seeds[1]} alone`;
   return `${Math.round(100 * (1 - t))}% seed ${seeds[0]}, ${Math.round(100 * t)}% seed ${seeds[1]}`;
@@ -56,6 +58,9 @@ export function mount(element, store, resources) {
     for (const cells of Object.values(rows)) cells.forEach((cell, i) => cell.classList.toggle("here", i === near));
   }
   slider.addEventListener("input", () => store.set({ t: Number(slider.value) }));
+  element.querySelector("table").addEventListener("click", ({ target }) => {
+    if (target.cellIndex > 0) store.set({ t: PLACES[target.cellIndex - 1] }); // the first cell is the row's name
+  });
   for (const select of [from, to]) {
     select.addEventListener("change", () => store.set({ seeds: [Number(from.value), Number(to.value)] }));
   }
@@ -81,17 +86,23 @@ export function mount(element, store, resources) {
   function empty() {
     for (const cell of Object.values(rows).flat()) {
       cell.textContent = "";
+      cell.title = "";
+      cell.dataset.verdict = "";
       cell.style.removeProperty("--certainty");
     }
-    said.textContent = store.get().counts ? "" : "Draw a digit to see what is read along the line.";
+    said.textContent = store.get().counts
+      ? "The line waits for your guess."
+      : "Draw a digit to see what is read along the line.";
   }
   function draw(along) {
+    const { seeds, truth } = store.get();
     along.forEach((readings, i) => {
       for (const method of MEMBERS) {
-        const cell = rows[method][i];
-        cell.textContent = readings[method].best;
-        cell.style.setProperty("--certainty", `${Math.round(100 * readings[method].certainty)}%`);
-        cell.title = `${placeWords(PLACES[i], store.get().seeds)}: ${Math.round(100 * readings[method].certainty)}% certain`;
+        const [cell, { best, certainty }] = [rows[method][i], readings[method]];
+        cell.textContent = best;
+        cell.dataset.verdict = truth === null ? "" : best === truth ? "right" : "wrong";
+        cell.style.setProperty("--certainty", percent(certainty));
+        cell.title = `${placeWords(PLACES[i], seeds)}: ${percent(certainty)} certain`;
       }
     });
     said.textContent = `${sentence(along)} The stronger a colour, the more certain the reading.`;

@@ -20,11 +20,28 @@ function colab(repository, name) {
   return `<a href="${place}/blob/main/notebooks/${name}.ipynb">Open in Colab</a>`;
 }
 
-function command(repository, name) {
+/** The lines for a terminal that open JupyterLab, folded. @param {string} repository @param {string} lab the last line */
+function commands(repository, lab) {
   const folder = repository.split("/").at(-1);
-  return `<details><summary>Open in JupyterLab</summary>
-    <pre tabindex="0"><code>git clone ${repository}\ncd ${folder}
-make lab LAB_ARGS=--LabApp.default_url=/lab/tree/notebooks/${name}.ipynb</code></pre></details>`;
+  return `<details><summary>In your own JupyterLab</summary>
+    <p>You need git, make and Python 3.11 to 3.13. Type these lines into a terminal. The first time, they install the lab
+    into the folder; <a href="${repository}/blob/main/README.md#two-commands">the README</a> says how it goes without make.</p>
+    <pre tabindex="0"><code>git clone ${repository}\ncd ${folder}\n${lab}</code></pre>
+    <button type="button" class="copy">Copy the lines</button> <span class="copied" aria-live="polite"></span></details>`;
+}
+
+const openAt = (name) => `make lab NOTEBOOK=${name}`;
+
+async function copy({ target }) {
+  if (!target.matches(".copy")) return;
+  const [lines, said] = ["code", ".copied"].map((name) => target.parentElement.querySelector(name));
+  try {
+    await navigator.clipboard.writeText(lines.textContent);
+    said.textContent = "Copied.";
+  } catch { // not allowed here, or the page has no secure address
+    getSelection().selectAllChildren(lines);
+    said.textContent = "The browser does not allow it. The lines are selected: copy them with the keyboard.";
+  }
 }
 
 /** Fill the places that name a notebook, and the list of all notebooks.
@@ -36,10 +53,14 @@ export function addLinks(page) {
     const box = page.createElement("div");
     box.className = "open-in";
     box.innerHTML = `<span>${NOTEBOOKS[notebook]}, as a notebook:</span> ${colab(repository, notebook)}
-      ${command(repository, notebook)}`;
+      ${commands(repository, openAt(notebook))}`;
     place.replaceWith(box);
   }
   for (const link of page.querySelectorAll("[data-place]")) link.href = repository + link.dataset.place;
-  page.querySelector("[data-part=notebooks]").innerHTML = Object.entries(NOTEBOOKS).map(([name, title]) =>
+  const list = page.querySelector("[data-part=notebooks]");
+  list.innerHTML = Object.entries(NOTEBOOKS).map(([name, title]) =>
     `<li><span class="number">${name.slice(0, 2)}</span> <span>${title}</span> ${colab(repository, name)}</li>`).join("");
+  const together = `<div class="open-in"><span>All twelve:</span> ${commands(repository, "make lab")}</div>`;
+  list.insertAdjacentHTML("afterend", together);
+  page.addEventListener("click", copy);
 }

@@ -16,10 +16,10 @@ const MARKUP = `<div class="buttons"><label>Test images: <select>${options.join(
 <thead><tr><th scope="col">blocks open</th>${heads.join("")}</tr></thead>
 <tbody></tbody></table><p class="fine said" aria-live="polite"></p>`;
 
-/** The standard error of a share of n independent images, in points.
- * @param {number} share @param {number} n @returns {number} */
-export function standardError(share, n) {
-  return 100 * Math.sqrt((share * (1 - share)) / n);
+/** The standard error of a share of n images that were drawn, each at most once, from all; in points.
+ * @param {number} share @param {number} n @param {number} all how many images there are @returns {number} */
+export function standardError(share, n, all) {
+  return 100 * Math.sqrt(((share * (1 - share)) / n) * ((all - n) / (all - 1)));
 }
 
 /** Different numbers below n, in random order: `size` of them, or all. */
@@ -34,8 +34,8 @@ function sampleOf(n, size) {
 }
 
 function seedWords({ t, seeds: [a, b] }) {
-  if (t === 0 || t === 1) return `seed ${t ? b : a}`;
-  return `seeds ${a} to ${b}, at ${Math.round(100 * t)}%`;
+  if (t === 0 || t === 1 || a === b) return `seed ${t ? b : a}`;
+  return `between seeds ${a} and ${b}, at ${Math.round(100 * t)}%`;
 }
 
 function row(state, n, shares) {
@@ -46,9 +46,10 @@ function row(state, n, shares) {
   return `<tr>${open}${cells.join("")}</tr>`;
 }
 
-function sentence(n, shares, isSample) {
+function sentence(n, shares, all) {
+  const isSample = n < all;
   const parts = METHODS.map((method) => {
-    const spread = isSample ? ` ± ${standardError(shares[method], n).toFixed(1)}` : "";
+    const spread = isSample ? ` ± ${standardError(shares[method], n, all).toFixed(1)}` : "";
     return `${NAMES[method]} ${(100 * shares[method]).toFixed(1)}${spread}`;
   });
   const what = isSample ? "After ± is the standard error that comes from the choice of the images. " : "";
@@ -88,7 +89,7 @@ export function mount(element, store, resources) {
     const shares = Object.fromEntries(METHODS.map((method) => [method, right[method] / sample.length]));
     table.hidden = false;
     table.tBodies[0].insertAdjacentHTML("afterbegin", row(state, sample.length, shares));
-    said.textContent = sentence(sample.length, shares, chosen !== "all");
+    said.textContent = sentence(sample.length, shares, images.counts.length);
   }
   function stop() {
     running = 0;

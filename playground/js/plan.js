@@ -1,6 +1,7 @@
 // The drawing of a plan: the curve of p over the training, and below it the blocks that are open in each step.
 
 import { percent } from "./percent.js";
+import { followPointer } from "./pointing.js";
 
 const NS = "http://www.w3.org/2000/svg";
 const CURVE = 90; // the height of the curve, in the drawing's units; a step is one unit wide
@@ -32,9 +33,9 @@ function make(name, attributes, ...children) {
 }
 
 /** @param {{ masks: boolean[][], p: number[], shares: number[], share: number }} plan
- * @param {(block: number | null) => void} mark is called when a block is pointed at
+ * @param {(block: number | null) => void} point is called when a block is pointed at
  * @returns {HTMLElement} */
-export function drawPlan({ masks, p, shares, share }, mark) {
+export function drawPlan({ masks, p, shares, share }, point) {
   const [steps, blocks] = [masks.length, masks[0].length];
   const height = CURVE + GAP + blocks * ROW;
   const [curve, end] = [p.map((value, step) => `${step} ${(CURVE * (1 - value)).toFixed(1)}`), CURVE * (1 - p.at(-1))];
@@ -45,14 +46,11 @@ export function drawPlan({ masks, p, shares, share }, mark) {
     make("path", { class: "area", d: `M0 ${CURVE}L${curve.join("L")}L${steps} ${end}V${CURVE}z` }),
     make("path", { class: "floor", d: `M0 ${CURVE}H${steps}M0 0H${steps}`, "vector-effect": "non-scaling-stroke" }));
   for (let block = 0; block < blocks; block++) {
-    const row = make("g", { "data-block": block, transform: `translate(0 ${CURVE + GAP + block * ROW})` },
+    drawing.append(make("g", { "data-block": block, transform: `translate(0 ${CURVE + GAP + block * ROW})` },
       make("rect", { class: "track", width: steps, height: ROW - 3 }),
-      make("path", { class: "runs", d: runsOf(masks, block) }));
-    row.addEventListener("pointerenter", () => mark(block));
-    row.addEventListener("pointerleave", () => mark(null));
-    drawing.append(row);
+      make("path", { class: "runs", d: runsOf(masks, block) })));
   }
-  drawing.append(make("rect", { class: "at", width: 2.5, height }));
+  drawing.append(make("rect", { class: "at", width: 2.5, height, "pointer-events": "none" }));
   const frame = document.createElement("div");
   frame.className = "plan-frame";
   frame.style.setProperty("--curve", `${(100 * (CURVE + GAP)) / height}%`);
@@ -60,5 +58,6 @@ export function drawPlan({ masks, p, shares, share }, mark) {
   frame.innerHTML = `<div class="p-axis" aria-hidden="true"><span>p = 1</span><span>p = 0</span></div>
     <ol class="rows" start="0" aria-label="Blocks, and in what share of the steps each trains">${labels.join("")}</ol>`;
   frame.prepend(drawing);
+  followPointer(frame, point);
   return frame;
 }

@@ -13,6 +13,13 @@ export const SURE = 0.5; // a reading whose best class has less certainty is sho
 /** @typedef {(counts: Uint8Array, open: readonly boolean[], t: number, methods?: string[]) => Record<string, Reading>} Reader
  *   reads an image of 64 numbers with these blocks open, at the place t of the line */
 
+/** "a 7", but "an 8". @param {number} digit @returns {string} */
+export const withArticle = (digit) => `${digit === 8 ? "an" : "a"} ${digit}`;
+
+/** "LoRA and CoTo", or "none of them". @param {string[]} methods @returns {string} */
+export const namesOf = (methods) =>
+  new Intl.ListFormat("en-GB").format(methods.map((method) => NAMES[method])) || "none of them";
+
 /** From the model's scores to a reading: the softmax over the ten digits.
  * @param {Float32Array} logits at least 10 numbers, the digits first @returns {Reading} */
 export function readingOf(logits) {
@@ -33,8 +40,8 @@ export async function loadReaders(resources, seeds, t) {
     method,
     await Promise.all(wanted.map((seed) => resources.adapter(method, seed))),
   ]);
-  const vit = await resources.vit();
-  const ends = Object.fromEntries(await Promise.all(fetched));
+  const [vit, ...adapters] = await Promise.all([resources.vit(), ...fetched]);
+  const ends = Object.fromEntries(adapters);
   const mixtures = new Map(); // one for each place on the line that was asked for
 
   function adapterAt(method, place) {

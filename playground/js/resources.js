@@ -8,6 +8,11 @@ import { Vit } from "./vit.js";
 
 /** @typedef {ReturnType<typeof makeResources>} Resources */
 
+let arrived = 0;
+
+/** How many bytes have arrived so far. */
+export const bytesArrived = () => arrived;
+
 /** @param {string | URL} folder the address of the page's folder */
 export function makeResources(folder) {
   const kept = new Map();
@@ -21,18 +26,39 @@ export function makeResources(folder) {
     return kept.get(key);
   }
 
+  const failed = new Set(); // paths whose answer a browser may have kept, though it is of no use
+
   async function answer(path) {
-    let response;
     try {
-      response = await fetch(new URL(path, folder));
-    } catch {
-      throw new Error(`${path} did not arrive. Is the network on?`);
+      return await bytesOf(await fetch(new URL(path, folder), { cache: failed.has(path) ? "reload" : "default" }));
+    } catch (error) {
+      failed.add(path);
+      // A browser says for every failure of the network that it is a TypeError.
+      throw error instanceof TypeError ? new Error(`${path} did not arrive. Is the network on?`) : error;
     }
-    if (!response.ok) throw new Error(`the server answers ${response.status} for ${path}.`);
-    return response;
   }
-  const tensors = async (path) => readSafetensors(await (await answer(path)).arrayBuffer());
-  const json = async (path) => (await answer(path)).json();
+  async function bytesOf(response) {
+    if (!response.ok) throw new Error(`the server answers ${response.status} for ${response.url}.`);
+    const chunks = [];
+    for (const reader = response.body.getReader(); ;) {
+      const { done, value } = await reader.read();
+      if (done) return new Blob(chunks).arrayBuffer();
+      chunks.push(value);
+      arrived += value.length;
+    }
+  }
+  /** A file as `read` understands it. A server may send a page of its own instead, or half of the file. */
+  async function file(path, read) {
+    const bytes = await answer(path);
+    try {
+      return read(bytes);
+    } catch (error) {
+      failed.add(path);
+      throw new Error(`${path} is damaged: ${error.message}`);
+    }
+  }
+  const tensors = (path) => file(path, readSafetensors);
+  const json = (path) => file(path, (bytes) => JSON.parse(new TextDecoder().decode(bytes)));
 
   return {
     /** The base model. @returns {Promise<Vit>} */

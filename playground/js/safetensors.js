@@ -27,17 +27,17 @@ export function readSafetensors(buffer) {
 
 function readHeader(buffer) {
   if (buffer.byteLength < LENGTH) {
-    throw new Error(`The file of weights has ${buffer.byteLength} bytes only, so it is damaged. Load the page again.`);
+    throw new Error(`The file of weights has ${buffer.byteLength} bytes only, so it is damaged.`);
   }
   const length = Number(new DataView(buffer).getBigUint64(0, true));
   if (LENGTH + length > buffer.byteLength) {
-    throw new Error("The file of weights ends within its header, or is no such file. Load the page again.");
+    throw new Error("The file of weights ends within its header, or is no such file.");
   }
   const text = new TextDecoder().decode(new Uint8Array(buffer, LENGTH, length));
   try {
     return { header: JSON.parse(text), start: LENGTH + length };
   } catch {
-    throw new Error("The header of the file of weights is no JSON, so the file is damaged. Load the page again.");
+    throw new Error("The header of the file of weights is no JSON, so the file is damaged.");
   }
 }
 
@@ -47,7 +47,7 @@ function readTensor(buffer, start, name, { dtype, shape, data_offsets: [first, e
   }
   const size = shape.reduce((product, length) => product * length, 1);
   if (end - first !== size * BYTES || start + end > buffer.byteLength) {
-    throw new Error(`The file of weights ends before the numbers of ${name}, so it is damaged. Load the page again.`);
+    throw new Error(`The file of weights ends before the numbers of ${name}, so it is damaged.`);
   }
   const from = start + first;
   // A view must begin at a multiple of four bytes. Files that the library writes do; others are copied.

@@ -21,11 +21,31 @@ const SHAPES = {
   Constant: "is constant",
 };
 const FIELDS = { start: "p at the start", end: "p at the end", ramp: "the rise takes this share of the steps", p: "p" };
+const percent = (share) => `${(100 * share).toFixed(1)}%`;
+const blocks = (share) => `${(BLOCKS * share).toFixed(1)} of ${BLOCKS} blocks`;
+const COUNTED = "It is counted in the draws, not timed.";
 const FACTS = {
-  share: "a block trains in",
-  expected: "expected from p",
-  adapters: "adapters’ work saved",
-  backward: "backward passes saved",
+  share: {
+    words: "open on average",
+    shown: blocks,
+    why: (plan) => `Counted in these draws. So a block trains in ${percent(plan.share)} of the steps.`,
+  },
+  expected: {
+    words: "expected from p",
+    shown: blocks,
+    why: (plan) => `The mean over all possible draws. p alone would give ${(BLOCKS * plan.alone).toFixed(1)}; but at least one
+      block is always open.`,
+  },
+  adapters: {
+    words: "adapters’ work saved",
+    shown: percent,
+    why: () => `In a block that is not open, the adapter computes nothing. ${COUNTED}`,
+  },
+  backward: {
+    words: "backward passes saved",
+    shown: percent,
+    why: () => `The backward pass stops at the lowest open block: no block below it needs a gradient. ${COUNTED}`,
+  },
 };
 const RAMP = { start: 0, end: 1, ramp: 0.75 };
 
@@ -34,19 +54,19 @@ const presets = Object.keys(PRESETS).map((name) => `<button type="button" class=
 const fields = Object.entries(FIELDS).map(([name, words]) => `<div class="field" data-field="${name}">
 <label for="schedule-${name}">${words}</label><input type="range" id="schedule-${name}" min="0" max="1" step="0.05">
 <output for="schedule-${name}"></output></div>`);
-const facts = Object.entries(FACTS).map(([name, words]) => `<div><dt>${words}</dt><dd class="${name}"></dd></div>`);
+const facts = Object.entries(FACTS).map(([name, { words }]) =>
+  `<div class="${name}"><dt>${words}</dt><dd class="number"></dd><dd class="fine"></dd></div>`);
 
 const MARKUP = `<div class="buttons" role="group" aria-label="Schedules to begin with">${presets.join("")}</div>
 <div class="planner"><div><div class="field"><label for="kind">The probability p</label>
 <select id="kind">${options.join("")}</select></div>${fields.join("")}
 <div class="field"><span>Seed of the draws: <b class="seed"></b></span>
 <button type="button" class="again">Next seed</button></div></div>
-<div><div class="plan"></div><div class="field under"><label for="step">Step</label>
+<div><div class="plan"></div><div class="under"><label for="step">Step</label>
 <input id="step" type="range" min="1" max="${STEPS}" value="1"><output for="step"></output></div>
-<div class="buttons under"><button type="button" class="use">Set the switches to this step</button>
-<span class="fine said" aria-live="polite"></span></div></div></div><dl class="facts">${facts.join("")}</dl>`;
-
-const percent = (share) => `${(100 * share).toFixed(1)}%`;
+<p class="fine said" aria-live="polite"></p>
+<div class="buttons"><button type="button" class="use">Set the switches to this step</button></div></div></div>
+<dl class="facts">${facts.join("")}</dl>`;
 
 /** The schedule after one of its arguments was moved: start is never above end, so the other one goes along.
  * @param {import("./store.js").ScheduleChoice} schedule @param {string} name @param {number} value */
@@ -70,6 +90,7 @@ export function planOf(choice, seed) {
     p,
     share: mean(masks.flat().map(Number)),
     shares: Array.from({ length: BLOCKS }, (_, i) => mean(masks.map((mask) => Number(mask[i])))),
+    alone: mean(p),
     expected: mean(p.map((value) => expectedOpen(BLOCKS, value))) / BLOCKS,
     ...spared(masks),
   };
@@ -79,15 +100,16 @@ export function planOf(choice, seed) {
 export function mount(element, store) {
   element.innerHTML = MARKUP;
   const find = (name) => element.querySelector(name);
-  const step = find("#step");
+  const [step, map] = [find("#step"), find(".plan")];
   let plan;
 
   function showStep() {
     const at = Number(step.value) - 1;
     const open = openBlocks(plan.masks[at]);
-    step.nextElementSibling.textContent = `${at + 1} of ${STEPS}`;
-    find(".said").textContent = `p = ${plan.p[at].toFixed(2)}; open: block${open.length > 1 ? "s" : ""} ${open.join(", ")}`;
-    find(".plan").querySelector(".at").setAttribute("transform", `translate(${at} 0)`);
+    step.nextElementSibling.textContent = at + 1;
+    const which = open.length > 1 ? `blocks ${open.join(", ")}` : `block ${open[0]} (at least one always is)`;
+    find(".said").textContent = `Step ${at + 1} of ${STEPS}: p = ${plan.p[at].toFixed(2)}; open: ${which}`;
+    map.querySelector(".at").setAttribute("transform", `translate(${at} 0)`);
   }
   function show({ schedule, draw }) {
     plan = planOf(schedule, draw);
@@ -103,9 +125,20 @@ export function mount(element, store) {
       field.querySelector("output").textContent = schedule[name].toFixed(2);
     }
     find(".seed").textContent = draw;
-    for (const name of Object.keys(FACTS)) find(`.${name}`).textContent = percent(plan[name]);
-    find(".plan").replaceChildren(drawPlan(plan, (block) => store.set({ marked: block })));
+    for (const [name, { shown, why }] of Object.entries(FACTS)) {
+      const [number, reason] = element.querySelectorAll(`.facts .${name} dd`);
+      number.textContent = shown(plan[name]);
+      reason.textContent = why(plan);
+    }
+    map.replaceChildren(drawPlan(plan, (block) => store.set({ marked: block })));
     mark(store.get());
+    showStep();
+  }
+  function chooseStep({ clientX }) {
+    const box = map.querySelector("svg").getBoundingClientRect();
+    const share = (clientX - box.left) / box.width;
+    if (share < 0 || share > 1) return; // beside the map
+    step.value = 1 + Math.floor(share * STEPS);
     showStep();
   }
   function mark({ marked }) {
@@ -125,8 +158,11 @@ export function mount(element, store) {
     find(`#schedule-${name}`).addEventListener("input", ({ target }) =>
       store.set({ schedule: moved(store.get().schedule, name, Number(target.value)) }));
   }
-  find(".again").addEventListener("click", () => store.set({ draw: store.get().draw + 1 }));
+  const next = () => (store.get().draw + 1) % 10_000; // an address can name four digits
+  find(".again").addEventListener("click", () => store.set({ draw: next() }));
   step.addEventListener("input", showStep);
+  map.addEventListener("click", chooseStep);
+  map.addEventListener("pointermove", (event) => event.buttons === 1 && chooseStep(event));
   find(".use").addEventListener("click", () => store.set({ open: [...plan.masks[Number(step.value) - 1]] }));
   store.subscribe(["schedule", "draw"], show);
   store.subscribe(["marked"], mark);

@@ -1,22 +1,56 @@
 // What the reader sees while something is fetched, and when it could not be: a sentence, and a button to try again.
 
+import { bytesArrived } from "./resources.js";
+
+const EVERY = 1000; // ms after which the sentence says anew how much has arrived
+const SILENT = 8; // seconds without a byte, after which it says so
+const ANOTHER = Symbol("what is wanted has changed");
+
 /** Fetch something and say so meanwhile. If it fails, the reader can try again, as often as is needed.
  * @template T
  * @param {HTMLElement} element where the message is shown; it is emptied afterwards
  * @param {string} what the words for what is fetched, as in "the figures"
  * @param {() => Promise<T>} load
+ * @param {(callback: () => void) => () => void} [changed] calls back when something else is wanted, which `load` then fetches;
+ *   returns a function that ends this
  * @returns {Promise<T>} the value, after all tries */
-export async function shown(element, what, load) {
+export async function shown(element, what, load, changed = () => () => {}) {
   for (;;) {
-    element.replaceChildren(paragraph("waiting", `Loading ${what} …`));
+    let renew;
+    const another = new Promise((resolve) => (renew = () => resolve(ANOTHER)));
+    const unheard = changed(renew);
+    const line = paragraph("waiting", `Loading ${what} …`);
+    line.tabIndex = -1;
+    const hadFocus = element.contains(document.activeElement); // the button that is gone now
+    element.replaceChildren(line);
+    if (hadFocus) line.focus({ preventScroll: true });
+    const timer = keepSaying(line, what);
     try {
-      const value = await load();
+      const value = await Promise.race([load(), another]);
+      if (value === ANOTHER) continue;
       element.replaceChildren();
       return value;
     } catch (error) {
-      await again(element, what, error);
+      await Promise.race([again(element, what, error), another]);
+    } finally {
+      clearInterval(timer);
+      unheard();
     }
   }
+}
+
+/** Say every second how much has arrived. @returns {number} the timer */
+function keepSaying(line, what) {
+  let [last, silent] = [bytesArrived(), 0];
+  return setInterval(() => {
+    const now = bytesArrived();
+    silent = now === last ? silent + EVERY / 1000 : 0;
+    last = now;
+    const size = `${(now / 1e6).toFixed(1)} MB have arrived.`;
+    line.textContent = silent < SILENT
+      ? `Loading ${what} … ${size}`
+      : `Loading ${what} … ${size} For ${silent} seconds nothing has come: is the network on?`;
+  }, EVERY);
 }
 
 function again(element, what, error) {

@@ -11,7 +11,7 @@ CLASSES = "0123456789"
 
 
 def test_each_model_has_a_bar_for_each_class() -> None:
-    shares = {name: torch.softmax(torch.arange(10) * factor, 0) for name, factor in (("base model", 0.1), ("CoTo", 2.0))}
+    shares = {name: torch.softmax(torch.arange(10) * factor, 0) for name, factor in (("Base", 0.1), ("CoTo", 2.0))}
     figure = readings_figure(CLASSES, shares)
     for bar, (name, expected) in zip(figure.data, shares.items(), strict=True):
         assert (bar.name, bar.x) == (name, tuple(CLASSES))

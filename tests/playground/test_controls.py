@@ -50,9 +50,31 @@ def test_line_shows_its_ends(opened: Callable[..., Page]) -> None:
     page.get_by_label("Place on the line").fill("0.5")
     expect(page.locator(".where")).to_have_text("50% seed 0, 50% seed 3")
     page.get_by_label("Left end").select_option("3")
+    expect(page.locator(".where")).to_have_text("both ends are the same training")
     page.get_by_label("Place on the line").fill("0")
-    expect(page.locator(".where")).to_have_text("seed 3 alone")
     expect(page.locator(".reading.coto .how")).to_have_text(certain, timeout=SOON)
+
+
+def test_line_waits_for_the_guess_and_shows_what_is_right(opened: Callable[..., Page]) -> None:
+    page = opened("#open=00000000")
+    page.get_by_role("button", name="A test image").click()
+    said = page.locator("[data-part=line] .said")
+    expect(said).to_have_text("The line waits for your guess.", timeout=SOON)
+    cells = page.locator(".along td")
+    assert set(cells.all_inner_texts()) == {""}
+    truth = re.findall(r"\d", page.locator("[data-part=guess] legend").inner_text())[0]
+    page.get_by_role("button", name="Show without a guess").click()
+    expect(cells.last).to_have_text(re.compile(r"\d"), timeout=SOON)
+    shown = cells.evaluate_all("all => all.map((one) => [one.textContent, one.dataset.verdict])")
+    assert all(verdict == ("right" if digit == truth else "wrong") for digit, verdict in shown)
+    marks = cells.evaluate_all("all => all.map((one) => getComputedStyle(one, '::after').content[1])")
+    assert all(mark == ("✓" if digit == truth else "✗") for mark, (digit, _) in zip(marks, shown, strict=True))
+
+    cells.nth(7).click()
+    expect(page.get_by_label("Place on the line")).to_have_value("0.7")
+    page.get_by_role("button", name="Clear").click()
+    expect(said).to_contain_text("Draw a digit")
+    assert set(cells.evaluate_all("all => all.map((one) => one.textContent + one.dataset.verdict + one.title)")) == {""}
 
 
 def test_measurement_is_near_the_labs(opened: Callable[..., Page]) -> None:
@@ -70,6 +92,7 @@ def test_measurement_is_near_the_labs(opened: Callable[..., Page]) -> None:
     base, lora, coto = (float(text.removesuffix("%")) for text in row.locator("b").all_inner_texts())
     assert 22 < base < 72 and lora > 65 and coto > 75
     expect(page.locator("[data-part=measure] .said")).to_contain_text(f"Base {base:.1f} ±")
+    expect(row.locator(".fine")).to_have_text("between seeds 1 and 2, at 50%; 100 images")
 
     page.set_viewport_size({"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") == 360, "the table fits a phone"
@@ -88,12 +111,16 @@ def test_numbers_of_the_schedule_are_the_labs(opened: Callable[..., Page], hash:
     masks = training_masks(8, schedule, total_steps=800, seed=seed)
     adapters, backward = spared(masks)
     facts = page.locator(".facts")
-    expect(facts.locator(".share")).to_have_text(f"{100 * masks.double().mean().item():.1f}%")
-    expect(facts.locator(".expected")).to_have_text(
-        f"{100 * expected_open(8, probabilities(schedule, 800)[:, None]).mean() / 8:.1f}%"
-    )
-    expect(facts.locator(".adapters")).to_have_text(f"{100 * adapters:.1f}%")
-    expect(facts.locator(".backward")).to_have_text(f"{100 * backward:.1f}%")
+    share = masks.double().mean().item()
+    expect(facts.locator(".share .number")).to_have_text(f"{8 * share:.1f} of 8 blocks")
+    expect(facts.locator(".share .fine")).to_contain_text(f"a block trains in {100 * share:.1f}% of the steps")
+    p = probabilities(schedule, 800)
+    expected = expected_open(8, p[:, None]).mean()
+    expect(facts.locator(".expected .number")).to_have_text(f"{expected:.1f} of 8 blocks")
+    expect(facts.locator(".expected .fine")).to_contain_text(f"p alone would give {8 * p.mean():.1f}")
+    for name, saved in {"adapters": adapters, "backward": backward}.items():
+        expect(facts.locator(f".{name} .number")).to_have_text(f"{100 * saved:.1f}%")
+        expect(facts.locator(f".{name} .fine")).to_contain_text("counted in the draws, not timed")
 
     page.get_by_label("Step", exact=True).fill("300")
     page.get_by_role("button", name="Set the switches").click()
@@ -110,6 +137,49 @@ def test_draws_are_those_of_the_adapters(run_js: Callable[..., Any], seed: int) 
     )
     history = load_file(data_path("gallery", f"coto-seed{seed}", "history.safetensors"))
     assert masks == history["mask"].int().tolist()
+
+
+def test_it_says_that_one_block_is_always_open(opened: Callable[..., Page]) -> None:
+    page = opened("#schedule=Constant,0")
+    expect(page.locator("#schedule > p")).to_contain_text("At least one block is always open")
+    expect(page.locator("[data-part=schedule] .said")).to_have_text(
+        re.compile(r"^Step 1 of 800: p = 0\.00; open: block \d \(at least one always is\)$")
+    )
+    expect(page.locator(".facts .expected .number")).to_have_text("1.0 of 8 blocks")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_place_in_the_map_is_a_step(opened: Callable[..., Page], width: int) -> None:
+    """A click chooses the step, and so does a drag; the slider's handle lies below the line."""
+    page = opened()
+    page.set_viewport_size({"width": width, "height": 1000})
+    step = page.get_by_label("Step", exact=True)
+    plan = page.locator(".plan svg")
+    plan.scroll_into_view_if_needed()
+    box = plan.bounding_box()
+    assert box is not None
+    steps = []
+    x, y = box["x"], box["y"] + 0.8 * box["height"]
+    page.mouse.click(x + 0.25 * box["width"], y)
+    steps.append(step.input_value())
+    page.mouse.move(x + 0.5 * box["width"], y)
+    steps.append(step.input_value())
+    page.mouse.down()
+    page.mouse.move(x + 0.75 * box["width"], y)
+    page.mouse.up()
+    steps.append(step.input_value())
+    page.mouse.click(x + box["width"] + 20, y)
+    steps.append(step.input_value())
+    assert [int(value) for value in steps] == pytest.approx([200, 200, 600, 600], abs=3)
+    for value in ("1", "400", "800"):
+        step.fill(value)
+        line, handle = page.evaluate("""() => {
+            const [line, slider] = [".plan .at", "#step"].map((one) => document.querySelector(one).getBoundingClientRect());
+            const share = (document.querySelector("#step").value - 1) / 799;
+            return [line.x + line.width / 2, slider.x + 8 + share * (slider.width - 16)]; // Chromium's handle is 16 wide
+        }""")
+        assert handle == pytest.approx(line, abs=2)
+    page.set_viewport_size(DESK)
 
 
 def test_start_takes_the_end_along(opened: Callable[..., Page]) -> None:

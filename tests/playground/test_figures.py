@@ -180,6 +180,15 @@ def test_a_block_that_is_touched_in_one_figure_is_marked_in_all(drawn: Callable[
     expect(page.locator(".chart-marked")).to_have_count(0)
 
 
+def test_the_mark_lies_behind_the_words_of_the_axes(drawn: Callable[..., Page]) -> None:
+    page = drawn(ask=False, chosen=2)
+    for figure in ("shapley", "pruning"):
+        order = page.locator(f"[data-figure={figure}] svg:has(.chart-marked)").evaluate(
+            "(svg) => svg.querySelector('.chart-marked').compareDocumentPosition(svg.querySelector('.chart-grid'))"
+        )
+        assert order == 4, "the grid follows, so it is drawn over the mark"
+
+
 def test_blocks_are_marked_by_keyboard(drawn: Callable[..., Page]) -> None:
     page = drawn()
     page.get_by_role("button", name="mark block 6").focus()
@@ -193,7 +202,7 @@ def test_blocks_are_marked_by_keyboard(drawn: Callable[..., Page]) -> None:
 
 @pytest.mark.parametrize("block", [0, 5])
 def test_what_a_shut_block_changes_between_seeds(drawn: Callable[..., Page], block: int) -> None:
-    page = drawn(ask=False, marked=block)
+    page = drawn(ask=False, chosen=block)
     for method in SWEPT:
         alone = (right(method)[:, 255 - 2**block] - right(method)[:, 255]).mean()
         pairs = (
@@ -230,8 +239,32 @@ def test_the_page_asks_before_it_shows(drawn: Callable[..., Page]) -> None:
     expect(page.locator("[data-figure=interpolation] .figure-plot svg")).to_have_count(1)
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["Show", "Show without a guess"])
+def test_an_answer_is_followed_by_the_chart_and_by_no_error(opened: Callable[..., Page], width: int, name: str) -> None:
+    page = opened("#figures")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate("void addEventListener('error', ({ message }) => (window.noticed = message))")  # Playwright reports not all
+    figure = page.locator("[data-figure=interpolation]")
+    figure.get_by_role("slider", name="CoTo").fill("92")
+    figure.get_by_role("button", name=name, exact=True).click()
+    expect(figure.locator(".figure-plot svg")).to_have_count(1)
+    page.evaluate("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    assert page.evaluate("window.noticed") is None
+
+
+def test_figures_say_on_how_many_images_they_are_measured(drawn: Callable[..., Page]) -> None:
+    page = drawn(ask=False)
+    for figure, images in {"interpolation": 1637, "pruning": 1637, "stability": PART, "shapley": PART}.items():
+        expect(page.locator(f"[data-figure={figure}] .chart-label", has_text=f"{images} images")).to_have_count(1)
+    base = right("LoRA")[:, 0].mean()
+    words = f"Of these 410 images the base model, with no block open, reads {base:.1f}%; of all 1637 it reads 47.2%."
+    expect(page.locator("[data-figure=stability] .figure-note")).to_contain_text(words)
+
+
 def test_charts_have_titles_and_say_in_words_what_they_show(drawn: Callable[..., Page]) -> None:
-    page = drawn(ask=False, marked=2)
+    page = drawn(ask=False, chosen=2)
     charts = page.locator(".figure-plot svg")
     expect(charts).to_have_count(4)
     for chart in charts.all():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,13 +55,14 @@ def test_it_reads_as_the_models_do(view: DrawingPad, runs: dict[str, Run], place
     view.pad.counts = image(CLEAR + HARD - place)  # another image first: nothing of it must stay
     view.pad.counts = image(place)
     readings = view.readings()
-    assert list(readings) == ["base model", "LoRA", "CoTo"]
+    assert list(readings) == ["Base", "LoRA", "CoTo"]
     told = []
     for bar, (name, shares) in zip(view.figure.data, readings.items(), strict=True):
         expected = by_peft(place, runs.get(name))
         torch.testing.assert_close(shares, expected, rtol=0, atol=1e-5)
         np.testing.assert_allclose(bar.y, 100 * shares)
-        told.append(f"{name} {shares.argmax()} ({shares.max():.0%})")
+        sure = "" if shares.max() >= 0.5 else ", not sure"
+        told.append(f"{name} {shares.argmax()} ({shares.max():.0%} certain{sure})")
     assert plain(view.text.value) == f"Read as: {', '.join(told)}."
 
 
@@ -74,15 +77,20 @@ def test_an_empty_pad_has_no_reading(view: DrawingPad, count_variants: Callable[
     assert scored == [3], "the base model and two runs, for the one image"
 
 
-def test_it_says_when_no_reading_is_sure(runs: dict[str, Run]) -> None:
+def test_it_says_when_a_reading_and_when_none_is_sure(runs: dict[str, Run]) -> None:
+    """The limit and the words are those of the playground's page."""
+    read_js = (Path(__file__).parents[2] / "playground/js/read.js").read_text(encoding="utf-8")
+    assert "export const SURE = 0.5;" in read_js
     view = DrawingPad(load_task("digits"), {"LoRA": runs["LoRA"]}, counts=image(CLEAR))
-    assert "sure" not in view.text.value
+    assert "certain, not sure), LoRA <b>0</b> (100% certain)." in view.text.value
     noise = np.random.default_rng(0)
     unsure = (noise.integers(0, 17, 64).tolist() for _ in range(200))
     for counts in unsure:
         view.pad.counts = counts
-        best = max(shares.max().item() for shares in view.readings().values())
-        assert ("No reading is sure." in view.text.value) == (best < 0.5)
+        certainties = [shares.max().item() for shares in view.readings().values()]
+        best = max(certainties)
+        assert view.text.value.count(", not sure") == sum(certainty < 0.5 for certainty in certainties)
+        assert ("No reading is sure: the best certainty of each is below 50%." in view.text.value) == (best < 0.5)
         if best < 0.5:
             return
     pytest.fail("every noise was read with certainty")
@@ -92,6 +100,23 @@ def test_it_says_when_no_reading_is_sure(runs: dict[str, Run]) -> None:
 def test_what_is_no_image_is_refused(counts: list[int]) -> None:
     with pytest.raises(traitlets.TraitError):
         Pad(counts=counts)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([1, 2], "counts has 2 numbers: give 64, row by row, or none"),
+        ([17] + [0] * 63, "counts[0]=17: must be a whole number from 0 to 16"),
+        ([0] * 63 + [-1], "counts[63]=-1: must be"),
+        ([5.7] * 64, "counts[0]=5.7: must be"),
+        ([float("nan")] * 64, "counts[0]=nan: must be"),
+        (["a"] * 64, "counts[0]='a': must be"),
+        ([[0]] * 64, "counts[0]=[0]: must be"),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_no_image_are_named(counts: list[Any], said: str, runs: dict[str, Run]) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        DrawingPad(load_task("digits"), {"LoRA": runs["LoRA"]}, counts=counts)
 
 
 def test_other_tasks_are_refused(runs: dict[str, Run]) -> None:
