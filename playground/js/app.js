@@ -14,7 +14,6 @@ import { mount as schedule } from "./schedule.js";
 import { mount as share } from "./share.js";
 import { makeStore } from "./store.js";
 import { mount as theme } from "./theme.js";
-import { shown } from "./waiting.js";
 
 const PARTS = { theme, score, share, drawing, samples, guess, readings, strip, blocks, line, measure, schedule };
 
@@ -34,8 +33,7 @@ function start() {
   }
   addLinks(document);
   whenNear(document.querySelector("[data-part=figures]"), async (element) => {
-    const { mount } = await shown(element, "the figures", () => import("./figures.js"));
-    mount(element, store, resources);
+    (await import("./figures.js")).mount(element, store, resources);
   });
 }
 
@@ -44,7 +42,11 @@ function whenNear(element, load) {
   const observer = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
-    load(element).catch((error) => say(`The figures did not start: ${error.message}`));
+    load(element).catch(() => {
+      // A browser does not fetch a module a second time.
+      element.innerHTML = `<p class="problem" role="alert">The code of the figures did not arrive. Is the network on? Reload the
+        page: its address keeps what you have set.</p>`;
+    });
   }, { rootMargin: "600px" });
   observer.observe(element);
 }

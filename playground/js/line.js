@@ -70,11 +70,13 @@ export function mount(element, store, resources) {
   let version = 0;
   async function readAlong() {
     const mine = ++version;
-    const { counts, seeds, open, hidden } = store.get();
+    const { counts, open, hidden } = store.get();
     if (!counts || hidden) return void empty();
     await new Promise((resolve) => setTimeout(resolve, QUIET));
     if (mine !== version) return;
-    const read = await shown(fetching, "the second training", () => loadReaders(resources, seeds, 1));
+    const wanted = () => loadReaders(resources, store.get().seeds, 1);
+    const read = await shown(fetching, "the second training", wanted, (callback) => store.subscribe(["seeds"], callback));
+    if (mine !== version) return;
     const along = [];
     for (const slice = slices(); along.length < PLACES.length; ) {
       along.push(read(counts, open, PLACES[along.length], MEMBERS));

@@ -20,10 +20,8 @@ export async function shown(element, what, load, changed = () => () => {}) {
     const another = new Promise((resolve) => (renew = () => resolve(ANOTHER)));
     const unheard = changed(renew);
     const line = paragraph("waiting", `Loading ${what} …`);
-    line.tabIndex = -1;
-    const hadFocus = element.contains(document.activeElement); // the button that is gone now
+    if (element.contains(document.activeElement)) keepFocus(element); // the button goes
     element.replaceChildren(line);
-    if (hadFocus) line.focus({ preventScroll: true });
     const timer = keepSaying(line, what);
     try {
       const value = await Promise.race([load(), another]);
@@ -37,6 +35,11 @@ export async function shown(element, what, load, changed = () => () => {}) {
       unheard();
     }
   }
+}
+
+function keepFocus(element) {
+  element.tabIndex = -1;
+  element.focus({ preventScroll: true });
 }
 
 /** Say every second how much has arrived. @returns {number} the timer */
