@@ -24,6 +24,7 @@ import growth
 import memory
 import merging
 import overhead
+import page
 import processes
 import scores
 import steps
@@ -50,6 +51,7 @@ SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
     strings.strings,
     merging.merging,
     views.views,
+    page.page,
     estimate.estimates,
     compiling.compiling,
     growth.growth,

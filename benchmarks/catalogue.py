@@ -121,6 +121,11 @@ FIGURES |= {
     "views.growth_mib": Figure("kernel growth over 2000 redraws of it, MiB", "flat"),
     "views.schedule_ms": Figure("schedule explorer, redraw, ms", "< 100"),
     "views.switchboard_ms": Figure("switchboard, click, ms", "< 300"),
+    "page.first_mb": Figure("playground, before the first reading, MB", "< 3", "a server that does not compress"),
+    "page.first_ms": Figure("  from the request to it, ms", "", "server, browser and model on this machine"),
+    "page.stroke_ms": Figure("  from a point of a stroke to the readings, ms", "< 50"),
+    "page.click_ms": Figure("  from a click on a block to them, ms", "< 50"),
+    "page.click_with_figures_ms": Figure("  the same with the figures in view, ms", "< 50"),
 }
 
 
