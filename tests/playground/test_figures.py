@@ -280,7 +280,9 @@ def test_figures_fit_a_phone(drawn: Callable[..., Page], theme: Any) -> None:
     page = drawn(ask=False)
     page.set_viewport_size({"width": 360, "height": 740})
     page.emulate_media(color_scheme=theme)
-    page.wait_for_function("Array.from(document.querySelectorAll('.figure-plot svg')).every((s) => s.clientWidth < 340)")
+    page.wait_for_function(
+        "Array.from(document.querySelectorAll('.figure-plot svg')).every((s) => s.getAttribute('width') < 340)"
+    )
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     colors = page.locator("[data-figure=stability] text").first.evaluate("(text) => getComputedStyle(text).fill")
     assert colors == {"light": "rgb(89, 96, 107)", "dark": "rgb(166, 171, 180)"}[theme]
