@@ -52,7 +52,8 @@ print(*get_federated_extensions([f"{sys.prefix}/share/jupyter/labextensions"]))
 FOUND = """
 from importlib.metadata import distributions
 found = {d.name.lower(): d.version for d in distributions()}
-print("torchao" in found, "jupyterlab" in found, found["torch"], sys.modules["coto_lab"].__file__)
+print("torchao" in found, "jupyterlab" in found, *(found[name] for name in ("torch", "ipykernel", "ipywidgets")))
+print(sys.modules["coto_lab"].__file__)
 """
 
 

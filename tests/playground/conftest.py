@@ -60,7 +60,7 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
         yield page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tab(browser: Browser) -> Iterator[Page]:
     """One page for most tests, since a fresh context takes half a second; it has the console's errors in ``page.errors``."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
@@ -95,7 +95,7 @@ def opened(tab: Page, site: str) -> Iterator[Callable[..., Page]]:
     assert found == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run_js(browser: Browser, site: str) -> Iterator[Callable[..., Any]]:
     """``run_js(body, argument)``: what an async function with this body returns in the browser.
 
