@@ -11,7 +11,7 @@ import { BLOCKS, FIRST, SEEDS } from "./store.js";
 
 const LATER = 300; // ms after the last change; browsers refuse a page that changes its address a hundred times in a row
 const NAMED = 3; // how many damaged parts are named, at most
-const KEYS = ["counts", "test", "open", "seeds", "t", "schedule", "draw"];
+export const KEYS = ["counts", "test", "open", "seeds", "t", "schedule", "draw"];
 const ARGUMENTS = {
   Linear: ["start", "end", "ramp"],
   Sine: ["start", "end", "ramp"],
@@ -110,16 +110,15 @@ export function fromHash(hash) {
       section = piece;
       continue;
     }
+    const known = Object.hasOwn(PARTS, name);
     try {
-      check(Object.hasOwn(PARTS, name));
-      const isSecond = seen.has(name);
-      seen.add(name);
-      check(!isSecond);
+      check(known && !seen.has(name));
       state[PARTS[name].key] = PARTS[name].read(decodeURIComponent(rest.join("=")));
     } catch {
       damaged.push(name);
-      if (seen.has(name)) state[PARTS[name].key] = FIRST[PARTS[name].key]; // two values, or one that cannot be read
+      if (known) state[PARTS[name].key] = FIRST[PARTS[name].key]; // of two values, none holds
     }
+    seen.add(name);
   }
   if (state.test) state.counts = null; // as long as they have not arrived
   return { state, section, problem: damaged.length ? lament(damaged) : "" };
@@ -142,11 +141,11 @@ export function followAddress(store, say) {
     history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
   }
   function take() {
-    const { state, problem, ...named } = fromHash(location.hash);
-    section = named.section;
+    const found = fromHash(location.hash);
+    section = found.section;
     if (location.hash === (section && `#${section}`)) return write(); // a link within the page: the state stays
-    store.set({ ...state, truth: null, hidden: false });
-    say(problem);
+    store.set({ ...found.state, truth: null, hidden: false });
+    say(found.problem);
   }
   let timer;
   store.subscribe(KEYS, () => {

@@ -1,5 +1,7 @@
 // Links from the page to the notebook of the same matter: on Colab, and in one's own JupyterLab.
 
+import { copyText } from "./clipboard.js";
+
 const NOTEBOOKS = {
   "00_tour": "The tour: LoRA against CoTo",
   "01_lora_and_gates": "LoRA and its gates, by hand",
@@ -30,18 +32,13 @@ function commands(repository, lab) {
     <button type="button" class="copy">Copy the lines</button> <span class="copied" aria-live="polite"></span></details>`;
 }
 
-const openAt = (name) => `make lab NOTEBOOK=${name}`;
-
-async function copy({ target }) {
+function copy({ target }) {
   if (!target.matches(".copy")) return;
   const [lines, said] = ["code", ".copied"].map((name) => target.parentElement.querySelector(name));
-  try {
-    await navigator.clipboard.writeText(lines.textContent);
-    said.textContent = "Copied.";
-  } catch { // not allowed here, or the page has no secure address
+  copyText(lines.textContent, said, () => {
     getSelection().selectAllChildren(lines);
-    said.textContent = "The browser does not allow it. The lines are selected: copy them with the keyboard.";
-  }
+    return "The lines are selected: copy them with the keyboard.";
+  });
 }
 
 /** Fill the places that name a notebook, and the list of all notebooks.
@@ -53,7 +50,7 @@ export function addLinks(page) {
     const box = page.createElement("div");
     box.className = "open-in";
     box.innerHTML = `<span>${NOTEBOOKS[notebook]}, as a notebook:</span> ${colab(repository, notebook)}
-      ${commands(repository, openAt(notebook))}`;
+      ${commands(repository, `make lab NOTEBOOK=${notebook}`)}`;
     place.replaceWith(box);
   }
   for (const link of page.querySelectorAll("[data-place]")) link.href = repository + link.dataset.place;

@@ -71,7 +71,8 @@ export function mount(element, store, resources) {
     <p class="fine">Each bar is a certainty; the ten certainties of a model sum to 100%. One drawing proves little: with all
     blocks on, LoRA and CoTo read about equally many test images. <a href="#blocks">Switch blocks off</a> to see the difference,
     and <a href="#measure">measure</a> it.</p>`;
-  const [cards, fetching, verdict, voice] = [".cards", ".fetching", ".verdict", ".unseen"].map((name) => element.querySelector(name));
+  const [cards, fetching, verdict, voice] = [".cards", ".fetching", ".verdict", ".unseen"].map((name) =>
+    element.querySelector(name));
   let timer;
 
   function draw(state) {
