@@ -19,21 +19,27 @@ MIDDLE = Shape(width=256, intermediate=688, layers=8, heads=8, kv_heads=8, vocab
 _WARM_UP = 12  # steps, after which every graph was needed once
 
 
-def compiling(scale: Scale) -> dict[str, float]:
+def compiling(scale: Scale, shape: Shape | None = None, dtype: torch.dtype = torch.float32) -> dict[str, float]:
     """Milliseconds of a step, and the seconds of the first steps, in which graphs are made.
 
     The gates of CoTo open with probability 0.5, so each step has another mask. The model is compiled as a whole.
+
+    Args:
+        scale: how many steps.
+        shape: of the model; None takes one for a CPU.
+        dtype: of its weights.
     """
+    shape = shape or (TINY if scale.tiny else MIDDLE)
     figures: dict[str, float] = {}
     steps: dict[str, Callable[[], None]] = {}
     for method in ("lora", "coto"):
         for how in ("eager", "compiled"):
             torch.manual_seed(0)
-            model = llama_with_lora(TINY if scale.tiny else MIDDLE)
+            model = llama_with_lora(shape, dtype=dtype)
             coto = CoTo(attach_gates(model), Constant(0.5), total_steps=1000) if method == "coto" else None
             if how == "compiled":
                 model.compile(backend="eager" if scale.tiny else "inductor")
-            step = steps[f"{method}.{how}"] = step_of(model, coto, TINY if scale.tiny else MIDDLE)
+            step = steps[f"{method}.{how}"] = step_of(model, coto, shape)
             warm_up = sum(seconds(step) for _ in range(_WARM_UP))
             if how == "compiled":
                 figures[f"compile.{method}.warm_up_s"] = warm_up
@@ -50,9 +56,9 @@ def compiling(scale: Scale) -> dict[str, float]:
     return figures
 
 
-def llama_with_lora(shape: Shape, targets: str | list[str] = "all-linear") -> nn.Module:
-    """A Llama with random weights in float32, and LoRA of rank 8."""
-    return get_peft_model(random_llama(shape, torch.float32), LoraConfig(r=8, target_modules=targets)).train()
+def llama_with_lora(shape: Shape, targets: str | list[str] = "all-linear", dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A Llama with random weights, and LoRA of rank 8 in float32."""
+    return get_peft_model(random_llama(shape, dtype), LoraConfig(r=8, target_modules=targets)).train()
 
 
 def step_of(model: nn.Module, coto: CoTo | None, shape: Shape) -> Callable[[], None]:

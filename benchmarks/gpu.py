@@ -1,6 +1,6 @@
 """On an accelerator: is all correct there, and how fast is it? ``python benchmarks/gpu.py [--quick] [--json FILE]``.
 
-First the checks (`gpu_checks`), then the timings (`gpu_timings`), within six minutes on a recent card. Nothing has to be
+First the checks (`gpu_checks`), then the timings (`gpu_timings`), within seven minutes on a recent card. Nothing has to be
 downloaded: weights and tokens are random, or are those of the embedded task. What breaks is named at the end and the rest
 goes on, since a machine with an accelerator may not be at hand again. ``--json`` writes one file: ``"machine"``,
 ``"checks"`` (what each measured), ``"figures"`` (the keys of `catalogue`) and ``"failed"`` (name -> what went wrong). It is

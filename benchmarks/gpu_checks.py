@@ -19,7 +19,9 @@ import torch
 from _check import Check, python, require
 from _setup import random_adapter
 from accelerate import Accelerator
+from gpu_compiling import compiled
 from gpu_gates import checkpointing, gates
+from gpu_quantised import quantised
 from llama import SMALL, TARGETS, Tokens
 from peft import LoraConfig
 from torch import Tensor, nn
@@ -198,9 +200,13 @@ CHECKS: dict[str, Check] = {
     "bf16_base": bf16_base,
     "bf16_autocast": bf16_autocast,
     "checkpointing": checkpointing,
+    "compiled": compiled,
     "trainer": trainer,
     "evaluator.float32": partial(evaluator, torch.float32, 1e-3),
     "evaluator.bf16": partial(evaluator, torch.bfloat16, 0.5),
+    "stored.bf16": partial(quantised, None),
+    "stored.int8": partial(quantised, "int8"),
+    "stored.nf4": partial(quantised, "nf4"),
 }
 
 

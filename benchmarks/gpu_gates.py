@@ -15,7 +15,7 @@ from coto_lab.gating.coto import draw_mask
 from coto_lab.ground.device import default_device
 
 
-def _adapted(dtype: torch.dtype) -> nn.Module:
+def adapted(dtype: torch.dtype) -> nn.Module:
     """A Llama with LoRA factors of which none is zero. Eager attention: the backward of the others adds in any order."""
     config = LoraConfig(r=8, target_modules=list(TARGETS), init_lora_weights=False)
     with torch.random.fork_rng():
@@ -23,7 +23,7 @@ def _adapted(dtype: torch.dtype) -> nn.Module:
         return add_adapter(random_llama(SMALL, dtype, "eager"), config).train()
 
 
-def _pass(model: nn.Module, tokens: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+def training_pass(model: nn.Module, tokens: Tensor) -> tuple[Tensor, list[Tensor | None]]:
     """The logits, and the gradients of the parameters that train."""
     model.zero_grad()
     output = model(input_ids=tokens, labels=tokens)
@@ -31,7 +31,7 @@ def _pass(model: nn.Module, tokens: Tensor) -> tuple[Tensor, list[Tensor | None]
     return output.logits.detach(), [p.grad for p in model.parameters() if p.requires_grad]
 
 
-def _tokens() -> Tensor:
+def random_tokens() -> Tensor:
     generator = torch.Generator().manual_seed(2)
     return torch.randint(SMALL.vocabulary, (SMALL.batch, SMALL.tokens), generator=generator).to(default_device())
 
@@ -42,28 +42,28 @@ def _same(a: list[Tensor | None], b: list[Tensor | None]) -> bool:
 
 def gates(dtype: torch.dtype) -> dict[str, float]:
     """Gates change no bit: open ones give PEFT's logits and gradients, shut ones what PEFT's own switch gives."""
-    base, tokens = random_llama(SMALL, dtype, "eager").train(), _tokens()
+    base, tokens = random_llama(SMALL, dtype, "eager").train(), random_tokens()
     bare = base(input_ids=tokens).logits.detach()
-    model = _adapted(dtype)
-    plain, again = _pass(model, tokens), _pass(model, tokens)
+    model = adapted(dtype)
+    plain, again = training_pass(model, tokens), training_pass(model, tokens)
     require(torch.equal(again[0], plain[0]) and _same(again[1], plain[1]), "PEFT itself differs from run to run")
 
     gates = attach_gates(model)
-    opened = _pass(model, tokens)
+    opened = training_pass(model, tokens)
     require(torch.equal(opened[0], plain[0]) and _same(opened[1], plain[1]), "with all gates open, not what PEFT computes")
     gates.close(range(len(gates)))
     require(torch.equal(model(input_ids=tokens).logits, bare), "with all gates shut, not what the base computes")
     gates.open()
     half = torch.arange(len(gates)) % 2 == 0
     gates.train_with(half)
-    gated = _pass(model, tokens)
+    gated = training_pass(model, tokens)
     gates.detach()
 
     shut = {name for name, mine in zip(gates.modules, half[gates.gate_of_module].tolist(), strict=True) if not mine}
     for name, layer in find_adapter_layers(model).items():
         if any(name.endswith(other) for other in shut):
             layer._disable_adapters = True
-    switched = _pass(model, tokens)
+    switched = training_pass(model, tokens)
     require(torch.equal(gated[0], switched[0]), "with half of the gates open, not the logits of PEFT's own switch")
     require(_same(gated[1], switched[1]), "with half of the gates open, not the gradients of PEFT's own switch")
     return {"blocks": float(len(gates)), "without_gradient": sum(g is None for g in gated[1]) / len(gated[1])}
@@ -74,7 +74,7 @@ def checkpointing() -> dict[str, float]:
 
     It does where nothing asks for gradients of the inputs: transformers does, for the reentrant kind.
     """
-    model, tokens = _adapted(torch.float32), _tokens()
+    model, tokens = adapted(torch.float32), random_tokens()
     gates = attach_gates(model)
     reached: set[int] = set()
 
@@ -88,7 +88,7 @@ def checkpointing() -> dict[str, float]:
     def gradients(mask: Tensor) -> tuple[list[Tensor | None], int]:
         reached.clear()
         gates.train_with(mask)
-        return _pass(model, tokens)[1], len(reached)
+        return training_pass(model, tokens)[1], len(reached)
 
     half = draw_mask(len(gates), 0.5, seed=0, step=0)
     top = torch.arange(len(gates)) == len(gates) - 1

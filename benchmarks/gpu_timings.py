@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import scores
 import torch
+from _check import require
 from _setup import FULL, QUICK, Scale, random_adapter
 from _timing import Call, in_turns, medians, seconds
+from compiling import compiling
+from estimate import estimates
 from llama import BILLION, TARGETS, TINY, Shape, Tokens
 from peft import HiraConfig, LoraConfig, PeftConfig
 from steps import stacked_step
@@ -144,12 +147,18 @@ def curve(size: Size) -> dict[str, float]:
         "base": lambda: [scores.losses_of(task, base, 8) for _ in variants],
     }
     in_turns(calls, 1)  # loads the bases
+    require(bool(together._trees) and None not in together._trees.values(), "the mixtures were not scored together")
     taken = medians(calls, size.scale.repeats)
     return {
         **{f"curve.llama.{name}_s": value for name, value in taken.items()},
         "curve.llama.over_one_by_one": taken["one_by_one"] / taken["together"],
         "curve.llama.share_of_base": 100 * taken["base"] / taken["together"],
     }
+
+
+def compiled(size: Size) -> dict[str, float]:
+    """Steps with and without torch.compile, of eight blocks of the language model in bf16."""
+    return compiling(size.scale, replace(size.shape, layers=min(8, size.shape.layers)), torch.bfloat16)
 
 
 def notebooks(size: Size) -> dict[str, float]:
@@ -172,6 +181,8 @@ def timings(size: Size) -> dict[str, Timing]:
         "ramp.dora": lambda: ramp(size, "dora"),
         "ramp.hira": lambda: ramp(size, "hira"),
         "ramp.lora.checkpointing": lambda: ramp(size, "lora", checkpointing=True),
+        "compile": lambda: compiled(size),
+        "estimate": lambda: estimates(size.scale),
         "fit_many": lambda: many_rows(size),
         "curve.llama": lambda: curve(size),
         "curve.digits": lambda: scores.interpolation(size.scale),

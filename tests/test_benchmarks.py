@@ -50,12 +50,21 @@ def test_the_command_writes_every_figure(tmp_path: Path) -> None:
 # For an accelerator
 
 
-CHECKS = ["gates.float32", "gates.bf16", "resumed", "bf16_base", "checkpointing", "evaluator.float32", "evaluator.bf16"]
-IN_A_PROCESS = ["fit_against_cpu", "fit_many_against_fit", "bf16_autocast", "trainer"]  # these would leave traces in ours
+CHECKS = [
+    "gates.float32", "gates.bf16", "resumed", "bf16_base", "checkpointing", "stored.bf16", "evaluator.float32", "evaluator.bf16"
+]  # fmt: skip
+IN_A_PROCESS = [
+    "fit_against_cpu",
+    "fit_many_against_fit",
+    "bf16_autocast",
+    "compiled",
+    "trainer",
+]  # they would leave traces in ours
+ON_A_GPU = ["stored.int8", "stored.nf4"]  # with bitsandbytes
 
 
 def test_every_check_is_tested() -> None:
-    assert sorted(part("gpu_checks").CHECKS) == sorted(CHECKS + IN_A_PROCESS)
+    assert sorted(part("gpu_checks").CHECKS) == sorted(CHECKS + IN_A_PROCESS + ON_A_GPU)
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -97,6 +106,13 @@ def test_what_breaks_is_reported_and_the_rest_goes_on(tmp_path: Path, capsys: py
     assert "first: Wrong: the gates are stuck" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ON_A_GPU)
+def test_a_check_that_needs_a_package_names_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coto_lab.tasks.hub.quantised.find_spec", lambda package: None)
+    with pytest.raises(ImportError, match="pip install bitsandbytes"):
+        part("gpu_checks").CHECKS[name]()
+
+
 def test_a_check_that_breaks_says_how() -> None:
     with pytest.raises(part("_check").Wrong, match="KeyError: 'no such check'"):
         part("gpu_checks").run_alone("no such check")
@@ -106,7 +122,7 @@ def test_without_an_accelerator_the_command_says_what_it_would_do() -> None:
     done = started("gpu.py")
     assert done.returncode == 0, done.stderr
     if not torch.accelerator.is_available():
-        assert all(f"  {name}: " in done.stdout for name in CHECKS + IN_A_PROCESS) and "--quick" in done.stdout
+        assert all(f"  {name}: " in done.stdout for name in CHECKS + IN_A_PROCESS + ON_A_GPU) and "--quick" in done.stdout
 
 
 def test_the_shape_for_a_gpu_has_a_billion_parameters() -> None:
@@ -126,12 +142,27 @@ QUOTED = [
     "interpolation.over_loop",
     "notebooks.train_s",
 ]
+QUOTED_OF_ONE = ["curve.llama.over_one_by_one", "compile.lora.speedup", "compile.coto.speedup"]
 
 
-@pytest.mark.parametrize("key", QUOTED)
-def test_the_readme_quotes_what_was_measured_on_a_gpu(key: str) -> None:
+def measured(card: str) -> list[dict[str, float]]:
+    """The figures of each run on a card."""
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS]
-    assert {run["machine"]["device"] for run in runs} == {"NVIDIA H100 80GB HBM3"}
-    low, high = sorted(run["figures"][key] for run in runs)
-    said = f"{low:.1f} to {high:.1f}" if f"{low:.1f}" != f"{high:.1f}" else f"{low:.1f} times"
-    assert said in (ROOT / "README.md").read_text(encoding="utf-8")
+    return [run["figures"] for run in runs if run["machine"]["device"] == card]
+
+
+@pytest.mark.parametrize("key", QUOTED + QUOTED_OF_ONE)
+def test_the_readme_quotes_what_was_measured_on_a_gpu(key: str) -> None:
+    (newer,) = measured("NVIDIA H200")
+    cells = f"| {newer[key]:.1f}"
+    if key in QUOTED:
+        low, high = sorted(run[key] for run in measured("NVIDIA H100 80GB HBM3"))
+        both = f"{low:.1f} to {high:.1f}" if f"{low:.1f}" != f"{high:.1f}" else f"{low:.1f}"
+        cells = f"| {both}{'%' * key.endswith('saving')} {cells}"
+    lines = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if cells in line]
+    assert lines, cells
+
+
+def test_every_check_held_on_the_newest_gpu() -> None:
+    run = json.loads((FOLDER / "gpu_results" / "nvidia-h200-1.json").read_text(encoding="utf-8"))
+    assert run["failed"] == {} and list(run["checks"]) == list(part("gpu_checks").CHECKS)

@@ -73,7 +73,7 @@ def load_shifted_task(name: str) -> Classification:
     """``"handwritten"``, the split of `load_digits_task` over all 36 logits; or prints under the shift ``SHIFTS[name]``.
 
     Of each character there are 16 training prints in the faces that the base was trained on, and 12 test prints in three faces
-    that neither the base nor an adapter has seen; always the same ones.
+    that neither the base nor an adapter has seen; always the same ones (another version of Pillow may round pixels otherwise).
 
     Raises:
         KeyError: no such task.
