@@ -1,5 +1,6 @@
 // The page asks before it shows, as the notebooks do, and keeps the score.
 
+import { keep, recall } from "./kept.js";
 import { METHODS, NAMES, namesOf, withArticle } from "./read.js";
 
 const NEAR = 5; // percentage points within which a guessed number counts as right
@@ -11,11 +12,30 @@ function addScore(store, asked, right) {
   store.set({ score: { asked: score.asked + asked, right: score.right + right } });
 }
 
-/** The score, in the bar at the top.
+const KEY = "coto-lab-score";
+
+/** The score that an earlier visit left, if it is one. */
+function keptScore() {
+  const [right, asked] = (recall(KEY)?.match(/^(\d{1,6}) of (\d{1,6})$/)?.slice(1) ?? [0, 0]).map(Number);
+  return right <= asked ? { asked, right } : { asked: 0, right: 0 };
+}
+
+/** The score, in the bar at the top. It stays from visit to visit, until the reader starts again.
  * @param {HTMLElement} element @param {ReturnType<typeof import("./store.js").makeStore>} store */
 export function mountScore(element, store) {
-  const show = ({ score }) => (element.textContent = score.asked ? `Right guesses: ${score.right} of ${score.asked}` : "");
-  store.subscribe(["score"], show);
+  element.innerHTML = `<span aria-live="polite"></span>
+    <button type="button" class="again" title="Start counting again" aria-label="Start counting again" hidden>↺</button>`;
+  const [said, again] = element.children;
+  function show({ score: { asked, right } }) {
+    said.textContent = asked ? `Right guesses: ${right} of ${asked}` : "";
+    again.hidden = !asked;
+  }
+  again.addEventListener("click", () => store.set({ score: { asked: 0, right: 0 } }));
+  store.subscribe(["score"], (state) => {
+    keep(KEY, `${state.score.right} of ${state.score.asked}`);
+    show(state);
+  });
+  store.set({ score: keptScore() });
   show(store.get());
 }
 

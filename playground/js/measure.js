@@ -1,5 +1,6 @@
 // How many of the test images base, LoRA and CoTo read correctly, as the switches and the slider stand.
 
+import { askPercent } from "./guess.js";
 import { openBlocks } from "./plan.js";
 import { METHODS, NAMES, loadReaders } from "./read.js";
 import { breath, slices } from "./slices.js";
@@ -12,7 +13,7 @@ const heads = METHODS.map((method) => `<th scope="col" class="${method}">${NAMES
 const MARKUP = `<div class="buttons"><label>Test images: <select>${options.join("")}</select></label>
 <button type="button" class="go primary">Read them</button>
 <progress value="0" aria-label="Test images read" hidden></progress></div>
-<div class="fetching"></div><table class="results" aria-label="Measurements, the latest first" hidden>
+<div class="fetching"></div><div class="asked"></div><table class="results" aria-label="Measurements, the latest first" hidden>
 <thead><tr><th scope="col">blocks open</th>${heads.join("")}</tr></thead>
 <tbody></tbody></table><p class="fine said" aria-live="polite"></p>`;
 
@@ -60,8 +61,8 @@ function sentence(n, shares, all) {
  * @param {import("./resources.js").Resources} resources */
 export function mount(element, store, resources) {
   element.innerHTML = MARKUP;
-  const [size, go, progress, fetching, table, said] = ["select", ".go", "progress", ".fetching", "table", ".said"].map((name) =>
-    element.querySelector(name));
+  const [size, go, progress, fetching, asked, table, said] =
+    ["select", ".go", "progress", ".fetching", ".asked", "table", ".said"].map((name) => element.querySelector(name));
   let running = 0; // the number of the measurement that runs; 0 if there is none
   let started = 0;
   const baseIsRight = new Map(); // image -> whether the base reads it, which nothing on this page changes
@@ -87,12 +88,22 @@ export function mount(element, store, resources) {
       }
     }
     const shares = Object.fromEntries(METHODS.map((method) => [method, right[method] / sample.length]));
+    progress.hidden = true;
+    asked.replaceChildren(); // the answer to the last question
+    if (state.ask) await guessed(shares, sample.length);
+    if (mine !== running) return;
     table.hidden = false;
     table.tBodies[0].insertAdjacentHTML("afterbegin", row(state, sample.length, shares));
     said.textContent = sentence(sample.length, shares, images.counts.length);
   }
+  function guessed(shares, n) {
+    const question = `Of the ${n} images, how many do they read correctly?`;
+    const truth = Object.fromEntries(METHODS.map((method) => [NAMES[method], shares[method]]));
+    return askPercent(asked, store, { id: "measured", question, truth });
+  }
   function stop() {
     running = 0;
+    asked.querySelector("form")?.remove();
     progress.hidden = true;
     go.textContent = "Read them";
   }

@@ -8,7 +8,7 @@ import { shown } from "./waiting.js";
 
 const MARKUP = `<div class="buttons"><button type="button" class="any">A test image</button>
 <button type="button" class="apart">One they disagree on</button>
-<label class="fine"><input type="checkbox"> Ask me before you show (test images, figures)</label></div>
+<label class="fine"><input type="checkbox"> Ask me before you show (test images, measurements, figures)</label></div>
 <p class="fine said" aria-live="polite"></p><div class="fetching"></div>`;
 
 /** The first image, from a random one on, in which LoRA and CoTo read different digits.

@@ -1,16 +1,9 @@
 // Light or dark, or what the system says.
 
+import { keep, recall } from "./kept.js";
+
 const KEY = "coto-lab-theme";
 const WORDS = { auto: "auto", light: "light", dark: "dark" };
-
-function kept() {
-  try {
-    const value = localStorage.getItem(KEY);
-    return Object.hasOwn(WORDS, value) ? value : "auto";
-  } catch {
-    return "auto"; // storage is switched off
-  }
-}
 
 /** @param {HTMLElement} element @param {ReturnType<typeof import("./store.js").makeStore>} store */
 export function mount(element, store) {
@@ -23,13 +16,10 @@ export function mount(element, store) {
   }
   select.addEventListener("change", () => {
     store.set({ theme: select.value });
-    try {
-      localStorage.setItem(KEY, select.value);
-    } catch {
-      // It holds until the page is closed.
-    }
+    keep(KEY, select.value);
   });
   store.subscribe(["theme"], show);
-  store.set({ theme: kept() });
+  const theme = recall(KEY);
+  store.set({ theme: Object.hasOwn(WORDS, theme) ? theme : "auto" });
   show(store.get());
 }

@@ -89,6 +89,7 @@ def opened(tab: Page, site: str) -> Iterator[Callable[..., Page]]:
         return tab
 
     yield go
+    tab.evaluate("localStorage.clear()")  # of the score
     shown = tab.locator("[data-part=problem]:not([hidden])").all_inner_texts()
     found = tab.errors + [sentence for sentence in shown if "address of this page" not in sentence]  # type: ignore[attr-defined]
     tab.errors.clear()  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ IMAGE = "09gggg900588ag9000009g200000fd000005g600000bg100002ga000003g4000"
 FORM = "[data-part=guess] form"
 TOLD = "[data-part=guess] .told"
 SAID = "[data-part=samples] .said"
+SCORE = "[data-part=score] span"
 SOON = 20_000  # milliseconds; this only ends a test that would fail anyway
 
 
@@ -33,7 +34,7 @@ def labels(written: Path) -> str:
 @pytest.mark.parametrize(("ticked", "words"), [(["CoTo"], "CoTo"), (["LoRA", "CoTo"], "LoRA and CoTo"), ([], "none of them")])
 def test_page_asks_before_it_shows(opened: Callable[..., Page], ticked: list[str], words: str) -> None:
     page = opened()
-    expect(page.get_by_label("Ask me before you show (test images, figures)")).to_be_checked()
+    expect(page.get_by_label("Ask me before you show (test images, measurements, figures)")).to_be_checked()
     page.get_by_role("button", name="A test image").click()
     form = page.locator(FORM)
     expect(form).to_be_visible(timeout=SOON)
@@ -47,7 +48,7 @@ def test_page_asks_before_it_shows(opened: Callable[..., Page], ticked: list[str
     right = sum((verdicts[m] == "right") == (m in [name.lower() for name in ticked]) for m in METHODS)
     expect(page.locator(TOLD)).to_have_text(f"You said {words}; right about {right} of 3.")
     expect(page.locator(TOLD)).to_be_focused()
-    expect(page.locator("[data-part=score]")).to_have_text(f"Right guesses: {right} of 3")
+    expect(page.locator(SCORE)).to_have_text(f"Right guesses: {right} of 3")
 
     page.get_by_role("switch", name="Block 1").click()
     expect(page.locator(TOLD)).to_have_text("")
@@ -110,6 +111,40 @@ def test_another_address_takes_the_words_away(opened: Callable[..., Page]) -> No
     page.go_back()
     expect(page.locator(FORM)).to_be_visible()
     expect(page.locator(SAID)).to_contain_text("Test image 2 of")
+
+
+def test_a_measurement_asks_first(opened: Callable[..., Page]) -> None:
+    page = opened()
+    measure = page.locator("[data-part=measure]")
+    go = measure.locator(".go")
+    go.click()
+    form = measure.locator("form")
+    expect(form).to_contain_text("Of the 100 images, how many do they read correctly?", timeout=SOON)
+    expect(measure.locator(".results")).to_be_hidden()
+    go.click()  # Stop
+    expect(form).to_have_count(0)
+    expect(go).to_have_text("Read them")
+    go.click()
+    form.get_by_role("slider", name="CoTo").press("End")
+    form.get_by_role("button", name="Show", exact=True).click()
+    expect(measure.locator(".told")).to_contain_text("CoTo: you 100%, measured ")
+    expect(measure.locator(".results tbody tr")).to_have_count(1)
+    expect(go).to_have_text("Read them")
+    expect(page.locator(SCORE)).to_contain_text("of 3")
+
+
+@pytest.mark.parametrize("kept", ["3 of 5", "5 of 3", "nonsense"])
+def test_score_stays_until_the_reader_starts_again(opened: Callable[..., Page], kept: str) -> None:
+    page = opened()
+    page.evaluate("(kept) => localStorage.setItem('coto-lab-score', kept)", kept)
+    page.reload()
+    expect(page.locator(SCORE)).to_have_text("Right guesses: 3 of 5" if kept == "3 of 5" else "")
+    again = page.get_by_role("button", name="Start counting again")
+    expect(again).to_be_visible(visible=kept == "3 of 5")
+    if kept == "3 of 5":
+        again.click()
+        page.reload()
+        expect(page.locator(SCORE)).to_have_text("")
 
 
 def test_untouched_sliders_are_no_guess(opened: Callable[..., Page]) -> None:
