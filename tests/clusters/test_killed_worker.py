@@ -20,7 +20,7 @@ def test_no_run_is_lost_and_no_finished_run_is_trained_again(backend: str, tmp_p
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "facts.json").read_text())
-    assert set(facts) == {"with folder"} | ({"without folder"} if backend != "processes" else set())
+    assert set(facts) == {"with folder"} | ({"without folder"} if backend == "dask" else set())
     for found in facts.values():
         assert found["equal"] and found["killed"] and found["begun again"] == 0
         assert found["begun"] in BEGUN[backend]
