@@ -143,9 +143,12 @@ export function followAddress(store, say) {
   function take() {
     const found = fromHash(location.hash);
     section = found.section;
-    if (location.hash === (section && `#${section}`)) return write(); // a link within the page: the state stays
+    const unknown = section && !document.getElementById(section);
+    if (unknown) section = "";
+    else if (location.hash === (section && `#${section}`)) return write(); // a link within the page: the state stays
     store.set({ ...found.state, truth: null, hidden: false });
-    say(found.problem);
+    const none = `The address of this page names a section “${found.section.slice(0, 20)}”, and there is none.`;
+    say(found.problem || (unknown ? none : ""));
   }
   let timer;
   store.subscribe(KEYS, () => {

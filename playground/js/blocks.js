@@ -1,6 +1,8 @@
 // Eight switches, one for the adapter's part in each block; and ways to set all of them at once.
 
+import { openBlocks } from "./plan.js";
 import { blockOf, followPointer } from "./pointing.js";
+import { sampleOf } from "./sample.js";
 import { BLOCKS } from "./store.js";
 
 const all = (rule) => Array.from({ length: BLOCKS }, (_, i) => rule(i));
@@ -12,18 +14,13 @@ const SETS = {
 
 /** A mask with this many blocks open, every such mask with the same probability.
  * @param {number} count 0 to 8 @returns {boolean[]} */
-export function randomOpen(count) {
-  const places = all((i) => i);
-  for (let i = BLOCKS - 1; i > 0; i--) { // Fisher and Yates
-    const j = Math.floor(Math.random() * (i + 1));
-    [places[i], places[j]] = [places[j], places[i]];
-  }
-  const chosen = places.slice(0, count);
+function randomOpen(count) {
+  const chosen = sampleOf(BLOCKS, count);
   return all((i) => chosen.includes(i));
 }
 
 function sentence(open) {
-  const on = open.flatMap((isOpen, i) => (isOpen ? [i] : []));
+  const on = openBlocks(open);
   if (on.length === BLOCKS) return "All blocks are open: the adapters as they were trained.";
   if (!on.length) return "No block is open: both adapters are gone, and only the base reads.";
   return `${on.length} of ${BLOCKS} blocks ${on.length > 1 ? "are" : "is"} open: ${on.join(", ")}.`;

@@ -1,6 +1,7 @@
 // The page asks before it shows, as the notebooks do, and keeps the score.
 
 import { keep, recall } from "./kept.js";
+import { finePercent, percent } from "./percent.js";
 import { METHODS, NAMES, namesOf, withArticle } from "./read.js";
 
 const NEAR = 5; // percentage points within which a guessed number counts as right
@@ -23,14 +24,19 @@ function keptScore() {
 /** The score, in the bar at the top. It stays from visit to visit, until the reader starts again.
  * @param {HTMLElement} element @param {ReturnType<typeof import("./store.js").makeStore>} store */
 export function mountScore(element, store) {
-  element.innerHTML = `<span aria-live="polite"></span>
+  element.innerHTML = `<span tabindex="-1" aria-live="polite"></span>
     <button type="button" class="again" title="Start counting again" aria-label="Start counting again" hidden>↺</button>`;
   const [said, again] = element.children;
   function show({ score: { asked, right } }) {
     said.textContent = asked ? `Right guesses: ${right} of ${asked}` : "";
     again.hidden = !asked;
   }
-  again.addEventListener("click", () => store.set({ score: { asked: 0, right: 0 } }));
+  again.addEventListener("click", () => {
+    store.set({ score: { asked: 0, right: 0 } });
+    said.textContent = "Counting starts anew.";
+    said.focus(); // the button is gone
+  });
+  addEventListener("storage", ({ key }) => key === KEY && store.set({ score: keptScore() })); // another tab has counted
   store.subscribe(["score"], (state) => {
     keep(KEY, `${state.score.right} of ${state.score.asked}`);
     show(state);
@@ -60,7 +66,6 @@ export function mount(element, store) {
     told.textContent = "";
     form.reset();
     legend.textContent = `This is ${withArticle(truth)}. Who reads it correctly?`;
-    form.scrollIntoView({ block: "nearest" }); // on a phone it is below the pad
   }
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -81,7 +86,13 @@ export function mount(element, store) {
   show(store.get());
 }
 
-/** Ask for one number in percent for each method, and go on when the reader has answered or skips the question.
+/** Bring the question about a test image into view: on a phone it is below the pad. */
+export function scrollToQuestion() {
+  document.querySelector("[data-part=guess] form:not([hidden])")?.scrollIntoView({ block: "nearest" });
+}
+
+/** Ask for one number in percent for each method, and go on when the reader has answered, skips the question, or wants no more
+ * of them.
  * @param {HTMLElement} element where the question stands; afterwards, what the guess was and what is right
  * @param {ReturnType<typeof import("./store.js").makeStore>} store
  * @param {{ id: string, question: string, truth: Record<string, number> }} about `id` is one word, another one for each
@@ -105,32 +116,34 @@ export function askPercent(element, store, { id, question, truth }) {
   });
 
   return new Promise((resolve) => {
+    const unheard = store.subscribe(["ask"], ({ ask }) => ask || skip(false));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (primary.ariaDisabled) return;
       const inputs = [...form.querySelectorAll("input")];
       const guesses = Object.fromEntries(names.map((name, i) => [name, Number(inputs[i].value) / 100]));
-      const near = names.filter((name) => Math.abs(guesses[name] - truth[name]) * 100 <= NEAR).length;
+      const near = names.filter((name) => Math.round(1000 * Math.abs(guesses[name] - truth[name])) <= 10 * NEAR).length;
       addScore(store, names.length, near);
-      const parts = names.map((name) => `${name}: you ${percent(guesses[name])}, measured ${percent(truth[name])}`);
+      const parts = names.map((name) => `${name}: you ${percent(guesses[name])}, measured ${finePercent(truth[name])}`);
+      unheard();
       tell(element, `${parts.join("; ")}. ${near} of ${names.length} within ${NEAR} points.`);
       resolve(guesses);
     });
-    form.querySelector(".skip-it").addEventListener("click", () => {
-      tell(element, `${names.map((name) => `${name}: ${percent(truth[name])}`).join("; ")}.`);
+    form.querySelector(".skip-it").addEventListener("click", () => skip(true));
+    function skip(byHand) {
+      unheard();
+      tell(element, `${names.map((name) => `${name}: ${finePercent(truth[name])}`).join("; ")}.`, byHand);
       resolve({});
-    });
+    }
   });
 }
 
-const percent = (share) => `${Math.round(1000 * share) / 10}%`;
-
-/** The sentence takes the form's place, and the keyboard's focus with it, which would otherwise be lost. */
-function tell(element, sentence) {
+/** The sentence takes the form's place, and the keyboard's focus if that was in it, which would otherwise be lost. */
+function tell(element, sentence, focus = true) {
   const told = document.createElement("p");
   told.className = "told";
   told.tabIndex = -1;
   told.textContent = sentence;
   element.replaceChildren(told);
-  told.focus({ preventScroll: true });
+  if (focus) told.focus({ preventScroll: true });
 }

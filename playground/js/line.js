@@ -45,8 +45,8 @@ function sentence(places) {
  * @param {import("./resources.js").Resources} resources */
 export function mount(element, store, resources) {
   element.innerHTML = MARKUP;
-  const [slider, from, to, where, said, fetching] = ["input", ".from", ".to", ".where", ".said", ".fetching"].map((name) =>
-    element.querySelector(name));
+  const [slider, from, to, where, table, said, fetching] =
+    ["input", ".from", ".to", ".where", "table", ".said", ".fetching"].map((name) => element.querySelector(name));
   const rows = Object.fromEntries(MEMBERS.map((method) => [method, [...element.querySelectorAll(`.${method} td`)]]));
 
   function show({ t, seeds }) {
@@ -58,7 +58,7 @@ export function mount(element, store, resources) {
     for (const cells of Object.values(rows)) cells.forEach((cell, i) => cell.classList.toggle("here", i === near));
   }
   slider.addEventListener("input", () => store.set({ t: Number(slider.value) }));
-  element.querySelector("table").addEventListener("click", ({ target }) => {
+  table.addEventListener("click", ({ target }) => {
     if (target.cellIndex > 0) store.set({ t: PLACES[target.cellIndex - 1] }); // the first cell is the row's name
   });
   for (const select of [from, to]) {
@@ -72,6 +72,7 @@ export function mount(element, store, resources) {
     const mine = ++version;
     const { counts, open, hidden } = store.get();
     if (!counts || hidden) return void empty();
+    table.classList.add("stale");
     await new Promise((resolve) => setTimeout(resolve, QUIET));
     if (mine !== version) return;
     const wanted = () => loadReaders(resources, store.get().seeds, 1);
@@ -86,6 +87,7 @@ export function mount(element, store, resources) {
     draw(along);
   }
   function empty() {
+    table.classList.remove("stale");
     for (const cell of Object.values(rows).flat()) {
       cell.textContent = "";
       cell.title = "";
@@ -98,6 +100,7 @@ export function mount(element, store, resources) {
   }
   function draw(along) {
     const { seeds, truth } = store.get();
+    table.classList.remove("stale");
     along.forEach((readings, i) => {
       for (const method of MEMBERS) {
         const [cell, { best, certainty }] = [rows[method][i], readings[method]];
@@ -109,6 +112,6 @@ export function mount(element, store, resources) {
     });
     said.textContent = `${sentence(along)} The stronger a colour, the more certain the reading.`;
   }
-  store.subscribe(["counts", "seeds", "open", "hidden"], readAlong);
+  store.subscribe(["counts", "truth", "seeds", "open", "hidden"], readAlong);
   readAlong();
 }

@@ -31,7 +31,7 @@ export function addLine(chart, method, points, { thin = false, name = method, da
   }));
   for (const point of thin ? [] : points) {
     const mark = marker(method, chart.x(point.x), chart.y(point.mean));
-    mark.append(svg("title", {}, point.words ?? `${name}: ${shown(point.mean)}`));
+    mark.append(svg("title", {}, point.words));
     setNumbers(mark, { x: point.x, mean: point.mean, low: point.low, high: point.high });
     group.append(mark);
   }

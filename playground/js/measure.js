@@ -1,10 +1,13 @@
 // How many of the test images base, LoRA and CoTo read correctly, as the switches and the slider stand.
 
 import { askPercent } from "./guess.js";
+import { finePercent } from "./percent.js";
 import { openBlocks } from "./plan.js";
 import { METHODS, NAMES, loadReaders } from "./read.js";
+import { sampleOf } from "./sample.js";
 import { breath, slices } from "./slices.js";
-import { shown } from "./waiting.js";
+import { BLOCKS } from "./store.js";
+import { freshPlace, shown } from "./waiting.js";
 
 const SIZES = { 100: "100 random", 400: "400 random", all: "all of them" };
 
@@ -23,27 +26,22 @@ export function standardError(share, n, all) {
   return 100 * Math.sqrt(((share * (1 - share)) / n) * ((all - n) / (all - 1)));
 }
 
-/** Different numbers below n, in random order: `size` of them, or all. */
-function sampleOf(n, size) {
-  const places = Array.from({ length: n }, (_, i) => i);
-  if (size === "all") return places;
-  for (let i = 0; i < Number(size); i++) {
-    const j = i + Math.floor(Math.random() * (n - i));
-    [places[i], places[j]] = [places[j], places[i]];
-  }
-  return places.slice(0, Number(size));
-}
-
 function seedWords({ t, seeds: [a, b] }) {
   if (t === 0 || t === 1 || a === b) return `seed ${t ? b : a}`;
   return `between seeds ${a} and ${b}, at ${Math.round(100 * t)}%`;
+}
+
+function openWords(open) {
+  const on = openBlocks(open);
+  if (on.length === BLOCKS) return "all blocks open";
+  return on.length ? `block${on.length > 1 ? "s" : ""} ${on.join(", ")} open` : "no block open";
 }
 
 function row(state, n, shares) {
   const open = `<td class="mask">${state.open.map((isOpen) => `<i class="${isOpen ? "on" : "off"}"></i>`).join("")}
     <span class="unseen">${openBlocks(state.open).join(", ") || "none"}</span>
     <span class="fine">${seedWords(state)}; ${n} images</span></td>`;
-  const cells = METHODS.map((method) => `<td><b>${(100 * shares[method]).toFixed(1)}%</b></td>`);
+  const cells = METHODS.map((method) => `<td><b>${finePercent(shares[method])}</b></td>`);
   return `<tr>${open}${cells.join("")}</tr>`;
 }
 
@@ -69,10 +67,12 @@ export function mount(element, store, resources) {
 
   async function measure(mine) {
     const [state, chosen] = [store.get(), size.value];
-    const [images, read] = await shown(fetching, "the test images", () =>
+    const [images, read] = await shown(freshPlace(fetching), "the test images", () =>
       Promise.all([resources.images(), loadReaders(resources, state.seeds, state.t)]));
+    if (mine !== running) return;
     const right = { base: 0, lora: 0, coto: 0 };
-    const sample = sampleOf(images.counts.length, chosen);
+    const all = images.counts.length;
+    const sample = sampleOf(all, chosen === "all" ? all : Number(chosen));
     const slice = slices();
     progress.max = sample.length;
     for (const [done, i] of sample.entries()) {
@@ -88,28 +88,33 @@ export function mount(element, store, resources) {
       }
     }
     const shares = Object.fromEntries(METHODS.map((method) => [method, right[method] / sample.length]));
-    progress.hidden = true;
-    asked.replaceChildren(); // the answer to the last question
-    if (state.ask) await guessed(shares, sample.length);
-    if (mine !== running) return;
+    stop();
+    if (store.get().ask) {
+      said.textContent = "The images are read. Guess first: the question is below the button.";
+      await guessed(state, shares, sample.length);
+      if (mine !== started) return; // the next one was begun meanwhile
+    }
     table.hidden = false;
     table.tBodies[0].insertAdjacentHTML("afterbegin", row(state, sample.length, shares));
-    said.textContent = sentence(sample.length, shares, images.counts.length);
+    said.textContent = sentence(sample.length, shares, all);
   }
-  function guessed(shares, n) {
-    const question = `Of the ${n} images, how many do they read correctly?`;
+  function guessed(state, shares, n) {
+    const choice = `${seedWords(state)}, ${openWords(state.open)}`;
+    const question = `What share of the ${n} images do they read correctly (${choice})?`;
     const truth = Object.fromEntries(METHODS.map((method) => [NAMES[method], shares[method]]));
     return askPercent(asked, store, { id: "measured", question, truth });
   }
   function stop() {
     running = 0;
-    asked.querySelector("form")?.remove();
+    fetching.replaceChildren();
     progress.hidden = true;
     go.textContent = "Read them";
   }
   go.addEventListener("click", async () => {
     if (running) return stop();
     const mine = (running = ++started);
+    asked.replaceChildren(); // the last question, and what was said to its answer
+    said.textContent = "";
     progress.value = 0;
     progress.hidden = false;
     go.textContent = "Stop";

@@ -1,10 +1,11 @@
 // Images of the test set: any one, or one in which LoRA and CoTo read different digits, or the one that an address names.
 
+import { scrollToQuestion } from "./guess.js";
 import { testNumber } from "./images.js";
 import { loadReaders } from "./read.js";
 import { breath, slices } from "./slices.js";
 import { same } from "./store.js";
-import { shown } from "./waiting.js";
+import { freshPlace, shown } from "./waiting.js";
 
 const MARKUP = `<div class="buttons"><button type="button" class="any">A test image</button>
 <button type="button" class="apart">One they disagree on</button>
@@ -15,7 +16,7 @@ const MARKUP = `<div class="buttons"><button type="button" class="any">A test im
  * @param {{ counts: Uint8Array[] }} images @param {(i: number) => boolean} differ
  * @param {(looked: number) => boolean} goOn is told how many were looked at, and says whether to go on
  * @returns {Promise<number | null>} its place; null if there is none, or if the search was ended */
-export async function findApart(images, differ, goOn) {
+async function findApart(images, differ, goOn) {
   const n = images.counts.length;
   const first = Math.floor(Math.random() * n);
   for (let looked = 0, slice = slices(); looked < n; looked++) {
@@ -40,7 +41,7 @@ export function mount(element, store, resources) {
   let all = ""; // " of" how many test images, once that is known
 
   async function fetchImages() {
-    const images = await shown(fetching, "the test images", resources.images);
+    const images = await shown(freshPlace(fetching), "the test images", resources.images);
     all = ` of ${images.counts.length}`;
     return images;
   }
@@ -63,13 +64,15 @@ export function mount(element, store, resources) {
   any.addEventListener("click", async () => {
     const mine = ++search;
     const images = await fetchImages();
-    if (mine === search) take(images, Math.floor(Math.random() * images.counts.length));
+    if (mine !== search) return;
+    take(images, Math.floor(Math.random() * images.counts.length));
+    scrollToQuestion();
   });
   apart.addEventListener("click", async () => {
     const mine = ++search;
     const images = await fetchImages();
     const { seeds, t, open } = store.get();
-    const read = await shown(fetching, "the models", () => loadReaders(resources, seeds, t));
+    const read = await shown(freshPlace(fetching), "the models", () => loadReaders(resources, seeds, t));
     const differ = (i) => {
       const { lora, coto } = read(images.counts[i], open, t, ["lora", "coto"]);
       return lora.best !== coto.best;
@@ -82,6 +85,7 @@ export function mount(element, store, resources) {
     const switches = { seeds, t, open };
     if (i === null) return say(`As the switches stand, they agree on all ${images.counts.length} images.`, switches);
     take(images, i);
+    scrollToQuestion();
     say(`Test image ${i + 1}: LoRA and CoTo disagree on it, as the switches stand.`, switches);
   });
 
@@ -97,6 +101,7 @@ export function mount(element, store, resources) {
   function follow(state) {
     if (testNumber(state)) return void (state.counts || bring(state.test.number));
     search++; // the image is another one
+    fetching.replaceChildren();
     store.set({ test: null });
   }
   store.subscribe(["counts", "test"], follow);

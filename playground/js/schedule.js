@@ -1,6 +1,7 @@
 // A schedule that the reader changes, the blocks that it opens in every step of a training, and what that saves.
 
 import { openBlocks, drawPlan } from "./plan.js";
+import { finePercent } from "./percent.js";
 import { expectedOpen, trainingMasks } from "./masks.js";
 import { spared } from "./saving.js";
 import { SCHEDULES } from "./schedules.js";
@@ -21,14 +22,13 @@ const SHAPES = {
   Constant: "is constant",
 };
 const FIELDS = { start: "p at the start", end: "p at the end", ramp: "the rise takes this share of the steps", p: "p" };
-const percent = (share) => `${(100 * share).toFixed(1)}%`;
 const blocks = (share) => `${(BLOCKS * share).toFixed(1)} of ${BLOCKS} blocks`;
 const COUNTED = "It is counted in the draws, not timed.";
 const FACTS = {
   share: {
     words: "open on average",
     shown: blocks,
-    why: (plan) => `Counted in these draws. So a block trains in ${percent(plan.share)} of the steps.`,
+    why: (plan) => `Counted in these draws. So a block trains in ${finePercent(plan.share)} of the steps.`,
   },
   expected: {
     words: "expected from p",
@@ -38,12 +38,12 @@ const FACTS = {
   },
   adapters: {
     words: "adapters’ work saved",
-    shown: percent,
+    shown: finePercent,
     why: () => `In a block that is not open, the adapter computes nothing. ${COUNTED}`,
   },
   backward: {
     words: "backward passes saved",
-    shown: percent,
+    shown: finePercent,
     why: () => `The backward pass stops at the lowest open block: no block below it needs a gradient. ${COUNTED}`,
   },
 };

@@ -19,7 +19,7 @@ export const SEEDS = 5; // the gallery's seeds of each method are 0 to 4
  * @property {number} draw the seed of the schedule's draws
  * @property {(Record<string, import("./read.js").Reading> & { image: Uint8Array, seeds: readonly number[] }) | null} readings
  *   what base, lora and coto read, in which image and with which seeds: for a moment after a change, those before
- * @property {boolean} ask whether the page asks the reader before it shows what is read in a test image
+ * @property {boolean} ask whether the page asks the reader before it shows: a test image, a measurement, a figure
  * @property {boolean} hidden whether the readings wait for the reader's guess
  * @property {{ asked: number, right: number }} score guesses so far
  * @property {"auto" | "light" | "dark"} theme
@@ -62,7 +62,8 @@ export function makeStore(first = FIRST) {
     next.marked = pointed ?? next.chosen;
     const changed = Object.keys(next).filter((key) => !same(state[key], next[key]));
     if (!changed.length) return; // so two parts that follow each other come to rest
-    state = Object.freeze(next);
+    const news = Object.fromEntries(changed.map((key) => [key, next[key]]));
+    state = Object.freeze({ ...state, ...news }); // what is equal stays the same object: some parts compare by that
     for (const { keys, callback } of [...listeners]) {
       if (keys.some((key) => changed.includes(key))) callback(state);
     }

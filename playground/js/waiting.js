@@ -37,6 +37,14 @@ export async function shown(element, what, load, changed = () => () => {}) {
   }
 }
 
+/** A place of its own in an element for `shown`: what stood there before is gone, also where that still waits.
+ * @param {HTMLElement} element @returns {HTMLElement} */
+export function freshPlace(element) {
+  const place = document.createElement("div");
+  element.replaceChildren(place);
+  return place;
+}
+
 function keepFocus(element) {
   element.tabIndex = -1;
   element.focus({ preventScroll: true });

@@ -58,6 +58,7 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """An empty page in a fresh context (`real_browser.watched_page`)."""
     with real_browser.watched_page(browser, request, PATIENCE, {"127.0.0.1"}) as page:
         yield page
+        assert page.left_home == []  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def opened(tab: Page, site: str) -> Iterator[Callable[..., Page]]:
         return tab
 
     yield go
-    tab.evaluate("localStorage.clear()")  # of the score
+    tab.evaluate("localStorage.clear()")  # the score and the theme
     shown = tab.locator("[data-part=problem]:not([hidden])").all_inner_texts()
     found = tab.errors + [sentence for sentence in shown if "address of this page" not in sentence]  # type: ignore[attr-defined]
     tab.errors.clear()  # type: ignore[attr-defined]

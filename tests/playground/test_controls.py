@@ -100,6 +100,20 @@ def test_measurement_is_near_the_labs(opened: Callable[..., Page]) -> None:
     page.set_viewport_size(DESK)
 
 
+def test_standard_error_is_that_of_a_draw_without_replacement(run_js: Callable[..., Any]) -> None:
+    body = "const { standardError } = await load('measure.js'); return argument.map((a) => standardError(...a));"
+    hundred, every = run_js(body, [[0.5, 100, 1637], [0.5, 1637, 1637]])
+    assert hundred == pytest.approx(100 * (0.25 / 100 * (1537 / 1636)) ** 0.5) and every == 0
+
+
+def test_section_that_is_none_is_named(opened: Callable[..., Page]) -> None:
+    page = opened("#opne")
+    problem = page.locator("[data-part=problem]")
+    expect(problem).to_have_text("The address of this page names a section “opne”, and there is none.")
+    page.get_by_role("switch", name="Block 1").click()
+    page.wait_for_function("location.hash === '#open=10111111'")
+
+
 # The schedule
 
 

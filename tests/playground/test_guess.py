@@ -119,12 +119,15 @@ def test_a_measurement_asks_first(opened: Callable[..., Page]) -> None:
     go = measure.locator(".go")
     go.click()
     form = measure.locator("form")
-    expect(form).to_contain_text("Of the 100 images, how many do they read correctly?", timeout=SOON)
+    asked = "What share of the 100 images do they read correctly (seed 0, all blocks open)?"
+    expect(form.locator("legend")).to_have_text(asked, timeout=SOON)
+    expect(measure.locator(".said")).to_contain_text("Guess first")
     expect(measure.locator(".results")).to_be_hidden()
-    go.click()  # Stop
+    go.click()  # another measurement; the question goes
+    expect(go).to_have_text("Stop")
     expect(form).to_have_count(0)
+    expect(form).to_be_visible(timeout=SOON)
     expect(go).to_have_text("Read them")
-    go.click()
     form.get_by_role("slider", name="CoTo").press("End")
     form.get_by_role("button", name="Show", exact=True).click()
     expect(measure.locator(".told")).to_contain_text("CoTo: you 100%, measured ")
@@ -143,8 +146,69 @@ def test_score_stays_until_the_reader_starts_again(opened: Callable[..., Page], 
     expect(again).to_be_visible(visible=kept == "3 of 5")
     if kept == "3 of 5":
         again.click()
+        expect(page.locator(SCORE)).to_have_text("Counting starts anew.")
+        expect(page.locator(SCORE)).to_be_focused()
         page.reload()
         expect(page.locator(SCORE)).to_have_text("")
+
+
+def test_unticking_ask_answers_the_questions_that_stand(opened: Callable[..., Page]) -> None:
+    page = opened()
+    measure = page.locator("[data-part=measure]")
+    measure.locator(".go").click()
+    expect(measure.locator("form")).to_be_visible(timeout=SOON)
+    ask = page.get_by_label("Ask me before you show")
+    ask.uncheck()
+    expect(measure.locator("form")).to_have_count(0)
+    expect(measure.locator(".results tbody tr")).to_have_count(1)
+    expect(ask).to_be_focused()
+    expect(page.locator(SCORE)).to_have_text("")
+
+
+@pytest.mark.parametrize(("guess", "near"), [(52, 1), (53, 0), (42, 1), (41, 0)])
+def test_five_points_off_is_near(opened: Callable[..., Page], guess: int, near: int) -> None:
+    """0.52 - 0.47 is a little more than 0.05 in a computer's numbers."""
+    page = opened()
+    told = page.evaluate(
+        """async (guess) => {
+        const [{ askPercent }, { makeStore }] = await Promise.all([import("./js/guess.js"), import("./js/store.js")]);
+        const place = document.createElement("div");
+        askPercent(place, makeStore(), { id: "near", question: "How many?", truth: { LoRA: 0.47 } });
+        const slider = place.querySelector("input");
+        slider.value = guess;
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+        place.querySelector("form").dispatchEvent(new Event("submit", { cancelable: true }));
+        return place.textContent;
+    }""",
+        guess,
+    )
+    assert told == f"LoRA: you {guess}%, measured 47.0%. {near} of 1 within 5 points."
+
+
+def test_the_same_image_by_another_address_is_read(opened: Callable[..., Page]) -> None:
+    page = opened("#test=2")
+    page.get_by_role("button", name="Show without a guess").click()
+    numbers = page.evaluate("fetch('images.json').then((answer) => answer.json()).then(({ images }) => images[1])")
+    page.evaluate("(numbers) => (location.hash = `#image=${numbers}`)", numbers)
+    expect(page.locator("[data-part=readings] .verdict")).to_have_text(re.compile("ten digits"))
+    expect(page.locator(".cards")).not_to_have_class(re.compile("stale"))
+    assert set(page.locator(".along td").evaluate_all("all => all.map((one) => one.dataset.verdict)")) == {""}
+
+
+def test_two_tabs_have_one_score(opened: Callable[..., Page]) -> None:
+    page = opened()
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.evaluate("localStorage.setItem('coto-lab-score', '2 of 3')")
+    expect(page.locator(SCORE)).to_have_text("Right guesses: 2 of 3")
+    other.close()
+
+
+def test_a_reload_stays_where_the_reader_is(opened: Callable[..., Page]) -> None:
+    page = opened("#test=2&measure")
+    expect(page.locator(FORM)).to_contain_text("Who reads it correctly?", timeout=SOON)
+    page.wait_for_timeout(300)
+    assert page.locator("#measure").evaluate("one => one.getBoundingClientRect().top") < 200
 
 
 def test_untouched_sliders_are_no_guess(opened: Callable[..., Page]) -> None:
@@ -155,7 +219,7 @@ def test_untouched_sliders_are_no_guess(opened: Callable[..., Page]) -> None:
         place.id = "asked";
         document.body.prepend(place);
         window.asking = makeStore();
-        askPercent(place, window.asking, { id: "ask", question: "How many?", truth: { LoRA: 0.5, CoTo: 0.9 } });
+        askPercent(place, window.asking, { id: "ask", question: "How many?", truth: { LoRA: 0.55, CoTo: 0.9 } });
     }""")
     asked = page.locator("#asked")
     show = asked.get_by_role("button", name="Show", exact=True)
@@ -166,6 +230,6 @@ def test_untouched_sliders_are_no_guess(opened: Callable[..., Page]) -> None:
     asked.get_by_role("slider", name="CoTo").press("ArrowRight")
     show.click()
     expect(asked.locator(".told")).to_have_text(
-        "LoRA: you 50%, measured 50%; CoTo: you 51%, measured 90%. 1 of 2 within 5 points."
+        "LoRA: you 50%, measured 55.0%; CoTo: you 51%, measured 90.0%. 1 of 2 within 5 points."
     )
     expect(asked.locator(".told")).to_be_focused()

@@ -167,17 +167,6 @@ def test_phone(browser: Browser, site: str, scheme: Any) -> None:
     context.close()
 
 
-def test_loading_moves_nothing(page: Page, site: str) -> None:
-    page.add_init_script("""window.moved = [];
-        new PerformanceObserver((list) => moved.push(...list.getEntries().map((entry) => entry.value)))
-          .observe({ type: "layout-shift", buffered: true });""")
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(f"{site}/index.html")
-    expect(page.locator(f"{READINGS} .waiting")).to_have_count(0, timeout=SOON)
-    page.wait_for_timeout(100)  # the browser reports a shift after it has drawn it
-    assert sum(page.evaluate("moved")) < 0.05
-
-
 def test_strip_shows_the_readings_and_never_lies_on_the_pad(page: Page, site: str) -> None:
     page.set_viewport_size({"width": 1280, "height": 800})
     page.goto(f"{site}/index.html#test=72")  # the base is not sure, and not right
