@@ -4,7 +4,8 @@ How to read it. Every figure is a ratio, or stands beside what it is to be compa
 same run and take turns, step by step or pass by pass, so that a noisy machine hits them alike. Times are medians. An
 indented line belongs to the one above it. "aim" is what the project set itself, or what the paper reports; nothing fails
 when it is missed. ``--json`` writes ``bench.json`` (or FILE): one flat object of numbers under the keys of `catalogue`, and
-``"machine"``: threads, versions, CPU count, device. Absolute times hold for that machine alone.
+``"machine"``: threads, versions, CPU count, device. It is written anew after each section, so an interrupted run leaves what
+it has. Absolute times hold for that machine alone.
 
 Threads: PyTorch's own choice, or ``OMP_NUM_THREADS=1 make bench``. ``--quick`` runs everything on a tiny model, in
 seconds: its numbers mean nothing.
@@ -60,14 +61,15 @@ SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
 ]
 
 
-def measure(scale: Scale) -> dict[str, float]:
-    """All figures, in the catalogue's order."""
+def measure(scale: Scale, keep: Callable[[dict[str, float]], None]) -> dict[str, float]:
+    """All figures, in the catalogue's order. After each section ``keep`` is given those so far."""
     found: dict[str, float] = {}
     for section in SECTIONS:
         started = time.perf_counter()
         figures = section(scale)
         print(f"{next(iter(figures)).split('.')[0]}: {time.perf_counter() - started:.0f} s", flush=True)
         found |= figures
+        keep({key: found[key] for key in FIGURES if key in found})
     return {key: found[key] for key in FIGURES}
 
 
@@ -77,11 +79,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, nargs="?", const=Path("bench.json"), help="also write the figures to this file")
     args = parser.parse_args()
     about = machine()
-    figures = measure(QUICK if args.quick else FULL)
+
+    def keep(figures: dict[str, float]) -> None:
+        if args.json:
+            write_file(args.json, lambda path: path.write_text(json.dumps({"machine": about, **figures}, indent=2) + "\n"))
+
+    figures = measure(QUICK if args.quick else FULL, keep)
     print("\n" + ", ".join(f"{name} {value}" for name, value in about.items()) + "\n")
     print(table(figures, FIGURES))
-    if args.json:
-        write_file(args.json, lambda path: path.write_text(json.dumps({"machine": about, **figures}, indent=2) + "\n"))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import resource
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import scores
@@ -28,12 +29,16 @@ _LIBRARIES = [
 ]  # fmt: skip
 
 
+_IMAGES = 8  # at most of the 12-block game: its peak depends on the evaluator's bound, and all of them take many minutes
+
+
 def peaks(scale: Scale) -> dict[str, float]:
     """MiB that each workload takes at its peak, above what its process held before.
 
     Resident memory on a CPU, without what malloc keeps in reserve; what PyTorch allocated on CUDA. The evaluator's bound is
     about activations; the loss and the correctness of every example, which it returns, come on top.
     """
+    scale = replace(scale, images=(*scale.images[:2], min(_IMAGES, scale.images[2])))
     # The fork server imports the libraries once; it computes nothing, so that its forks are safe and start small.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_LIBRARIES)
