@@ -26,10 +26,13 @@ PAGES = Path(__file__).parent
 TEXTS = (
     "pages/glossary.md", "EVIDENCE.md", "pages/blocks.md", "pages/trainers.md", "pages/sweeps.md", "pages/peft.md",
     "coto_lab/gating/README.md", "coto_lab/scoring/README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md",
-    "data/glyph-vit/README.md", "data/letter-llama/README.md",
+    "data/glyph-vit/README.md", "data/letter-llama/README.md", "data/glyph-diffusion/README.md", "data/docstrings/README.md",
 )  # fmt: skip
 # The texts link to these files.
-FILES = ("LICENSE", "CITATION.cff", "data/evidence", "pages/live.png", "examples/coto_in_peft", "tests/trainers")
+FILES = (
+    "LICENSE", "CITATION.cff", "data/evidence", "pages/live.png", "examples/coto_in_peft", "tests/trainers",
+    "benchmarks/gpu_results", "coto_lab/tasks/task.py", "tests/tiny_tasks.py",
+)  # fmt: skip
 LIST = ".pages-of-coto_lab"  # a file in the folder of the pages with the names of all written files; only those are deleted
 FIGURE, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 NOTE = "<p><em>Here a widget waits for you: open the notebook in JupyterLab (<code>make lab</code>).</em></p>"

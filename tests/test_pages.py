@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -48,6 +49,24 @@ class Loads(HTMLParser):
         found = dict(attrs)
         if tag not in ("a", "form"):
             self.found += [value for name in ("src", "href", "srcset", "data", "poster") if (value := found.get(name))]
+
+
+_AS_THEY_ARE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "pages")
+import build, nbformat
+build.execute = lambda path: nbformat.read(path, as_version=4)
+build.build(Path(), Path(sys.argv[1]))
+"""
+
+
+def test_no_link_of_the_repositorys_own_texts_is_broken(tmp_path: Path) -> None:
+    """The notebooks are not run for this."""
+    command = [sys.executable, "-c", _AS_THEY_ARE, str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "site/readme.html").is_file() and (tmp_path / "site/index.html").is_file()
 
 
 def test_figures_are_in_the_page(page: str) -> None:
@@ -133,8 +152,10 @@ def test_foreign_folder_is_not_written_to(root: Path) -> None:
     assert done.returncode == 1 and "holds no pages that were written here" in done.stderr
     assert sorted(path.name for path in (root / "data").iterdir()) == [
         "README.md",
+        "docstrings",
         "evidence",
         "gallery",
+        "glyph-diffusion",
         "glyph-vit",
         "letter-llama",
     ]

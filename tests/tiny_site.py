@@ -61,7 +61,7 @@ def write_repository(root: Path) -> None:
     ]
     for folder in (
         "notebooks", "pages", "data/letter-llama", "coto_lab/gating", "coto_lab/scoring", "examples/coto_in_peft",
-        "tests/trainers",
+        "tests/trainers", "benchmarks/gpu_results", "coto_lab/tasks", "data/glyph-diffusion", "data/docstrings",
     ):  # fmt: skip
         (root / folder).mkdir(parents=True)
     for name in OF_THE_PLAYGROUND:
@@ -79,7 +79,8 @@ def write_repository(root: Path) -> None:
     others = (
         "CONTRIBUTING.md", "CHANGELOG.md", "pages/blocks.md", "pages/trainers.md", "pages/sweeps.md", "pages/peft.md",
         "pages/live.png", "CITATION.cff", "LICENSE", "data/README.md", "data/glyph-vit/README.md",
-        "data/letter-llama/README.md", "coto_lab/gating/README.md", "coto_lab/scoring/README.md",
+        "data/letter-llama/README.md", "coto_lab/gating/README.md", "coto_lab/scoring/README.md", "coto_lab/tasks/task.py",
+        "data/glyph-diffusion/README.md", "data/docstrings/README.md", "tests/tiny_tasks.py",
     )  # fmt: skip
     for name, text in (texts | dict.fromkeys(others, "# Title")).items():
         (root / name).write_text(text)

@@ -43,8 +43,10 @@ class CoToCallback(TrainerCallback):
 
     The gates are put on the model when training begins, so the trainer may make or wrap the model itself (``model_init``, or
     ``peft_config`` in TRL). They are detached when training ends, also if a training step ends in an exception (out of memory,
-    Ctrl-C). After an exception elsewhere, such as in another callback, call ``gates_of(model).detach()`` before you train
-    without CoTo. Gates that are already on the model are replaced.
+    Ctrl-C). After an exception elsewhere, such as in ``optimizer.step`` or in another callback, call
+    ``gates_of(model).detach()`` before you train without CoTo. Gates that are already on the model are replaced.
+
+    A Trainer's checkpoint holds nothing of CoTo. Resume with the same seed, schedule and ``by``: others give other gates.
 
     Args:
         schedule: activation probability over progress; by default the paper's linear ramp over 75% of training.
@@ -59,7 +61,7 @@ class CoToCallback(TrainerCallback):
         ValueError: at once, if ``schedule`` is not a schedule or ``seed`` is not a seed. When training begins, if
             `attach_gates` raises, if the trainer does not say how many steps it will take, if its optimiser holds none of the
             model's adapters, if it has two such callbacks, if a training that goes on has gates on the same model, or if
-            several processes cannot train it (`check_processes`, `check_agreement`, `keep_dropped_still`).
+            several processes or GPUs cannot train it (`check_processes`, `check_agreement`, `keep_dropped_still`).
         RuntimeError: the trainer has taken steps without firing an event, so the gates did not follow the schedule; the
             callback was added after training had begun.
     """
@@ -88,8 +90,7 @@ class CoToCallback(TrainerCallback):
         assert model is not None
         self._check_alone(model)
         check_optimizers([optimizer], model)
-        if args.world_size > 1:
-            check_processes(args, model)
+        check_processes(args, model)
         total_steps = state.max_steps if state.max_steps > 0 else args.max_steps
         if total_steps <= 0:
             raise ValueError(

@@ -145,6 +145,9 @@ class CoTo:
             optimizer.zero_grad()
             coto.step()
 
+    A step is one of the optimiser: where gradients are accumulated, call `step` once per group. With accelerate, that is
+    ``if accelerator.sync_gradients: coto.step()``; unlike a prepared scheduler's, this method does not look by itself.
+
     Under gradient checkpointing that is not reentrant, the embeddings do not ask for gradients from now on until
     ``gates.detach()``, so that the backward pass can stop at the lowest open block (`let_backward_stop`).
 

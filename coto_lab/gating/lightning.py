@@ -133,6 +133,11 @@ def _check_trainer(trainer: Trainer, module: LightningModule) -> None:
             "the module call attach_gates and CoTo as in a loop of your own, with coto.step() after each optimizer.step()."
         )
     model = trainer.strategy.model  # wrapped, if the strategy wraps it
+    if type(trainer.strategy).__name__ == "ModelParallelStrategy":  # of Lightning 2.4; it shards the layers themselves
+        raise ValueError(
+            "strategy=ModelParallelStrategy: dropped adapters have not been tried in it. Train with "
+            "Trainer(strategy='ddp_find_unused_parameters_true') or in one process; for FSDP2, in a loop of your own."
+        )
     if model is module:
         return
     if not getattr(model, "find_unused_parameters", False) or model.static_graph:

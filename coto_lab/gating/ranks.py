@@ -23,7 +23,15 @@ _calls = 0  # the comparisons in which all came; so each has keys of its own
 
 
 def check_processes(args: TrainingArguments, model: nn.Module) -> None:
-    """Raise ValueError where several processes of a Trainer cannot train ``model`` with dropped adapters."""
+    """Raise ValueError where several processes or GPUs of a Trainer cannot train ``model`` with dropped adapters."""
+    if args.n_gpu > 1 and not getattr(model, "is_loaded_in_8bit", False):  # then the Trainer wraps it so
+        raise ValueError(
+            f"this process has {args.n_gpu} GPUs, so the Trainer uses nn.DataParallel, in which dropped adapters get gradients "
+            "of zero instead of none: weight decay and momentum would move them. Start one process for each GPU, with "
+            "`accelerate launch` or `torchrun`, or show it one GPU: CUDA_VISIBLE_DEVICES=0."
+        )
+    if args.world_size == 1:
+        return
     from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedType
 

@@ -144,7 +144,8 @@ class Evaluator:
             check_new_layers(self.task, variant.adapter, f"variants[{i}]")
         size = self.task.size(split)
         places = range(size) if examples is None else chosen_places("examples", examples, size)
-        scores = by_all_processes(chosen, lambda share: self._score(share, split, places, outputs))
+        settings = {"task": self.task.name, "split": split, "examples": f"{len(places)}, {places[0]} to {places[-1]}"}
+        scores = by_all_processes(chosen, lambda share: self._score(share, split, places, outputs), **settings)
         for name, values in scores.values.items():
             if len(odd := (~values.isfinite()).nonzero()):
                 variant, place = odd[0].tolist()

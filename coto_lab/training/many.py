@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from coto_lab.tasks.task import Task, modules_to_save_of
 from coto_lab.training.dropped import warn_of_dropped_blocks, without_word_of_start
 from coto_lab.training.jobs import LostWorker, done_by_workers, in_threads, workers
 from coto_lab.training.loop import Training
+from coto_lab.training.one_adapter import check_shares
 from coto_lab.training.recipe import Recipe
 from coto_lab.training.rows import fit_together, may_share, rows_are_apart
 from coto_lab.training.run import Run
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
 Work = Callable[..., list[Run]]
+_PATIENCE = timedelta(days=1)  # of a process that has trained its groups
 _TRIES = 3  # without a finished run: then it is not a machine that fails, but a run that no worker survives
 
 
@@ -158,6 +161,8 @@ def _trained(
         together = [group for group in groups if len(group) > 1 and rows_are_apart(task, recipes[group[0]], base)]
     places = together + [[i] for group in groups if group not in together for i in group]
     jobs = [[recipes[i] for i in group] for group in places]
+    for recipe in (group[0] for group in jobs if len(group) == 1):
+        check_shares(recipe, ranks.num_processes)  # all processes will share its batches, after they have trained the groups
     work = partial(_train, task, store)
     if ranks.num_processes > 1:
         done = _done_by_ranks(work, jobs, ranks)
@@ -181,11 +186,15 @@ def _described(recipes: Sequence[Recipe]) -> dict[str, str]:
 
 
 def _ranks() -> PartialState:
-    """The processes of ``accelerate launch``, set up as accelerate's ``Accelerator`` does."""
+    """The processes of ``accelerate launch``, set up as accelerate's ``Accelerator`` does.
+
+    A process that has trained its groups waits for those that still train, which may take long. One that has ended is noticed
+    at once all the same.
+    """
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=_PATIENCE)
 
 
 def _rows(n_recipes: int, shares: int | None, max_rows: int) -> int:

@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+def check_shares(recipe: Recipe, n_processes: int) -> None:
+    """Raise ValueError where the processes cannot share a batch evenly: DDP averages their means, so shares must be equal."""
+    if recipe.batch_size % n_processes:
+        raise ValueError(
+            f"batch_size={recipe.batch_size} cannot be shared evenly by {n_processes} processes; "
+            f"give a multiple of {n_processes}."
+        )
+
+
 class OneAdapter:
     """A PEFT model with gates, its optimiser and its random numbers; a `Trainee` of one row.
 
@@ -42,13 +51,14 @@ class OneAdapter:
         rng: the training's own random numbers.
 
     Raises:
-        ValueError: a batch size that the processes cannot share evenly; processes with another recipe, task or gates; an
-            accelerator that wraps the model in a DistributedDataParallel in which dropped adapters fail; fp16 mixed
-            precision; a task whose loss or measure does not fit (`coto_lab.tasks.check.try_task`).
+        ValueError: FSDP or DeepSpeed; a batch size that the processes cannot share evenly; processes with another recipe, task
+            or gates; an accelerator that wraps the model in a DistributedDataParallel in which dropped adapters fail; fp16
+            mixed precision; a task whose loss or measure does not fit (`coto_lab.tasks.check.try_task`).
     """
 
     def __init__(self, task: Task, recipe: Recipe, accelerator: Accelerator | None = None):
         from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+        from accelerate.utils import DistributedType
 
         self.accelerator = accelerator or Accelerator(
             kwargs_handlers=[
@@ -60,11 +70,13 @@ class OneAdapter:
         )
         if self.accelerator.mixed_precision == "fp16":  # its loss is scaled, and so would be the recorded gradients
             raise ValueError("fp16 mixed precision is not supported: take mixed_precision='bf16', or full precision ('no').")
-        if recipe.batch_size % self.accelerator.num_processes:  # DDP averages the processes' means: shares must be equal
+        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
             raise ValueError(
-                f"batch_size={recipe.batch_size} cannot be shared evenly by {self.accelerator.num_processes} processes; "
-                f"give a multiple of {self.accelerator.num_processes}."
+                f"distributed_type={self.accelerator.distributed_type}: this loop trains in one process, or in several with "
+                "DistributedDataParallel. Leave FSDP and DeepSpeed out of accelerate's configuration, or use a Trainer with "
+                "CoToCallback."
             )
+        check_shares(recipe, self.accelerator.num_processes)
         self.task, self.recipe = task, recipe
         self.rng = OwnRandomNumbers(recipe.seed, self.accelerator.device)
         with self.rng.active():

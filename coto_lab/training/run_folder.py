@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from coto_lab.adapters.adapter import RUN
-from coto_lab.ground.files import check_place
+from coto_lab.ground.caller import warn_user
+from coto_lab.ground.files import check_place, read_json
+from coto_lab.ground.versions import version_of
 from coto_lab.tasks.task import Task
 from coto_lab.training.recipe import Recipe
 from coto_lab.training.run import Run
@@ -34,6 +36,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path, task: Task):
         self.path, self.task, self.base = Path(path).absolute(), task.name, task.base
+        self._told: list[list[tuple[str, str, str]]] = []  # versions of which was warned
         if self.path.is_dir():
             names = sorted(entry.name for entry in self.path.iterdir())
             # Hidden folders are of runs that are being saved, or were when their worker died.
@@ -78,15 +81,33 @@ class RunFolder:
 
         Raises:
             ValueError: a file of it is missing, damaged, or of another run.
+
+        Warns:
+            UserWarning: it was trained with other versions of the packages.
         """
         place = self.place_of(recipe)
         try:
             run = Run.load(place)
         except ValueError as error:
             raise ValueError(f"{error} Delete the folder {str(place)!r}, and its run is trained again.") from error
+        self._compare_versions(place)
         if (run.recipe, run.task, run.base) != (recipe, self.task, self.base):
             raise ValueError(
                 f"{str(place)!r} holds the run of another recipe, task or base model than its name says: delete it, and it is "
                 "trained again."
             )
         return run
+
+    def _compare_versions(self, place: Path) -> None:
+        """Warn, once for the same versions, of a run that others trained."""
+        written = read_json(place / RUN).get("versions", {})
+        pairs = [(name, version, version_of(name)) for name, version in written.items()]
+        differ = [pair for pair in pairs if pair[1].split("+")[0] != pair[2].split("+")[0]]
+        if not differ or differ in self._told:
+            return
+        self._told.append(differ)
+        theirs, ours = (", ".join(f"{pair[0]} {pair[which]}" for pair in differ) for which in (1, 2))
+        warn_user(
+            f"{str(place)!r} was trained with {theirs}, and this process has {ours}. Runs of different versions can differ: "
+            "delete those that were trained before, and they are trained again."
+        )

@@ -43,6 +43,16 @@ def test_an_optimiser_from_before_the_adapters_were_added_is_refused(tmp_path: P
         make_trainer(tmp_path, CoToCallback(), model=model, trainer_class=trainer_class).train()
 
 
+def test_several_gpus_without_a_launcher_are_refused(tmp_path: Path) -> None:
+    model = tiny_peft()
+    before = classes(model)
+    trainer = make_trainer(tmp_path, CoToCallback(), model=model)
+    trainer.args._n_gpu = 2  # what it is on such a machine; the Trainer then wraps the model in nn.DataParallel
+    with pytest.raises(ValueError, match=r"has 2 GPUs, so the Trainer uses nn.DataParallel.*torchrun.*CUDA_VISIBLE_DEVICES=0"):
+        trainer.train()
+    assert classes(model) == before
+
+
 def test_an_optimiser_of_some_of_the_adapters_trains_them(tmp_path: Path) -> None:
     model = tiny_peft()
     before = weights(model)

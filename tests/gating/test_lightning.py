@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch
@@ -17,13 +18,14 @@ import tiny_models as tiny
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import ModelParallelStrategy
 from trained_by_hand import BLOCKS, SEED, Passes, adapted, drawn, groups, train_by_hand
 from trained_weights import same, weights
 from trainers.test_lightning import Module, Validated, batches, coto, pytestmark, train, trainer_of  # noqa: F401
 
 from coto_lab import Constant, Linear, attach_gates, gates_of
 from coto_lab.gating.coto import draw_mask
-from coto_lab.gating.lightning import CoToLightning
+from coto_lab.gating.lightning import CoToLightning, _check_trainer
 from coto_lab.gating.schedules import Schedule
 
 
@@ -75,6 +77,12 @@ def test_what_gates_cannot_follow_is_refused_at_the_start(make: Any, callbacks: 
     with pytest.raises(ValueError, match=message):
         trainer.fit(module, batches())
     assert classes(module) == before and all(map(torch.equal, module.parameters(), untrained))
+
+
+def test_a_strategy_that_shards_layers_is_refused() -> None:
+    trainer = SimpleNamespace(callbacks=[CoToLightning()], strategy=ModelParallelStrategy())
+    with pytest.raises(ValueError, match=r"strategy=ModelParallelStrategy: .*ddp_find_unused_parameters_true"):
+        _check_trainer(trainer, Module())
 
 
 @pytest.mark.parametrize(

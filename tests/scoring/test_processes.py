@@ -40,7 +40,12 @@ speaking = SpeakingTask()
 torch.manual_seed(0)
 first, second = lora_adapters(speaking)
 said = Evaluator(speaking)([Variant(first), Variant(second), Variant(first, torch.arange(8) < 3)], outputs=True).said
-facts = {"counted": counted, "names": scores.names, "loss": scores.values["loss"].tolist(), "labels": scores.labels.tolist(),
+try:
+    evaluator(variants[rank : rank + 2])
+except ValueError as error:
+    refused = str(error)
+facts = {"refused": refused,
+         "counted": counted, "names": scores.names, "loss": scores.values["loss"].tolist(), "labels": scores.labels.tolist(),
          "outputs": scores.outputs.sum().item(), "one": one.loss.item(), "said": said}
 (out / f"rank{rank}.json").write_text(json.dumps(facts))
 torch.distributed.destroy_process_group()
@@ -57,6 +62,10 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 
 def test_each_process_scores_its_share(facts: list[dict]) -> None:
     assert [own["counted"] for own in facts] == [3 + 1, 2]  # of five variants, and of one
+
+
+def test_processes_that_were_given_other_variants_are_refused(facts: list[dict]) -> None:
+    assert all("the processes do not agree: variants is 2 with names and masks" in own["refused"] for own in facts)
 
 
 def test_all_get_all_scores_in_order(facts: list[dict]) -> None:

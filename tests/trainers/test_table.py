@@ -41,8 +41,9 @@ FEATURES = {
 }
 HEADING = f"""# CoTo in other people's trainers
 
-Each cell is a test with the real library, on the CPU: ✓ leads to it, and a dash has its reason below the table. To write
-this page again, run `{WRITE}`.
+Each cell is a test with the real library, in one process on the CPU: ✓ leads to it, and a dash has its reason below the
+table. `torch.compile` makes graphs there without a compiler (`aot_eager` or `eager`). What several processes need is told in
+[gating](../coto_lab/gating/README.md). To write this page again, run `{WRITE}`.
 
 """
 

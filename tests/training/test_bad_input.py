@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from tiny_tasks import CopyTask
 from torch import Tensor
 
@@ -161,3 +163,22 @@ def test_rows_that_have_all_diverged_are_not_trained_on(tiny_task: Task, monkeyp
     with pytest.warns(UserWarning, match="is not finite at step"):
         runs = fit_many(tiny_task, recipes, progress=False)
     assert max(taken) == max(len(run.history) for run in runs) < 20
+
+
+@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
+def test_an_accelerator_that_shards_is_refused(tiny_task: Task, name: str) -> None:
+    accelerator = SimpleNamespace(mixed_precision="no", distributed_type=DistributedType[name], num_processes=2)
+    with pytest.raises(
+        ValueError, match=rf"distributed_type=.*{name}: this loop trains in one process.*Trainer with CoToCallback"
+    ):
+        Training(tiny_task, Recipe(), accelerator=accelerator)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused_before_any_training(
+    tiny_task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "_ranks", lambda: SimpleNamespace(num_processes=3, process_index=0, is_main_process=True))
+    monkeypatch.setattr(many, "_train", None)
+    recipes = [Recipe(steps=2, batch_size=8, seed=seed) for seed in range(4)] + [Recipe(steps=2, batch_size=8, dropout=0.1)]
+    with pytest.raises(ValueError, match="batch_size=8 cannot be shared evenly by 3 processes; give a multiple of 3"):
+        many.fit_many(tiny_task, recipes, progress=False)

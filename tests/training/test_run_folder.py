@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -98,3 +99,14 @@ def test_a_folder_that_a_worker_does_not_see_is_named(tiny_task: Task, tmp_path:
     store.path.rmdir()
     with pytest.raises(FileNotFoundError, match="is not there for this worker: give a folder that all machines share"):
         _train(tiny_task, store, [RECIPE])
+
+
+def test_runs_of_other_versions_are_taken_with_one_warning(tiny_task: Task, tmp_path: Path) -> None:
+    fit_many(tiny_task, RECIPES, folder=tmp_path, progress=False)
+    for place in tmp_path.iterdir():
+        about = json.loads((place / "run.json").read_text())
+        about["versions"]["torch"] = "1.13"
+        (place / "run.json").write_text(json.dumps(about))
+    with pytest.warns(UserWarning, match=r"was trained with torch 1\.13, and this process has torch 2.*delete those") as warned:
+        assert len(fit_many(tiny_task, RECIPES, folder=tmp_path, progress=False)) == 3
+    assert len([one for one in warned if "was trained with" in str(one.message)]) == 1
