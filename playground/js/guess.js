@@ -116,7 +116,7 @@ export function askPercent(element, store, { id, question, truth }) {
   });
 
   return new Promise((resolve) => {
-    const unheard = store.subscribe(["ask"], ({ ask }) => ask || skip(false));
+    const unheard = store.subscribe(["ask"], ({ ask }) => !ask && form.isConnected && skip(false)); // another may stand there
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (primary.ariaDisabled) return;

@@ -134,6 +134,8 @@ def test_a_measurement_asks_first(opened: Callable[..., Page]) -> None:
     expect(measure.locator(".results tbody tr")).to_have_count(1)
     expect(go).to_have_text("Read them")
     expect(page.locator(SCORE)).to_contain_text("of 3")
+    page.get_by_label("Ask me before you show").uncheck()  # the question that went is not answered now
+    expect(measure.locator(".told")).to_contain_text("CoTo: you 100%, measured ")
 
 
 @pytest.mark.parametrize("kept", ["3 of 5", "5 of 3", "nonsense"])
