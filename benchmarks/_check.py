@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from torch import Tensor
+
 Check = Callable[[], dict[str, float]]
 
 
@@ -19,6 +21,13 @@ def require(holds: bool, what: str) -> None:
     """Raise `Wrong` unless it holds."""
     if not holds:
         raise Wrong(what)
+
+
+def falls(losses: Tensor) -> dict[str, float]:
+    """The means of the first and of the last five losses of a training; raise `Wrong` unless these are a tenth lower."""
+    figures = {"first": losses[:5].mean().item(), "last": losses[-5:].mean().item()}
+    require(figures["last"] < 0.9 * figures["first"], f"the loss does not fall: {figures}")
+    return figures
 
 
 def python(*arguments: str, **environment: str) -> str:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from _check import Check, python, require
+from _check import Check, falls, python, require
 from _setup import random_adapter
 from accelerate import Accelerator
 from gpu_compiling import compiled
@@ -24,7 +24,7 @@ from gpu_gates import checkpointing, gates
 from gpu_quantised import quantised
 from llama import SMALL, TARGETS, Tokens
 from peft import LoraConfig
-from torch import Tensor, nn
+from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from coto_lab import (
@@ -119,24 +119,18 @@ def _finished(training: Training) -> Run:
     return training.run()
 
 
-def _falls(losses: Tensor) -> dict[str, float]:
-    figures = {"first": losses[:5].mean().item(), "last": losses[-5:].mean().item()}
-    require(figures["last"] < 0.9 * figures["first"], f"the loss does not fall: {figures}")
-    return figures
-
-
 def bf16_base() -> dict[str, float]:
     """CoTo trains float32 factors on a base in bf16."""
     recipe = Recipe(schedule=Linear(0.5), steps=_STEPS, lr=5e-3, batch_size=8)
     run = fit(Tokens(SMALL, torch.bfloat16, examples=8), recipe, progress=False)
     require({t.dtype for t in run.adapter.tensors.values()} == {torch.float32}, "the adapter is not in float32")
-    return _falls(run.history.loss)
+    return falls(run.history.loss)
 
 
 def bf16_autocast() -> dict[str, float]:
     """CoTo trains on a base in float32 that computes in bf16."""
     training = Training(load_task("digits"), _RECIPES["coto"], accelerator=Accelerator(mixed_precision="bf16"))
-    return _falls(_finished(training).history.loss)
+    return falls(_finished(training).history.loss)
 
 
 class _Watch(TrainerCallback):

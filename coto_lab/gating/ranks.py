@@ -92,8 +92,8 @@ def check_agreement(coto: CoTo, **settings: Any) -> None:
         total_steps=coto.total_steps,
         tilt=coto.tilt,
         schedule=described(coto.schedule),
-        gates=f"{len(gates)}, {gates.names[0]!r} to {gates.names[-1]!r} ({_digest(gates.names)})",
-        adapter_layers=f"{len(gates.modules)} ({_digest([gates.modules, gates.gate_of_module.tolist()])})",
+        gates=f"{len(gates)}, {gates.names[0]!r} to {gates.names[-1]!r} ({digest(gates.names)})",
+        adapter_layers=f"{len(gates.modules)} ({digest([gates.modules, gates.gate_of_module.tolist()])})",
         **settings,
     )
 
@@ -101,7 +101,7 @@ def check_agreement(coto: CoTo, **settings: Any) -> None:
 def described(schedule: Schedule) -> str:
     """A schedule, which may be any function, in words that are the same for equal values."""
     curve = [schedule(i / 100) for i in range(101)]
-    return f"p(t) from {curve[0]:.3g} to {curve[-1]:.3g} ({_digest(curve)})"
+    return f"p(t) from {curve[0]:.3g} to {curve[-1]:.3g} ({digest(curve)})"
 
 
 def check_same(**settings: Any) -> None:
@@ -158,7 +158,8 @@ def _gathered(settings: dict[str, str]) -> list[dict[str, str]]:
     return found
 
 
-def _digest(value: object) -> str:
+def digest(value: object) -> str:
+    """Eight hexadecimal digits that tell values apart by what they print."""
     return sha256(repr(value).encode()).hexdigest()[:8]
 
 

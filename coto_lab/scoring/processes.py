@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import Any
 
 import torch
 from torch import distributed
 
-from coto_lab.gating.ranks import check_same
+from coto_lab.gating.ranks import check_same, digest
 from coto_lab.scoring.scores import Scores
 from coto_lab.scoring.variant import Variant
 
@@ -31,9 +30,8 @@ def by_all_processes(variants: Sequence[Variant], score: Callable[[Sequence[Vari
     """
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return score(variants)
-    names = [f"{variant.name} {None if variant.mask is None else variant.mask.int().tolist()}" for variant in variants]
-    digest = sha256("\n".join(names).encode()).hexdigest()[:8]
-    check_same(variants=f"{len(variants)} with names and masks {digest}", **settings)
+    about = [(variant.name, None if variant.mask is None else variant.mask.tolist()) for variant in variants]
+    check_same(variants=f"{len(variants)} with names and masks {digest(about)}", **settings)
     from accelerate import PartialState
     from accelerate.utils import gather_object
 
