@@ -2,6 +2,10 @@
 // joined to that of pad.js, which has `mountPad`.
 
 export default {
+  initialize({ model }) {
+    void catchUp(model, "counts");
+  },
+
   render({ model, el }) {
     el.classList.add("coto-drawing");
     let own = ""; // what this view sent; when it comes back, the drawing stays as it is

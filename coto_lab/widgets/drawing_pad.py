@@ -6,7 +6,6 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -22,10 +21,10 @@ from coto_lab.scoring.variant import Variant
 from coto_lab.tasks import Classification
 from coto_lab.tasks.digits import COUNTS, INK, enlarged
 from coto_lab.tasks.glyphs import IMAGE_SIZE
+from coto_lab.widgets.late import answer_late, code
 from coto_lab.widgets.view import View
 
 _SURE = 0.5  # a reading whose best class has less certainty is not sure; as on the page of the playground
-_FOLDER = Path(__file__).parent
 
 
 class Pad(anywidget.AnyWidget):
@@ -38,7 +37,7 @@ class Pad(anywidget.AnyWidget):
 
     counts = traitlets.List(traitlets.Int(min=0, max=INK)).tag(sync=True)
 
-    _esm = "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("pad.js", "drawing_pad.js"))
+    _esm = code("pad.js", "drawing_pad.js")
     _css = """
 .coto-drawing { --ink: var(--jp-ui-font-color1, currentColor); --soft: var(--jp-ui-font-color2, currentColor);
   --line: var(--jp-border-color1, #8888); --accent: var(--jp-brand-color1, #1976D2); color: var(--ink); padding: 4px; }
@@ -46,6 +45,10 @@ class Pad(anywidget.AnyWidget):
 .coto-drawing-pad > .coto-figure { flex: 1 1 24rem; width: auto; }
 .coto-drawing-pad > .coto-figure > * { min-width: 24rem; }
 """
+
+    def __init__(self, **traits: Any):
+        super().__init__(**traits)
+        answer_late(self, ["counts"])
 
     @traitlets.validate("counts")
     def _whole_image(self, proposal: Any) -> list[int]:

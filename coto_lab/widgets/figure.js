@@ -1,8 +1,8 @@
 // The page's side of a LiveFigure. It uses plotly's own code, which is loaded once for all figures of the page.
 //
-// A browser needs about a second to load plotly. anywidget gives a figure two seconds to `initialize`, and a figure that takes
-// longer gets no messages after that. When a page is reloaded, all its figures initialize at once. So they must not wait for
-// plotly, and plotly must not be loaded before all of them have initialized. Views are made later, and they do wait.
+// A browser needs about a second to load plotly, and anywidget gives a figure two seconds to `initialize`. When a page is
+// reloaded, all its figures initialize at once. So they do not wait for plotly, and plotly is not loaded before all of them have
+// initialized. Views are made later, and they do wait. A figure that is late all the same catches up (late.js).
 
 const LATEST = 3000; // ms after which plotly is loaded, even if no view asks for it
 
@@ -35,7 +35,9 @@ export default () => {
       listeners.forEach(([event, listener]) => model.on(event, listener));
       const called = new Promise((resolve) => (load = resolve));
       setTimeout(load, LATEST);
-      figure = called.then(() => importPlotly(model)).then((plotly) => {
+      const upToDate = catchUp(model, "_widget_data");
+      figure = called.then(() => importPlotly(model)).then(async (plotly) => {
+        await upToDate;
         listeners.forEach(([event, listener]) => model.off(event, listener));
         const figure = plotly.default();
         figure.initialize({ model });

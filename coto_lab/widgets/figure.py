@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -10,6 +9,10 @@ import plotly.graph_objects as go
 import traitlets
 from plotly.basedatatypes import Undefined
 from plotly.serializers import custom_serializers
+
+from coto_lab.widgets.late import answer_late, code
+
+_WHOLE = ["_widget_data", "_widget_layout"]  # plotly's names of the whole figure
 
 
 class Library(widgets.Widget):
@@ -34,7 +37,7 @@ class LiveFigure(go.FigureWidget):
         figure: the figure that the widget shows at first.
     """
 
-    _esm = Path(__file__).with_name("figure.js")
+    _esm = code("figure.js")
     _css = """
 .coto-view.jupyter-widgets-disconnected::before {
     content: "The kernel was restarted or has ended, so these controls do nothing. Run the cells above again, and this one.";
@@ -48,6 +51,10 @@ class LiveFigure(go.FigureWidget):
     def _open_library(self) -> Library:
         return Library.open_one()
 
+    def __init__(self, figure: go.Figure):
+        super().__init__(figure)
+        answer_late(self, _WHOLE)
+
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
         """The state, for which a reloaded page asks, with all changes; plotly does not write changes into its two traits."""
         state = super().get_state(key, drop_defaults)
@@ -59,7 +66,7 @@ class LiveFigure(go.FigureWidget):
 
     def send_whole(self) -> None:
         """Send the whole figure to the page, which makes new views from the state that it received."""
-        self.send_state(["_widget_data", "_widget_layout"])
+        self.send_state(_WHOLE)
 
     def _send_update_msg(
         self, restyle_data: dict[str, Any], relayout_data: dict[str, Any], trace_indexes: Any = None, source_view_id: Any = None

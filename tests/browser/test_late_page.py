@@ -1,0 +1,43 @@
+"""In a page that takes longer to show a widget than anywidget waits, the widget still follows the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page
+
+NOTEBOOK = "late.ipynb"
+CELLS = (
+    """
+from coto_lab import load_task
+from coto_lab.studies.gallery import load_run
+from coto_lab.widgets import DrawingPad, ScheduleExplorer
+runs = {name: load_run(f"{name.lower()}-seed0") for name in ("LoRA", "CoTo")}
+view = DrawingPad(load_task("digits"), runs)
+view""",
+    "view.pad.counts = [0, 0, 0, 0, 14, 0, 0, 0] * 8  # an upright line",
+)
+
+# anywidget waits 2 s for a model, by this function; here it waits so short that every model of the page is late.
+IMPATIENT = """(() => {
+    const timeout = AbortSignal.timeout.bind(AbortSignal);
+    AbortSignal.timeout = time => timeout(time === 2000 ? 0 : time);
+})()"""
+GIVEN_UP = "[anywidget] Failed to initialize model."
+
+BARS = "() => document.querySelector('.coto-drawing-pad .js-plotly-plot')?._fullData?.map(({x}) => Math.max(...x))"
+INK = "() => document.querySelectorAll('.coto-drawing-pad .coto-pad-ink rect').length"
+
+
+def test_figures_and_the_pad_follow_the_kernel(
+    page: Page, run_all: Callable[..., list[dict[str, Any]]], write_notebook: Callable[..., None], lab: str
+) -> None:
+    write_notebook(NOTEBOOK, CELLS)
+    page.add_init_script(IMPATIENT)
+    given_up: list[str] = []
+    page.on("pageerror", lambda error: given_up.append(error.message))
+    assert run_all(page, NOTEBOOK) == []
+    page.wait_for_function(f"({INK})() === 64")
+    page.wait_for_function(f"({BARS})()?.every(best => best > 0.5)")
+    assert given_up == [GIVEN_UP] * 2, "the figure and the pad were to be late"
