@@ -21,8 +21,49 @@ async function importPlotly(model) {
   return imported.get(source);
 }
 
+/** Plotly's figure of a model, and its views. */
+class Drawn {
+  #plotly;
+  #model;
+  #figure;
+  #listeners = []; // plotly never takes one back
+  #views = new Map(); // element -> plotly's function that ends its view
+
+  constructor(plotly, model) {
+    const on = (event, listener) => {
+      this.#listeners.push([event, listener]);
+      model.on(event, listener);
+    };
+    [this.#plotly, this.#model] = [plotly, { ...model, on }];
+    this.#begin();
+  }
+
+  #begin() {
+    this.#figure = this.#plotly.default();
+    this.#figure.initialize({ model: this.#model });
+  }
+
+  show(el) {
+    this.#views.set(el, this.#figure.render({ model: this.#model, el }));
+  }
+
+  end(el) {
+    this.#views.get(el)?.();
+    this.#views.delete(el);
+  }
+
+  /** Draw the model's present state; plotly's views do not follow a state that was sent whole. */
+  again() {
+    const elements = [...this.#views.keys()];
+    elements.forEach((el) => this.end(el));
+    this.#listeners.splice(0).forEach(([event, listener]) => this.#model.off(event, listener));
+    this.#begin();
+    elements.forEach((el) => this.show(el));
+  }
+}
+
 export default () => {
-  let load, figure;
+  let load, drawn;
 
   return {
     initialize({ model }) {
@@ -35,23 +76,23 @@ export default () => {
       listeners.forEach(([event, listener]) => model.on(event, listener));
       const called = new Promise((resolve) => (load = resolve));
       setTimeout(load, LATEST);
-      const upToDate = catchUp(model, "_widget_data");
-      figure = called.then(() => importPlotly(model)).then(async (plotly) => {
-        await upToDate;
+      drawn = called.then(() => importPlotly(model)).then((plotly) => {
         listeners.forEach(([event, listener]) => model.off(event, listener));
-        const figure = plotly.default();
-        figure.initialize({ model });
+        const drawn = new Drawn(plotly, model);
         for (const [name, message] of early) {
           model.set(name, message);
           model.set(name, null);
         }
-        return figure;
+        return drawn;
       });
+      catchUp(model, "_widget_data").then(async (late) => late && (await drawn).again());
     },
 
     async render({ model, el }) {
       load();
-      return (await figure).render({ model, el });
+      const shown = await drawn;
+      shown.show(el);
+      return () => shown.end(el);
     },
   };
 };
