@@ -41,7 +41,8 @@ lab: $(VENV)/.lab
 # then expects the later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a
 # timeout has to count as a failure (xfail_strict). All ways of running notebooks take the fast scale (shorter trainings), as a
 # setup cell's own output says.
-test: $(VENV)/.test $(VENV)/.lowest $(VENV)/.colab
+test: $(VENV)/.test
+	$(MAKE) -j 2 $(VENV)/.lowest $(VENV)/.colab
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

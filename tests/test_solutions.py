@@ -34,7 +34,7 @@ def printed(cell: NotebookNode) -> str:
 
 
 CASES = [pytest.param(path, id=path.stem) for path in NOTEBOOKS]
-LONG = 3  # seconds; a code cell that took longer trains, and is not run again
+LONG = 1  # second; a code cell that took longer trains or scores, and is not run again
 
 
 class RunsTwice(NotebookClient):

@@ -146,6 +146,25 @@ def run_all(lab: str) -> Callable[..., list[dict[str, Any]]]:
     return run
 
 
+@pytest.fixture
+def add_and_run() -> Callable[[Page, str], None]:
+    """``add_and_run(page, code)`` puts a cell at the notebook's end, and asks to run it."""
+
+    def add(page: Page, code: str) -> None:
+        page.evaluate(_ADD_AND_RUN, code)
+
+    return add
+
+
+_ADD_AND_RUN = """async (code) => {
+    const { commands, shell } = window.jupyterapp;
+    const notebook = shell.currentWidget.content;
+    notebook.activeCellIndex = notebook.widgets.length - 1;
+    await commands.execute('notebook:insert-cell-below');
+    notebook.activeCell.model.sharedModel.setSource(code);
+    await commands.execute('notebook:run-cell');
+}"""
+
 # For each plotly figure in the page, how many values each of its traces shows.
 _TRACE_SIZES = """() => Array.from(document.querySelectorAll('.js-plotly-plot')).map(figure =>
     figure._fullData.map(trace => (trace.y ?? trace.z ?? trace.x ?? trace.values ?? trace.a ?? []).length))"""

@@ -23,7 +23,10 @@ ONE = [(16, 4), (16, 28)]  # a line, in cells of the pad
 
 
 def test_a_drawing_is_read_by_the_kernel(
-    page: Page, run_all: Callable[..., list[dict[str, Any]]], write_notebook: Callable[..., None]
+    page: Page,
+    run_all: Callable[..., list[dict[str, Any]]],
+    add_and_run: Callable[[Page, str], None],
+    write_notebook: Callable[..., None],
 ) -> None:
     write_notebook(NOTEBOOK, CELLS)
     assert run_all(page, NOTEBOOK) == []
@@ -39,7 +42,7 @@ def test_a_drawing_is_read_by_the_kernel(
     assert max(counts(page)) == 16
 
     def says(code: str, words: str) -> None:
-        page.evaluate(_ADD_AND_RUN, code)
+        add_and_run(page, code)
         expect(page.locator(".jp-OutputArea-output pre").last).to_have_text(words)
 
     says("print(view.pad.counts)", str(counts(page)))
@@ -48,13 +51,3 @@ def test_a_drawing_is_read_by_the_kernel(
     view.get_by_role("button", name="Clear").click()
     expect(sentence).to_have_text("Nothing is drawn. Draw a digit on the pad.")
     assert page.left_home == []  # type: ignore[attr-defined]
-
-
-_ADD_AND_RUN = """async (code) => {
-    const { commands, shell } = window.jupyterapp;
-    const notebook = shell.currentWidget.content;
-    notebook.activeCellIndex = notebook.widgets.length - 1;
-    await commands.execute('notebook:insert-cell-below');
-    notebook.activeCell.model.sharedModel.setSource(code);
-    await commands.execute('notebook:run-cell');
-}"""

@@ -12,7 +12,7 @@ CELLS = [
     """
 from coto_lab import Recipe, load_task
 from coto_lab.widgets import LiveTraining
-live = LiveTraining(load_task("digits"), {"LoRA": Recipe(steps=3000)})
+live = LiveTraining(load_task("digits"), {"LoRA": Recipe(steps=20_000)})
 live
 """,
     "print(len(live.runs))",

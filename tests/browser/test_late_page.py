@@ -16,7 +16,8 @@ from coto_lab.widgets import DrawingPad
 runs = {name: load_run(f"{name.lower()}-seed0") for name in ("LoRA", "CoTo")}
 view = DrawingPad(load_task("digits"), runs)
 view""",
-    "view.pad.counts = [0, 0, 0, 0, 14, 0, 0, 0] * 8  # an upright line",
+    # The page draws the figure while this cell runs; the kernel answers it afterwards.
+    "import time\ntime.sleep(8)\nview.pad.counts = [0, 0, 0, 0, 14, 0, 0, 0] * 8  # an upright line",
 )
 
 # anywidget waits 2 s for a model, by this function; here it waits so short that every model of the page is late.

@@ -22,7 +22,7 @@ first, second, third = ({name: load_run(f"{name.lower()}-seed{seed}") for name i
     "coto-switchboard": "Switchboard(task, first, images=20)",
     "coto-interpolation": "InterpolationExplorer(task, second, first, images=10)",
     "coto-simplex": "SimplexExplorer(task, {name: [second[name], third[name]] for name in first}, first, images=10)",
-    "coto-live": "LiveTraining(task, {'LoRA': Recipe(steps=3000), 'CoTo': Recipe(steps=3000, schedule=Linear())})",
+    "coto-live": "LiveTraining(task, {'LoRA': Recipe(steps=20_000), 'CoTo': Recipe(steps=20_000, schedule=Linear())})",
 }
 VIEWS = [name for name in CELLS if name]
 
