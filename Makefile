@@ -27,7 +27,7 @@ TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 export MALLOC_MMAP_THRESHOLD_ := 1073741824
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
-.PHONY: lab test gallery variants merging merged evidence bench gpu mutants site clean
+.PHONY: lab test environments gallery variants merging merged evidence bench gpu mutants site clean
 .DELETE_ON_ERROR:
 
 # The address that JupyterLab prints opens the notebook, too. In a container one is often root, and JupyterLab then refuses to start
@@ -41,8 +41,7 @@ lab: $(VENV)/.lab
 # then expects the later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a
 # timeout has to count as a failure (xfail_strict). All ways of running notebooks take the fast scale (shorter trainings), as a
 # setup cell's own output says.
-test: $(VENV)/.test
-	$(MAKE) -j 2 $(VENV)/.lowest $(VENV)/.colab
+test: $(VENV)/.test environments
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -102,7 +101,10 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	touch $@ $(VENV)/.lab
 
 # Two environments more, in $(VENV)/lowest and $(VENV)/colab, that share its torch: the lowest versions that the package admits,
-# and what Colab has (tests/test_environments.py).
+# and what Colab has (tests/test_environments.py). They are made at the same time.
+environments: $(VENV)/.test
+	$(MAKE) -j 2 $(VENV)/.lowest $(VENV)/.colab
+
 $(VENV)/.lowest $(VENV)/.colab: $(VENV)/.%: $(VENV)/.test tests/%.txt tests/environments.py
 	$(BIN)/python tests/environments.py $*
 	touch $@
