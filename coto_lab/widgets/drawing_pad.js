@@ -1,5 +1,5 @@
 // The notebook's side of the pad: drawings go to the kernel, and images of the kernel to the pad. The kernel sends this code
-// joined to that of pad.js, which has `mountPad`.
+// joined to that of late.js, which has `catchUp`, and of pad.js, which has `mountPad`.
 
 export default {
   initialize({ model }) {

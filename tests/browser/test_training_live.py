@@ -16,9 +16,10 @@ LAST_STEP = """() => {
 WIDTH = "() => document.querySelector('.coto-live .js-plotly-plot')._fullLayout.width"
 
 # The notebook's training, so long that it does not end before a click is there.
-LONG = """from dataclasses import replace
+STEPS = 20_000
+LONG = f"""from dataclasses import replace
 
-long = LiveTraining(task, {name: replace(recipe, steps=20_000) for name, recipe in recipes.items()})
+long = LiveTraining(task, {{name: replace(recipe, steps={STEPS}) for name, recipe in recipes.items()}})
 long.feed(board)
 long"""
 
@@ -56,13 +57,13 @@ def test_start_pause_resume_and_stop(
     expect(sentence).to_contain_text("Paused: step")
     held = step(sentence)
     page.wait_for_timeout(1_000)
-    assert 0 < held == step(sentence)
+    assert 0 < held == step(sentence) < STEPS
     button("Resume").click()
     expect(sentence).to_contain_text("Training: step")
     button("Stop").click()
     expect(sentence).to_contain_text("Stopped: step")
     stopped = step(sentence)
-    assert held <= stopped
+    assert held <= stopped < STEPS
     expect(button("Start")).to_be_enabled()
     page.wait_for_function(f"({LAST_STEP})() === {stopped - 1}")
     expect(page.locator(".coto-switchboard [aria-live]").last).to_contain_text("adapters open classifies")
