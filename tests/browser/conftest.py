@@ -165,6 +165,35 @@ _ADD_AND_RUN = """async (code) => {
     await commands.execute('notebook:run-cell');
 }"""
 
+
+@pytest.fixture
+def open_until_found() -> Callable[[Page, Callable[[], object], int], None]:
+    """``open_until_found(page, open_notebook, n)`` opens a notebook that ran, and again if JupyterLab did not find its n views.
+
+    JupyterLab's renderer looks for a model for two seconds. On a busy machine the models may arrive while the page is blocked;
+    the renderer then gives up without a last look, and shows an error for ever, whatever the widget is.
+    """
+
+    def open_it(page: Page, open_notebook: Callable[[], object], n: int) -> None:
+        for _ in range(5):
+            open_notebook()
+            if page.wait_for_function(_VIEWS, arg=n).json_value() == "all found":
+                return
+        pytest.fail(f"JupyterLab never found all {n} views")
+
+    return open_it
+
+
+# What became of the n views, once that is known. A view is the last output of its cell: bars of progress may come before it;
+# they are closed by now, and JupyterLab rightly does not find them.
+_VIEWS = """n => {
+    const cells = Array.from(window.jupyterapp?.shell?.currentWidget?.content?.widgets ?? []);
+    const last = cells.map(cell => Array.from(cell.node.querySelectorAll('.jp-OutputArea-output')).at(-1)).filter(Boolean);
+    const found = last.map(output => output.querySelector('.coto-view') !== null);
+    const known = last.length === n && last.every((output, i) => found[i] || output.innerText.includes('model not found'));
+    return known && (found.every(Boolean) ? 'all found' : 'some given up');
+}"""
+
 # For each plotly figure in the page, how many values each of its traces shows.
 _TRACE_SIZES = """() => Array.from(document.querySelectorAll('.js-plotly-plot')).map(figure =>
     figure._fullData.map(trace => (trace.y ?? trace.z ?? trace.x ?? trace.values ?? trace.a ?? []).length))"""

@@ -47,14 +47,6 @@ SHOWN = """kind => Array.from(document.querySelectorAll(`.${kind}`), view => {
 # Steps that the live figure shows, by its first curve, which has 400 points at most.
 STEPS = "() => 1 + Math.max(-1, ...document.querySelector('.coto-live .js-plotly-plot')?._fullData?.[0].x ?? [])"
 
-# How many of the notebook's last outputs are views, and whether each is a view or was given up. A cell may show bars of
-# progress before its view; they are closed by then, so JupyterLab rightly does not find them.
-LAST = """Array.from(window.jupyterapp?.shell?.currentWidget?.content?.widgets ?? [])
-    .map(cell => Array.from(cell.node.querySelectorAll('.jp-OutputArea-output')).at(-1)).filter(output => output)"""
-FOUND = f"() => {LAST}.filter(output => output.querySelector('.coto-view')).length"
-SETTLED = f"""n => {{ const last = {LAST}; return last.length === n && last.every(output =>
-    output.querySelector('.coto-view') || output.innerText.includes('model not found')); }}"""
-
 KERNEL = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
 
 
@@ -124,20 +116,6 @@ def stop(page: Page) -> None:
     )
 
 
-def open_until_found(page: Page, open_notebook: Callable[[], object]) -> None:
-    """Open the notebook, and again if JupyterLab has not found a view.
-
-    Its renderer looks for a model for two seconds. On a busy machine the models may arrive while the page is blocked; the
-    renderer then gives up without a last look, and shows an error for ever, whatever the widget is.
-    """
-    for _ in range(5):
-        open_notebook()
-        page.wait_for_function(f"({SETTLED})({len(VIEWS)})")
-        if page.evaluate(FOUND) == len(VIEWS):
-            return
-    pytest.fail("JupyterLab never found all views.")
-
-
 def reopen(page: Page) -> None:
     """Close the notebook's tab, whose kernel goes on, and open it again."""
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.dispose(); }")
@@ -146,7 +124,11 @@ def reopen(page: Page) -> None:
 
 
 def test_what_the_figures_show_survives_reopening_reloading_and_a_second_view(
-    page: Page, run_all: Callable[..., list[dict[str, Any]]], notebook: str, lab: str
+    page: Page,
+    run_all: Callable[..., list[dict[str, Any]]],
+    open_until_found: Callable[..., None],
+    notebook: str,
+    lab: str,
 ) -> None:
     assert run_all(page, notebook) == []
     for kind in VIEWS:
@@ -158,7 +140,7 @@ def test_what_the_figures_show_survives_reopening_reloading_and_a_second_view(
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save').then(() => null)")
 
     live = before.pop("coto-live")
-    open_until_found(page, lambda: reopen(page))
+    open_until_found(page, lambda: reopen(page), len(VIEWS))
     assert_shown(page, before)
     steps = 1 + max(live["traces"][0][3])
     page.wait_for_function(f"({STEPS})() > {steps} + 3")  # goes on in the new page
@@ -167,7 +149,7 @@ def test_what_the_figures_show_survives_reopening_reloading_and_a_second_view(
     stop(page)
 
     before = shown(page)
-    open_until_found(page, lambda: page.goto(f"{lab}/lab/tree/{notebook}"))
+    open_until_found(page, lambda: page.goto(f"{lab}/lab/tree/{notebook}"), len(VIEWS))
     assert_shown(page, before)
     expect(sentence(page)).to_contain_text("Stopped: step")
 
