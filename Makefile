@@ -1,5 +1,6 @@
 # make lab    opens the tour in JupyterLab          make gallery  trains the gallery of finished runs
 # make test   runs everything that CI runs          make evidence measures the paper's claims on it: EVIDENCE.md
+# make unit   runs its quick tests only             make slow     runs its other tests
 # make site   writes the notebooks as pages: _site  make bench    runs the benchmarks
 # make clean  removes .venv, pages and caches       make mutants  says how many small faults the core's tests notice
 # make gpu    checks and times all of it on a GPU   make variants trains every variant of LoRA with and without CoTo
@@ -27,7 +28,7 @@ TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 export MALLOC_MMAP_THRESHOLD_ := 1073741824
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
-.PHONY: lab test environments gallery variants merging merged evidence bench gpu mutants site clean
+.PHONY: lab test unit slow environments gallery variants merging merged evidence bench gpu mutants site clean
 .DELETE_ON_ERROR:
 
 # The address that JupyterLab prints opens the notebook, too. In a container one is often root, and JupyterLab then refuses to start
@@ -41,11 +42,17 @@ lab: $(VENV)/.lab
 # then expects the later ones to fail; training takes the interrupt as Stop and goes on, so a later cell that passes after a
 # timeout has to count as a failure (xfail_strict). All ways of running notebooks take the fast scale (shorter trainings), as a
 # setup cell's own output says.
-test: $(VENV)/.test environments
+test: $(VENV)/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(MAKE) unit
+	$(MAKE) slow
+
+unit: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests --ignore=tests/browser
+
+slow: $(VENV)/.test environments
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow tests --ignore=tests/browser
 	COTO_LAB_FAST=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -x -p no:warnings -o xfail_strict=true \
 		--nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_SECONDS) notebooks

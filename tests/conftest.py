@@ -42,13 +42,24 @@ LONGEST = (
 )  # fmt: skip
 
 
+TESTS = Path(__file__).parent
+
+
+def _is_slow(path: Path) -> bool:
+    return any(path.is_relative_to(TESTS / slow) for slow in SLOW)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The import of trainers, clusters and notebooks takes time, too."""
+    return True if config.option.markexpr == "not slow" and _is_slow(collection_path) else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    tests = Path(__file__).parent
     for item in items:
-        if any(item.path.is_relative_to(tests / slow) for slow in SLOW):
+        if _is_slow(item.path):
             item.add_marker(pytest.mark.slow)
-    order = {tests / file: place for place, file in enumerate(LONGEST)}
+    order = {TESTS / file: place for place, file in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
