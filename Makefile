@@ -28,6 +28,9 @@ TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 export MALLOC_MMAP_THRESHOLD_ := 1073741824
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
+# The tests start many processes. Where this is set, as in some containers, each of them compiles all that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: lab test unit slow environments gallery variants merging merged evidence bench gpu mutants site clean
 .DELETE_ON_ERROR:
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
+from datasets import Dataset
 from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
-from coto_lab import Adapter, Recipe, Task, load_task
+from coto_lab import Adapter, Classification, Recipe, Task, load_task
 from coto_lab.ground.files import data_path
 
 # transformers renames it in v6; peft 0.21 asks for it with every model that it wraps.
@@ -28,6 +30,7 @@ class Scale:
         rows: runs that share a base.
         turns: of the contenders in the comparison with ``fit_many``.
         images: test images of the interpolation, of the 8-block game, and of the 12-block game.
+        examples: of each split, at most, where nothing else is said; None takes all.
         blocks: of the two games; of all else, as of the first.
         sample: coalitions that the naive loop is timed on; scaled up to all.
         repeats: turns of the scoring contenders.
@@ -35,8 +38,10 @@ class Scale:
         imports: fresh processes that import the package.
         live_steps: length of the training that is watched.
         updates: redraws of the live view, for memory.
-        clicks: on the other views.
+        clicks: on the other views, and events on the page.
         sizes: through which each growth law goes.
+        growth: steps and turns of each size.
+        graph_steps: first steps of a compiled model, after which every graph was needed once.
         sweep_steps: of each run of the sweep on a cluster.
         tiny: whether language models are of the smallest shape, and compiled without a compiler.
     """
@@ -47,6 +52,7 @@ class Scale:
     rows: int = 10
     turns: int = 40
     images: tuple[int, int, int] = (512, 256, 64)
+    examples: int | None = None
     blocks: tuple[int, int] = (8, 12)
     sample: int = 32
     repeats: int = 3
@@ -56,12 +62,14 @@ class Scale:
     updates: int = 2000
     clicks: int = 24
     sizes: int = 6
+    growth: tuple[int, int] = (8, 2)  # a whole ramp of CoTo, so that its mean is that of its steps
+    graph_steps: int = 12
     sweep_steps: int = 100
     tiny: bool = False
 
     def task(self, *, blocks: int | None = None, images: int | None = None, attention: str = "eager") -> Task:
         """The digits task, with its own base where the shape is its own, else with a random one of the same kind."""
-        digits = load_task("digits")
+        digits = _digits()
         n_blocks = blocks or self.blocks[0]
         own = (self.width, n_blocks) == (64, 8)
         load: Callable[[], PreTrainedModel] = digits.load_base if own else lambda: random_vit(self.width, n_blocks)
@@ -71,14 +79,25 @@ class Scale:
             model.set_attn_implementation(attention)
             return model
 
-        test = digits.test if images is None else digits.test.select(range(images))
-        return replace(digits, load_base=load_base, test=test)
+        train, test = _first(digits.train, self.examples), _first(digits.test, images or self.examples)
+        return replace(digits, load_base=load_base, train=train, test=test)
+
+
+def _first(split: Dataset, size: int | None) -> Dataset:
+    return split if size is None else split.select(range(size))
+
+
+@cache
+def _digits() -> Classification:
+    """Made once: all sections ask for it, many times."""
+    return load_task("digits")
 
 
 FULL = Scale()
 QUICK = Scale(
-    width=16, ramp_steps=8, cost_steps=10, rows=2, turns=2, images=(20, 20, 10), blocks=(3, 4), sample=4, repeats=1, draws=20,
-    imports=1, live_steps=4, updates=20, clicks=3, sizes=2, sweep_steps=2, tiny=True,
+    width=16, ramp_steps=8, cost_steps=10, rows=2, turns=2, images=(20, 20, 10), examples=40, blocks=(3, 4), sample=4,
+    repeats=1, draws=20, imports=1, live_steps=4, updates=20, clicks=3, sizes=2, growth=(2, 1), graph_steps=2, sweep_steps=2,
+    tiny=True,
 )  # fmt: skip
 
 

@@ -17,56 +17,47 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import compiling
-import estimate
-import growth
-import memory
-import merging
-import overhead
-import page
-import processes
-import scores
-import steps
-import strings
-import sweeps
-import views
-from _report import machine, table
-from _setup import FULL, QUICK, Scale
-from catalogue import FIGURES
+if TYPE_CHECKING:
+    from _setup import Scale
 
-from coto_lab.ground.files import write_file
-
-# Memory first, while this process has not computed anything.
-SECTIONS: list[Callable[[Scale], dict[str, float]]] = [
-    memory.peaks,
-    overhead.importing,
-    overhead.drawing,
-    overhead.callback,
-    overhead.stopping,
-    steps.saving,
-    steps.together,
-    scores.interpolation,
-    scores.shapley,
-    strings.strings,
-    merging.merging,
-    views.views,
-    page.page,
-    estimate.estimates,
-    compiling.compiling,
-    growth.growth,
-    sweeps.sweeps,
-    processes.processes,
+# Memory first, while this process has not computed anything. Modules are imported when it is their turn, since the processes
+# that some sections start import this file.
+SECTIONS = [
+    "memory.peaks",
+    "overhead.importing",
+    "overhead.drawing",
+    "overhead.callback",
+    "overhead.stopping",
+    "steps.saving",
+    "steps.together",
+    "scores.interpolation",
+    "scores.shapley",
+    "strings.strings",
+    "merging.merging",
+    "views.views",
+    "page.page",
+    "estimate.estimates",
+    "compiling.compiling",
+    "growth.growth",
+    "sweeps.sweeps",
+    "processes.processes",
 ]
 
 
 def measure(scale: Scale, keep: Callable[[dict[str, float]], None]) -> dict[str, float]:
     """All figures, in the catalogue's order. After each section ``keep`` is given those so far."""
+    from catalogue import FIGURES
+
     found: dict[str, float] = {}
     for section in SECTIONS:
+        module, name = section.split(".")
+        call: Callable[[Scale], dict[str, float]] = getattr(import_module(module), name)
         started = time.perf_counter()
-        figures = section(scale)
+        figures = call(scale)
         print(f"{next(iter(figures)).split('.')[0]}: {time.perf_counter() - started:.0f} s", flush=True)
         found |= figures
         keep({key: found[key] for key in FIGURES if key in found})
@@ -78,6 +69,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tiny model: shows that everything runs, measures nothing")
     parser.add_argument("--json", type=Path, nargs="?", const=Path("bench.json"), help="also write the figures to this file")
     args = parser.parse_args()
+    from _report import machine, table
+    from _setup import FULL, QUICK
+    from catalogue import FIGURES
+
+    from coto_lab.ground.files import write_file
+
     about = machine()
 
     def keep(figures: dict[str, float]) -> None:

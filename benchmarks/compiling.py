@@ -16,7 +16,6 @@ from torch import nn
 from coto_lab import Constant, CoTo, attach_gates
 
 MIDDLE = Shape(width=256, intermediate=688, layers=8, heads=8, kv_heads=8, vocabulary=1024, batch=4, tokens=128)
-_WARM_UP = 12  # steps, after which every graph was needed once
 
 
 def compiling(scale: Scale, shape: Shape | None = None, dtype: torch.dtype = torch.float32) -> dict[str, float]:
@@ -40,7 +39,7 @@ def compiling(scale: Scale, shape: Shape | None = None, dtype: torch.dtype = tor
             if how == "compiled":
                 model.compile(backend="eager" if scale.tiny else "inductor")
             step = steps[f"{method}.{how}"] = step_of(model, coto, shape)
-            warm_up = sum(seconds(step) for _ in range(_WARM_UP))
+            warm_up = sum(seconds(step) for _ in range(scale.graph_steps))
             if how == "compiled":
                 figures[f"compile.{method}.warm_up_s"] = warm_up
     for step in steps.values():  # once more: the graphs of LoRA are made again after gates were attached to another model

@@ -25,8 +25,6 @@ SIZES = {
     "width": (16, 32, 64, 128, 256, 512),
     "rows": (1, 2, 4, 8, 16, 32),
 }
-_STEPS = 8  # a whole ramp of CoTo, so that its mean is that of its steps
-_TURNS = 2
 
 
 def growth(scale: Scale) -> dict[str, float]:
@@ -50,23 +48,24 @@ def growth(scale: Scale) -> dict[str, float]:
 
 def _per_step(axis: str, size: int, scale: Scale) -> Iterator[tuple[str, float]]:
     """LoRA and CoTo take turns, each from the beginning; the first steps are not counted."""
+    steps, turns = scale.growth
     ramps: dict[str, Callable[[], Call]] = {
-        "lora": lambda: _ramp(axis, size, scale, Recipe(steps=_STEPS)),
-        "coto": lambda: _ramp(axis, size, scale, Recipe(steps=_STEPS, schedule=Linear())),
+        "lora": lambda: _ramp(axis, size, scale, Recipe(steps=steps)),
+        "coto": lambda: _ramp(axis, size, scale, Recipe(steps=steps, schedule=Linear())),
     }
     ramps["lora"]()()
-    taken = {name: [_processor_seconds(ramp()) for _ in range(_TURNS)] for name, ramp in ramps.items()}
-    yield from ((name, min(seconds) / _STEPS) for name, seconds in taken.items())
+    taken = {name: [_processor_seconds(ramp()) for _ in range(turns)] for name, ramp in ramps.items()}
+    yield from ((name, min(seconds) / steps) for name, seconds in taken.items())
 
 
 def _ramp(axis: str, size: int, scale: Scale, recipe: Recipe) -> Call:
     if axis == "rows":
-        return repeated(stacked_step(scale.task(), recipe, size), _STEPS)
+        return repeated(stacked_step(scale.task(), recipe, size), recipe.steps)
     if axis == "blocks":
-        return repeated(Training(scale.task(blocks=size), recipe).step, _STEPS)
+        return repeated(Training(scale.task(blocks=size), recipe).step, recipe.steps)
     if axis == "width":
-        return repeated(Training(replace(scale, width=size).task(), recipe).step, _STEPS)
-    return repeated(Training(scale.task(), replace(recipe, batch_size=size)).step, _STEPS)
+        return repeated(Training(replace(scale, width=size).task(), recipe).step, recipe.steps)
+    return repeated(Training(scale.task(), replace(recipe, batch_size=size)).step, recipe.steps)
 
 
 def _processor_seconds(call: Call) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import multiprocessing
 import resource
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,7 @@ from pathlib import Path
 import scores
 import steps
 import torch
+from _forks import forks
 from _setup import QUICK, Scale
 
 from coto_lab.ground.device import default_device
@@ -22,13 +22,6 @@ from coto_lab.scoring.tree import _AUTOMATIC, _ON_ACCELERATOR
 
 WORKLOADS = {**steps.WORKLOADS, **scores.WORKLOADS}
 _MIB = 2**20
-# All that the modules of `bench.py` import, since each child imports that file.
-_LIBRARIES = [
-    "coto_lab", "coto_lab.gating.callback", "coto_lab.widgets", "transformers.models.vit.modeling_vit",
-    "transformers.models.llama.modeling_llama", "peft", "accelerate", "datasets", "joblib", "sklearn.datasets",
-]  # fmt: skip
-
-
 _IMAGES = 8  # at most of the 12-block game: its peak depends on the evaluator's bound, and all of them take many minutes
 
 
@@ -39,10 +32,7 @@ def peaks(scale: Scale) -> dict[str, float]:
     about activations; the loss and the correctness of every example, which it returns, come on top.
     """
     scale = replace(scale, images=(*scale.images[:2], min(_IMAGES, scale.images[2])))
-    # The fork server imports the libraries once; it computes nothing, so that its forks are safe and start small.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_LIBRARIES)
-    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(1, mp_context=forks(), max_tasks_per_child=1) as pool:
         taken = {name: pool.submit(_peak, name, scale).result() for name in WORKLOADS}
     figures = {f"memory.{name}_mib": n_bytes / _MIB for name, n_bytes in taken.items()}
     figures["memory.bound_mib"] = _AUTOMATIC.get(default_device().type, _ON_ACCELERATOR) / _MIB

@@ -34,7 +34,7 @@ _FIRST = f"""const look = () => {{
 requestAnimationFrame(look);"""
 
 # From an event to the cards that show what is read after it. The cards are marked as stale while they show an older image.
-_FOLLOWED = """async (kind) => {
+_FOLLOWED = """async ([kind, times]) => {
     const [cards, card] = [".cards", ".reading.coto .how"].map((name) => document.querySelector(name));
     const [paper, blocks] = [document.querySelector(".coto-pad-paper"), document.querySelectorAll("[role=switch]")];
     const box = paper.getBoundingClientRect();
@@ -44,7 +44,7 @@ _FOLLOWED = """async (kind) => {
             clientX: box.left + box.width * (0.5 + 0.3 * Math.sin(i)), clientY: box.top + box.height * (0.2 + 0.025 * i) })),
     }[kind];
     const taken = [];
-    for (let i = 0; i < 24; i++) {
+    for (let i = 0; i < times; i++) {
         const started = performance.now();
         const shown = new Promise((resolve, reject) => {
             setTimeout(() => reject(new Error(`no reading after ${kind} ${i}`)), 10_000);
@@ -72,10 +72,10 @@ def page(scale: Scale) -> dict[str, float]:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         firsts = [_first(browser, address) for _ in range(scale.repeats)]
         opened = _opened(browser, address)
-        strokes = _strokes(opened)
-        clicks = opened.evaluate(_FOLLOWED, "click")
+        strokes = _strokes(opened, scale.clicks)
+        clicks = opened.evaluate(_FOLLOWED, ["click", scale.clicks])
         _mount_figures(opened)
-        with_figures = opened.evaluate(_FOLLOWED, "click")
+        with_figures = opened.evaluate(_FOLLOWED, ["click", scale.clicks])
         browser.close()
     return {
         "page.first_mb": firsts[0]["bytes"] / 1e6,
@@ -129,12 +129,12 @@ def _mount_figures(opened: Page) -> None:
     opened.wait_for_function("document.querySelectorAll('.figure-plot svg').length === 4")
 
 
-def _strokes(opened: Page) -> list[float]:
+def _strokes(opened: Page, times: int) -> list[float]:
     """A line goes on, event by event."""
     box = opened.locator(".coto-pad-paper").bounding_box()
     assert box is not None
     opened.mouse.move(box["x"] + 20, box["y"] + 20)
     opened.mouse.down()
-    taken: list[float] = opened.evaluate(_FOLLOWED, "stroke")
+    taken: list[float] = opened.evaluate(_FOLLOWED, ["stroke", times])
     opened.mouse.up()
     return taken

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import subprocess
-import sys
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from statistics import median
 
+import torch
+from _forks import forks
 from _setup import QUICK, Scale
 from _timing import in_turns
-from llama import TINY, Shape
+from llama import TINY, Shape, Tokens
+
+from coto_lab import Linear, Recipe, Training
 
 # 17 million parameters. The adapters' gradients, which the processes send each other, are small beside the computation.
 SHARED = Shape(width=384, intermediate=1024, layers=8, heads=6, kv_heads=6, vocabulary=4096, batch=8, tokens=64)
 
-_WORKER = """
-import json, sys
-import torch
-from llama import Shape, Tokens
-from coto_lab import Linear, Recipe, Training
 
-shape = Shape(**json.loads(sys.argv[1]))
-recipe = Recipe(schedule=Linear(), steps=int(sys.argv[2]), batch_size=shape.batch)
-training = Training(Tokens(shape, torch.float32), recipe)
-training.step()
-print("ready", flush=True)
-for line in sys.stdin:
-    for _ in range(int(line)):
-        training.step()
-    print("done", flush=True)
-"""
+def _train(orders: Connection, shape: Shape, steps: int, environment: dict[str, str]) -> None:
+    """Take as many steps as each order says, until one says none."""
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    recipe = Recipe(schedule=Linear(), steps=steps, batch_size=shape.batch)
+    training = Training(Tokens(shape, torch.float32), recipe)
+    training.step()
+    orders.send("ready")
+    while order := orders.recv():
+        for _ in range(order):
+            training.step()
+        orders.send("done")
 
 
 class Group:
@@ -44,34 +42,36 @@ class Group:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
-        alike = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(Path(__file__).parent)}
+        alike = {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
         group = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        self._processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", _WORKER, json.dumps(asdict(shape)), str(steps)],
-                env={**os.environ, **alike, **(group | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if size > 1 else {})},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(size)
-        ]
+        self._orders: list[Connection] = []
+        self._processes: list[BaseProcess] = []
+        context = forks()
+        for rank in range(size):
+            environment = alike | (group | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if size > 1 else {})
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_train, args=(theirs, shape, steps, environment), daemon=True)
+            process.start()
+            theirs.close()  # else a process that has died would be waited for without end
+            self._orders.append(ours)
+            self._processes.append(process)
         self._wait()
 
     def take(self, steps: int) -> None:
         """The next ``steps``."""
-        for process in self._processes:
-            process.stdin.write(f"{steps}\n")  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]
+        for orders in self._orders:
+            orders.send(steps)
         self._wait()
 
     def end(self) -> None:
+        for orders in self._orders:
+            orders.send(0)
         for process in self._processes:
-            process.communicate()
+            process.join()
 
     def _wait(self) -> None:
-        for process in self._processes:
-            assert process.stdout.readline(), "a process has died"  # type: ignore[union-attr]
+        for orders in self._orders:
+            orders.recv()
 
 
 def processes(scale: Scale) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from statistics import median
 
 from _setup import Scale
@@ -22,8 +23,14 @@ class _StringScale(Scale):
     """A scale whose task is one on strings, with its own base at every scale."""
 
     def task(self, *, blocks: int | None = None, images: int | None = None, attention: str = "sdpa") -> Task:
-        task = load_task(NAME)
+        task = _task(self.examples)
         return task if images is None else task.every(max(1, task.size("test") // images))
+
+
+@cache
+def _task(examples: int | None) -> Task:
+    task = load_task(NAME)
+    return replace(task, train=task.train[:examples])
 
 
 def strings(scale: Scale) -> dict[str, float]:

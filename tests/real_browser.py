@@ -10,11 +10,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, WebSocket, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, WebSocket, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 SCREENSHOTS = ROOT / "test-results"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+VIEWPORT: ViewportSize = {"width": 1280, "height": 1000}
 
 
 def find_chromium() -> str:
@@ -31,22 +32,28 @@ def find_chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for each file: it has an event loop, with which no other test in the process could run one of its own."""
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A Chromium with its event loop: until it is closed, no other test in the process can run a loop of its own."""
     path = find_chromium()
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
-@contextmanager
-def watched_page(browser: Browser, request: pytest.FixtureRequest, patience: int, home: Collection[str]) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for each file, for the sake of the other tests in the process."""
+    with chromium() as started:
+        yield started
+
+
+def open_page(browser: Browser, patience: int, home: Collection[str]) -> Page:
     """A page in a fresh context that waits ``patience`` milliseconds. ``page.left_home`` lists the requests to other hosts than
-    those in ``home``, ``page.errors`` the console's errors. A failed test leaves a screenshot in ``test-results/``.
+    those in ``home``, ``page.errors`` the console's errors.
     """
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    context = browser.new_context(viewport=VIEWPORT)
     context.set_default_timeout(patience)
     page = context.new_page()
     left_home: list[str] = []
@@ -66,13 +73,27 @@ def watched_page(browser: Browser, request: pytest.FixtureRequest, patience: int
     page.on("websocket", record)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.left_home, page.errors = left_home, errors  # type: ignore[attr-defined]
-    yield page
+    return page
+
+
+def pictured_failure(page: Page, request: pytest.FixtureRequest) -> bool:
+    """Whether the test failed; if so, ``test-results/`` then has a screenshot of its page and the console's errors."""
     report = request.node.stash.get(_REPORT, None)
-    if report is not None and report.failed:
-        SCREENSHOTS.mkdir(exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
-        (SCREENSHOTS / f"{request.node.name}.console.txt").write_text("\n".join(errors))
-    context.close()
+    if report is None or not report.failed:
+        return False
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
+    (SCREENSHOTS / f"{request.node.name}.console.txt").write_text("\n".join(page.errors))  # type: ignore[attr-defined]
+    return True
+
+
+@contextmanager
+def watched_page(browser: Browser, request: pytest.FixtureRequest, patience: int, home: Collection[str]) -> Iterator[Page]:
+    """A page of a test's own (`open_page`), pictured if the test fails."""
+    page = open_page(browser, patience, home)
+    yield page
+    pictured_failure(page, request)
+    page.context.close()
 
 
 _REPORT = pytest.StashKey[pytest.TestReport]()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
 from nbformat.v4 import new_markdown_cell, new_notebook
-from tiny_site import build, write_repository
+from tiny_site import write_repository
 
 ROOT = Path(__file__).parents[1]
+# Sphinx's extensions use what Sphinx deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +28,22 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(root: Path) -> Path:
+def builder() -> Iterator[ModuleType]:
+    """``pages/build.py`` in this process: what it needs is imported once for all sites.
+
+    ``tests/browser/test_site.py`` runs it as the command that it is.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "pages")
+        import build
+
+        yield build
+
+
+@pytest.fixture(scope="module")
+def site(builder: ModuleType, root: Path) -> Path:
     before = (root / "notebooks/00_tiny.ipynb").read_bytes()
-    done = build(root, root / "_site")
-    assert done.returncode == 0, done.stderr
+    builder.build(root, root / "_site")
     assert (root / "notebooks/00_tiny.ipynb").read_bytes() == before
     return root / "_site"
 
@@ -51,21 +66,12 @@ class Loads(HTMLParser):
             self.found += [value for name in ("src", "href", "srcset", "data", "poster") if (value := found.get(name))]
 
 
-_AS_THEY_ARE = """
-import sys
-from pathlib import Path
-sys.path.insert(0, "pages")
-import build, nbformat
-build.execute = lambda path: nbformat.read(path, as_version=4)
-build.build(Path(), Path(sys.argv[1]))
-"""
-
-
-def test_no_link_of_the_repositorys_own_texts_is_broken(tmp_path: Path) -> None:
+def test_no_link_of_the_repositorys_own_texts_is_broken(
+    builder: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The notebooks are not run for this."""
-    command = [sys.executable, "-c", _AS_THEY_ARE, str(tmp_path / "site")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    monkeypatch.setattr(builder, "execute", lambda path: nbformat.read(path, as_version=4))
+    builder.build(ROOT, tmp_path / "site")
     assert (tmp_path / "site/readme.html").is_file() and (tmp_path / "site/index.html").is_file()
 
 
@@ -138,18 +144,20 @@ def test_the_playground_is_the_front_page_and_links_lead_back(site: Path) -> Non
     assert (site / "figures.json").exists() and (site / "adapters/coto-seed4/adapter_model.safetensors").exists()
 
 
-def test_broken_link_is_told(root: Path, tmp_path: Path) -> None:
+def test_broken_link_is_told(builder: ModuleType, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("_site"))
     notebook = new_notebook(cells=[new_markdown_cell("# Elsewhere\n\n[gone](gone.ipynb)")])
     nbformat.write(notebook, tmp_path / "notebooks/00_tiny.ipynb")
-    done = build(tmp_path, tmp_path / "_site")
-    assert done.returncode == 1 and "gone.ipynb" in done.stderr
+    with pytest.raises(RuntimeError, match="the pages were not written"):
+        builder.build(tmp_path, tmp_path / "_site")
+    assert "gone.ipynb" in capsys.readouterr().err
     assert not (tmp_path / "_site").exists()
 
 
-def test_foreign_folder_is_not_written_to(root: Path) -> None:
-    done = build(root, root / "data")
-    assert done.returncode == 1 and "holds no pages that were written here" in done.stderr
+def test_foreign_folder_is_not_written_to(builder: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["build.py", "--root", str(root), "--out", str(root / "data")])
+    with pytest.raises(ValueError, match="holds no pages that were written here"):
+        builder.main()
     assert sorted(path.name for path in (root / "data").iterdir()) == [
         "README.md",
         "docstrings",
@@ -162,7 +170,7 @@ def test_foreign_folder_is_not_written_to(root: Path) -> None:
 
 
 @pytest.mark.parametrize("mine", ["notebooks/00_tiny.html", "_static"])
-def test_pages_do_not_replace_a_file_of_somebody_else(site: Path, tmp_path: Path, mine: str) -> None:
+def test_pages_do_not_replace_a_file_of_somebody_else(builder: ModuleType, site: Path, tmp_path: Path, mine: str) -> None:
     out, elsewhere = tmp_path / "pages", tmp_path / "elsewhere"
     out.mkdir()
     elsewhere.mkdir()
@@ -173,22 +181,19 @@ def test_pages_do_not_replace_a_file_of_somebody_else(site: Path, tmp_path: Path
     else:
         (out / mine).parent.mkdir()
         (out / mine).write_text("mine")
-    sys.path.insert(0, str(ROOT / "pages"))
-    try:
-        from build import replace
-    finally:
-        sys.path.pop(0)
     with pytest.raises(ValueError, match="in the way of a page"):
-        replace(out, site)
+        builder.replace(out, site)
     assert not list(elsewhere.iterdir())
-    replace(tmp_path / "new", site)
+    builder.replace(tmp_path / "new", site)
     (tmp_path / "new/.pages-of-coto_lab").write_text("../secret.txt\nindex.html\nnotebooks\n")
     for file in site.rglob("*.html"):
         file.unlink() if file.name == "nothing" else None
     assert (tmp_path / "secret.txt").read_text() == "mine"
 
 
-def test_pages_written_anew_replace_the_old_ones_and_nothing_else(root: Path, site: Path, tmp_path: Path) -> None:
+def test_pages_written_anew_replace_the_old_ones_and_nothing_else(
+    builder: ModuleType, root: Path, site: Path, tmp_path: Path
+) -> None:
     out = shutil.copytree(site, tmp_path / "pages")
     (out / "CNAME").write_text("of the reader")
     (out / "gone.html").write_text("an old page")
@@ -197,7 +202,6 @@ def test_pages_written_anew_replace_the_old_ones_and_nothing_else(root: Path, si
     source = shutil.copytree(root, tmp_path / "root", ignore=shutil.ignore_patterns("_site", "*.ipynb"))
     (source / "README.md").write_text("# A lab\n\n[licence](LICENSE)")
     nbformat.write(new_notebook(cells=[new_markdown_cell("# Tiny")]), source / "notebooks/00_tiny.ipynb")
-    done = build(source, out)
-    assert done.returncode == 0, done.stderr
+    builder.build(source, out)
     assert (out / "CNAME").read_text() == "of the reader" and not (out / "gone.html").exists()
     assert "an old page" not in (out / "index.html").read_text() and (out / "notebooks/00_tiny.html").exists()

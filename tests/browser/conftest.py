@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 import pytest
 import real_browser
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, TimeoutError, expect
 
 ROOT = Path(__file__).parents[2]
 HOME = {"127.0.0.1", "localhost"}
@@ -27,13 +27,17 @@ HOME = {"127.0.0.1", "localhost"}
 PATIENCE = 90_000
 expect.set_options(timeout=PATIENCE)
 
-browser, pytest_runtest_makereport = real_browser.browser, real_browser.pytest_runtest_makereport
+pytest_runtest_makereport = real_browser.pytest_runtest_makereport
 
 # Every cell is in the page, wherever it is scrolled to, and nothing pops up over it.
 LAB_SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},  # it asks what to do where a file was written anew
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
 }
+
+# A page that opens a notebook asks its kernel for all widgets, so those that an earlier test left have to go.
+CLOSE_WIDGETS = "import ipywidgets\n\nipywidgets.Widget.close_all()\n"
 
 
 @pytest.fixture(scope="session")
@@ -46,13 +50,18 @@ def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def write_notebook(lab_folder: Path) -> Callable[..., None]:
-    """``write_notebook(name, sources)``: a notebook of code cells in the folder that `lab` shows."""
+def write_notebook(lab_folder: Path) -> Callable[[Iterable[str]], str]:
+    """``write_notebook(sources)`` writes a notebook of code cells into the folder that `lab` shows, and returns its name.
 
-    def write(name: str, sources: Iterable[str]) -> None:
-        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    All these notebooks have one name and so, one after the other, one kernel: to import the lab takes seconds.
+    """
+
+    def write(sources: Iterable[str]) -> str:
+        first, *others = sources
+        cells = [nbformat.v4.new_code_cell(source) for source in (CLOSE_WIDGETS + first, *others)]
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab_folder / name)
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab_folder / "cells.ipynb")
+        return "cells.ipynb"
 
     return write
 
@@ -105,9 +114,41 @@ def lab(lab_folder: Path) -> Iterator[str]:
             server.wait()
 
 
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """One for all tests of this folder."""
+    with real_browser.chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def tabs(browser: Browser) -> list[Page]:
+    """The page that stays open from test to test, if there is one."""
+    return []
+
+
 @pytest.fixture
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page in a fresh context (`real_browser.watched_page`)."""
+def page(browser: Browser, request: pytest.FixtureRequest, tabs: list[Page]) -> Iterator[Page]:
+    """The page in which one notebook after the other is opened: to load JupyterLab takes seconds.
+
+    A test that failed may leave anything in it, so the next test gets a new one.
+    """
+    if not tabs:
+        tabs.append(real_browser.open_page(browser, PATIENCE, HOME))
+    page = tabs[0]
+    page.set_viewport_size(real_browser.VIEWPORT)
+    page.left_home.clear()  # type: ignore[attr-defined]
+    page.errors.clear()  # type: ignore[attr-defined]
+    yield page
+    if real_browser.pictured_failure(page, request):
+        tabs.pop().context.close()
+    else:
+        page.evaluate("() => Array.from(window.jupyterapp?.shell.widgets('main') ?? []).forEach(widget => widget.dispose())")
+
+
+@pytest.fixture
+def own_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """An empty page of the test's own."""
     with real_browser.watched_page(browser, request, PATIENCE, HOME) as page:
         yield page
 
@@ -123,7 +164,10 @@ def run_all(lab: str) -> Callable[..., list[dict[str, Any]]]:
     def run(
         page: Page, notebook: str, timeout: float = 300, meanwhile: Callable[[Page], None] | None = None
     ) -> list[dict[str, Any]]:
-        page.goto(f"{lab}/lab/tree/{notebook}?reset")
+        if page.url.startswith(f"{lab}/lab"):
+            page.evaluate(_OPEN, notebook)
+        else:
+            page.goto(f"{lab}/lab/tree/{notebook}?reset")
         page.wait_for_function(_KERNEL_IDLE)
         # Its promise settles when the last cell has; ours must not wait for it, or no time limit would hold.
         page.evaluate("""() => {
@@ -133,15 +177,11 @@ def run_all(lab: str) -> Callable[..., list[dict[str, Any]]]:
         end = time.monotonic() + timeout
         if meanwhile is not None:
             meanwhile(page)
-        while True:
-            cells = page.evaluate(_CELLS)
-            errors = [output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
-            waiting = [cell["index"] for cell in cells if cell["count"] is None]
-            if page.evaluate("window.ranAll") and page.evaluate(_KERNEL_IDLE) and (errors or not waiting):
-                return errors
-            if time.monotonic() > end:
-                pytest.fail(f"{notebook} still runs after {timeout} s; cells not run: {waiting}; errors: {errors}")
-            page.wait_for_timeout(250)
+        try:
+            page.wait_for_function(_ALL_RAN, polling=100, timeout=1000 * max(1, end - time.monotonic()))
+        except TimeoutError:
+            pytest.fail(f"{notebook} still runs after {timeout} s: {page.evaluate(_PROGRESS)}")
+        return page.evaluate(_PROGRESS)["errors"]
 
     return run
 
@@ -175,7 +215,7 @@ def open_until_found() -> Callable[[Page, Callable[[], object], int], None]:
     """
 
     def open_it(page: Page, open_notebook: Callable[[], object], n: int) -> None:
-        for _ in range(5):
+        for _ in range(10):
             open_notebook()
             if page.wait_for_function(_VIEWS, arg=n).json_value() == "all found":
                 return
@@ -225,12 +265,33 @@ def assert_healthy() -> Callable[[Page], None]:
 
 _KERNEL_IDLE = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 
-_CELLS = """() => {
-    const cells = Array.from(window.jupyterapp.shell.currentWidget.content.model.cells);
-    return cells.map((cell, index) => ({cell, index}))
-        .filter(({cell}) => cell.type === 'code' && cell.sharedModel.getSource().trim() !== '')
-        .map(({cell, index}) => ({index, count: cell.executionCount, outputs: cell.outputs.toJSON()}));
+# Open a notebook, and close what JupyterLab shows where nothing is open.
+_OPEN = """async path => {
+    const { commands, shell } = window.jupyterapp;
+    const others = Array.from(shell.widgets('main'));
+    const opened = await commands.execute('docmanager:open', { path });
+    await opened.context.ready;
+    others.forEach(widget => widget.dispose());
+    shell.activateById(opened.id);
 }"""
+
+# The error outputs, and the places of the cells that have not run. Other outputs stay in the page: they are megabytes.
+_PROGRESS = """() => {
+    const cells = Array.from(window.jupyterapp.shell.currentWidget.content.model.cells);
+    const code = cells.map((cell, index) => ({cell, index}))
+        .filter(({cell}) => cell.type === 'code' && cell.sharedModel.getSource().trim() !== '');
+    const outputs = code.flatMap(({cell}) => Array.from({length: cell.outputs.length}, (_, i) => cell.outputs.get(i)));
+    return {
+        errors: outputs.filter(output => output.type === 'error').map(output => output.toJSON()),
+        waiting: code.filter(({cell}) => cell.executionCount === null).map(({index}) => index),
+    };
+}"""
+
+_ALL_RAN = f"""() => {{
+    if (!window.ranAll || !({_KERNEL_IDLE})) return false;
+    const {{ errors, waiting }} = ({_PROGRESS})();
+    return errors.length > 0 || waiting.length === 0;
+}}"""
 
 
 def _answers(url: str) -> bool:

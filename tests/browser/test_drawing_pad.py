@@ -8,7 +8,6 @@ from typing import Any
 from pad_by_mouse import counts, draw
 from playwright.sync_api import Page, expect
 
-NOTEBOOK = "drawing_pad.ipynb"
 CELLS = [
     "from coto_lab import load_task\n"
     "from coto_lab.notebook import setup\n"
@@ -26,10 +25,9 @@ def test_a_drawing_is_read_by_the_kernel(
     page: Page,
     run_all: Callable[..., list[dict[str, Any]]],
     add_and_run: Callable[[Page, str], None],
-    write_notebook: Callable[..., None],
+    write_notebook: Callable[..., str],
 ) -> None:
-    write_notebook(NOTEBOOK, CELLS)
-    assert run_all(page, NOTEBOOK) == []
+    assert run_all(page, write_notebook(CELLS)) == []
     view = page.locator(".coto-drawing-pad")
     sentence = view.locator("[aria-live]").last
     expect(sentence).to_have_text("Nothing is drawn. Draw a digit on the pad.")

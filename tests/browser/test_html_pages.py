@@ -75,7 +75,8 @@ def classic(folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
         server.wait(20)
 
 
-def test_the_classic_notebook_shows_a_figure(page: Page, classic: str) -> None:
+def test_the_classic_notebook_shows_a_figure(own_page: Page, classic: str) -> None:
+    page = own_page
     page.goto(classic)
     page.wait_for_function("() => window.Jupyter?.notebook?.kernel?.is_connected()")
     page.evaluate("() => Jupyter.notebook.execute_all_cells()")

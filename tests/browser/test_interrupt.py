@@ -7,7 +7,6 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-NOTEBOOK = "interrupt.ipynb"
 CELLS = [
     """
 from coto_lab import Recipe, load_task
@@ -21,10 +20,9 @@ KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 
 
 def test_interrupt_stops_a_training_from_the_start_button_and_a_restart_is_told(
-    page: Page, run_all: Callable[..., list[dict[str, Any]]], write_notebook: Callable[..., None]
+    page: Page, run_all: Callable[..., list[dict[str, Any]]], write_notebook: Callable[..., str]
 ) -> None:
-    write_notebook(NOTEBOOK, CELLS)
-    assert run_all(page, NOTEBOOK) == []
+    assert run_all(page, write_notebook(CELLS)) == []
     live = page.locator(".coto-live")
     live.get_by_role("button", name="Start").click()
     expect(live).to_contain_text("Training: step")

@@ -29,7 +29,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("width", [1920, 1400, 1320])
-def test_what_is_on_this_page_is_readable_beside_the_text(page: Page, site: Path, width: int) -> None:
+def test_what_is_on_this_page_is_readable_beside_the_text(own_page: Page, site: Path, width: int) -> None:
+    page = own_page
     page.set_viewport_size({"width": width, "height": 900})
     page.goto((site / "notebooks/00_tiny.html").as_uri())
     sidebar, text, contents = page.evaluate(WIDTHS, [".sidebar-drawer", ".content", ".toc-drawer"])
@@ -38,7 +39,8 @@ def test_what_is_on_this_page_is_readable_beside_the_text(page: Page, site: Path
     assert text["width"] > width / 2
 
 
-def test_a_link_to_the_glossary_opens_it_at_the_term_in_jupyterlab(page: Page, tmp_path: Path) -> None:
+def test_a_link_to_the_glossary_opens_it_at_the_term_in_jupyterlab(own_page: Page, tmp_path: Path) -> None:
+    page = own_page
     for name in ("notebooks", "pages"):
         (tmp_path / name).mkdir()
     shutil.copy(ROOT / "pages/glossary.md", tmp_path / "pages")

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, TimeoutError
 
-NOTEBOOK = "space.ipynb"
 CELLS = {
     "": """
 from coto_lab import Linear, Recipe, load_task
@@ -61,12 +60,6 @@ COLOURS = """kind => {
 }"""
 
 
-@pytest.fixture
-def notebook(write_notebook: Callable[..., None]) -> str:
-    write_notebook(NOTEBOOK, CELLS.values())
-    return NOTEBOOK
-
-
 def wait_until_filled(page: Page) -> None:
     """Until every figure is drawn as wide as its place, or as the least width."""
     try:
@@ -79,9 +72,9 @@ def execute(page: Page, command: str, arguments: dict[str, Any] | None = None) -
     page.evaluate("([name, given]) => window.jupyterapp.commands.execute(name, given)", [command, arguments or {}])
 
 
-def test_views_fit_into_the_page(page: Page, run_all: Callable[..., list], notebook: str) -> None:
+def test_views_fit_into_the_page(page: Page, run_all: Callable[..., list], write_notebook: Callable[..., str]) -> None:
     page.set_viewport_size({"width": 1400, "height": 900})
-    assert run_all(page, notebook) == []
+    assert run_all(page, write_notebook(CELLS.values())) == []
     wait_until_filled(page)
     open_sizes = page.evaluate(SIZES, VIEWS)
     room = page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').clientHeight")
@@ -109,3 +102,4 @@ def test_views_fit_into_the_page(page: Page, run_all: Callable[..., list], noteb
         dark_paper, dark_words = page.evaluate(COLOURS, kind)
         assert paper == dark_paper == "rgba(0, 0, 0, 0)"
         assert words.startswith("rgba(0, 0, 0") and dark_words.startswith("rgba(255, 255, 255")
+    execute(page, "apputils:change-theme", {"theme": "JupyterLab Light"})  # the next test is in the same page

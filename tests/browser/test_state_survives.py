@@ -6,10 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
-NOTEBOOK = "views.ipynb"
 CELLS = {
     "": """
 from coto_lab import Linear, Recipe, load_task
@@ -48,12 +46,6 @@ SHOWN = """kind => Array.from(document.querySelectorAll(`.${kind}`), view => {
 STEPS = "() => 1 + Math.max(-1, ...document.querySelector('.coto-live .js-plotly-plot')?._fullData?.[0].x ?? [])"
 
 KERNEL = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
-
-
-@pytest.fixture
-def notebook(write_notebook: Callable[..., None]) -> str:
-    write_notebook(NOTEBOOK, CELLS.values())
-    return NOTEBOOK
 
 
 def view(page: Page, kind: str) -> Locator:
@@ -116,10 +108,10 @@ def stop(page: Page) -> None:
     )
 
 
-def reopen(page: Page) -> None:
+def reopen(page: Page, notebook: str) -> None:
     """Close the notebook's tab, whose kernel goes on, and open it again."""
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.dispose(); }")
-    page.evaluate("path => window.jupyterapp.commands.execute('docmanager:open', {path}).then(() => null)", NOTEBOOK)
+    page.evaluate("path => window.jupyterapp.commands.execute('docmanager:open', {path}).then(() => null)", notebook)
     page.wait_for_function(KERNEL)
 
 
@@ -127,9 +119,10 @@ def test_what_the_figures_show_survives_reopening_reloading_and_a_second_view(
     page: Page,
     run_all: Callable[..., list[dict[str, Any]]],
     open_until_found: Callable[..., None],
-    notebook: str,
+    write_notebook: Callable[..., str],
     lab: str,
 ) -> None:
+    notebook = write_notebook(CELLS.values())
     assert run_all(page, notebook) == []
     for kind in VIEWS:
         wait_until_drawn(page, kind)
@@ -140,7 +133,7 @@ def test_what_the_figures_show_survives_reopening_reloading_and_a_second_view(
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save').then(() => null)")
 
     live = before.pop("coto-live")
-    open_until_found(page, lambda: reopen(page), len(VIEWS))
+    open_until_found(page, lambda: reopen(page, notebook), len(VIEWS))
     assert_shown(page, before)
     steps = 1 + max(live["traces"][0][3])
     page.wait_for_function(f"({STEPS})() > {steps} + 3")  # goes on in the new page

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, TimeoutError
 
-NOTEBOOK = "static_figures.ipynb"
 CELLS = [
     "from coto_lab import Linear\n"
     "from coto_lab.figures import ramp_figure\n"
@@ -33,11 +32,10 @@ FITTING = (
 
 
 def test_figures_keep_their_height_when_the_page_changes(
-    page: Page, run_all: Callable[..., list], write_notebook: Callable[..., None]
+    page: Page, run_all: Callable[..., list], write_notebook: Callable[..., str]
 ) -> None:
-    write_notebook(NOTEBOOK, CELLS)
     page.set_viewport_size({"width": 1400, "height": 1000})
-    assert run_all(page, NOTEBOOK) == []
+    assert run_all(page, write_notebook(CELLS)) == []
 
     def do(command: str, **options: object) -> None:
         page.evaluate("([name, options]) => window.jupyterapp.commands.execute(name, options)", [command, options])

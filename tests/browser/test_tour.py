@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page
 
-HURRIED, LONG = "here.scale(800, 100)", "800"  # a training that does not end before the click is there
+HURRIED, LONG = r"here\.scale\(800, \d+\)", "800"  # a training that does not end before the click is there
 
 
 def test_stop_ends_the_training_early_and_the_tour_goes_on(
     page: Page, run_all: Callable[..., list], assert_healthy: Callable[[Page], None], lab_folder: Path
 ) -> None:
     tour = (lab_folder / "00_tour.ipynb").read_text(encoding="utf-8")
-    assert HURRIED in tour
-    (lab_folder / "tour_to_stop.ipynb").write_text(tour.replace(HURRIED, LONG), encoding="utf-8")
+    to_stop, found = re.subn(HURRIED, LONG, tour)
+    assert found == 1
+    (lab_folder / "tour_to_stop.ipynb").write_text(to_stop, encoding="utf-8")
 
     def press_stop(page: Page) -> None:
         live = page.locator(".coto-live")

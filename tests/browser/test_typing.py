@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-# A field tells what its value is in the kernel; "set" gives it one from there.
+# A field tells what its value is in the kernel; "set" gives it one from there. "echo" is counted in the kernel, and shown.
 FIELDS = """
 import ipywidgets as widgets
 from coto_lab.widgets.field import NumberField
@@ -26,7 +26,10 @@ for field in fields:
     field.observe(lambda change: setattr(told[change["owner"].label], "value", repr(change["new"])), "value")
 to_set = widgets.Button(description="set")
 to_set.on_click(lambda _: [setattr(field, "value", new) for field, new in zip(fields, (0.123, 77, 0.03, 12.34))])
-widgets.VBox([*fields, Message([*fields, to_set]), to_set, widgets.HBox(list(told.values()))])
+to_echo, echoes = widgets.Button(description="echo"), widgets.Label("0")
+echoes.add_class("echoes")
+to_echo.on_click(lambda _: setattr(echoes, "value", str(int(echoes.value) + 1)))
+widgets.VBox([*fields, Message([*fields, to_set]), to_set, to_echo, echoes, widgets.HBox(list(told.values()))])
 """
 
 GUESS = """
@@ -60,12 +63,11 @@ PLACES = """plot => {
 
 
 @pytest.fixture
-def run_cells(write_notebook: Callable[..., None], run_all: Callable[..., list[dict[str, Any]]]) -> Callable[..., None]:
+def run_cells(write_notebook: Callable[..., str], run_all: Callable[..., list[dict[str, Any]]]) -> Callable[..., None]:
     """``run_cells(page, *sources)`` runs these cells in a notebook of their own."""
 
     def run(page: Page, *sources: str) -> None:
-        write_notebook("cells.ipynb", [source.strip() for source in sources])
-        assert run_all(page, "cells.ipynb") == []
+        assert run_all(page, write_notebook(source.strip() for source in sources)) == []
 
     return run
 
@@ -82,14 +84,18 @@ def enter(page: Page, label: str, typed: str) -> None:
 def test_numbers_are_taken_as_typed_and_problems_are_told_in_one_place(page: Page, run_cells: Callable[..., None]) -> None:
     run_cells(page, FIELDS)
     told = lambda label: page.locator(f".told-{label}")  # noqa: E731
+    echoes = page.locator(".echoes")
 
     def settled(numbers: dict[str, str]) -> None:
         """Kernel and page say these numbers, and go on doing so."""
-        for _ in range(2):
+        for again in range(2):
             for label, number in numbers.items():
                 expect(told(label)).to_have_text(number)
                 expect(field(page, label).locator("input")).to_have_value(number.removesuffix(".0"))
-            page.wait_for_timeout(700)  # the slider's answer, if there were one, would be here by then
+            for _ in range(3 * (1 - again)):  # the slider's answer, if there were one, would overtake none of them
+                echoed = int(echoes.inner_text())
+                page.get_by_role("button", name="echo").click()
+                expect(echoes).to_have_text(str(echoed + 1))
 
     settled({"share": "0.5", "steps": "800", "rate": "0.01", "percent": "50.0"})
     for numbers in (
@@ -103,10 +109,10 @@ def test_numbers_are_taken_as_typed_and_problems_are_told_in_one_place(page: Pag
     page.get_by_role("button", name="set").click()
     settled({"share": "0.123", "steps": "77", "rate": "0.03", "percent": "12.34"})
 
-    field(page, "rate").locator(".noUi-handle").focus()
-    page.keyboard.press("ArrowRight")  # from the place nearest to 0.03, which is 10^-1.5
+    handle = field(page, "rate").locator(".noUi-handle")
+    handle.press("ArrowRight")  # from the place nearest to 0.03, which is 10^-1.5
     settled({"rate": "0.03548", "share": "0.123"})
-    page.keyboard.press("ArrowLeft")
+    handle.press("ArrowLeft")
     settled({"rate": "0.03162"})
 
     heights = lambda: page.evaluate("document.querySelector('.coto-message').parentElement.clientHeight")  # noqa: E731

@@ -1,14 +1,20 @@
-"""A sweep on a local cluster of two workers, one of which is killed: ``python sweep.py dask FOLDER`` prints what came of it."""
+"""Sweeps by two workers, one of which is killed: ``python sweep.py FOLDER`` writes what came of them.
+
+All are done by one process, and all but Ray's workers are forks of one that has imported what they need: an import takes far
+longer than these trainings.
+"""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,32 +22,40 @@ from uuid import uuid4
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import dask.config
 import joblib
 import torch
+from joblib.externals.loky.backend.context import set_start_method
 from tiny_tasks import language_task
 from torch import nn
 
 from coto_lab import Linear, Recipe, Run, Task, fit_many
 
-RECIPES = [Recipe(r=2, steps=20, batch_size=8, seed=seed, schedule=Linear()) for seed in range(8)]
+RECIPES = [Recipe(r=2, steps=6, batch_size=8, seed=seed, schedule=Linear()) for seed in range(8)]
 ROWS = 2  # so there are four groups
+NEEDED = ["coto_lab", "peft", "transformers.models.llama.modeling_llama", "datasets", "distributed.nanny"]
 
 
 def load_and_count(load: Callable[[], nn.Module], marks: Path, sender: int) -> nn.Module:
-    """The base model. Each group loads it once where it is trained, and leaves a file; the second one kills its worker."""
+    """The base model. Each group loads it once where it is trained, and leaves a file; the second one kills its worker.
+
+    The first group waits for that, so that the other worker is at work then. It goes on without it after a while, since Ray may
+    give both groups to one worker.
+    """
     if os.getpid() != sender:
         (marks / f"training-{uuid4()}").touch()
         if len(list(marks.glob("training-*"))) >= 2:
-            try:
+            with suppress(FileExistsError):
                 (marks / "killed").touch(exist_ok=False)
-            except FileExistsError:
-                return load()
-            os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), signal.SIGKILL)
+        limit = time.monotonic() + 10
+        while not (marks / "killed").exists() and time.monotonic() < limit:
+            time.sleep(0.01)
     return load()
 
 
 @contextmanager
-def dask() -> Iterator[None]:
+def on_dask() -> Iterator[None]:
     """With both workers there: with one, joblib does the jobs in this process."""
     from distributed import Client, LocalCluster
 
@@ -55,7 +69,7 @@ def dask() -> Iterator[None]:
 
 
 @contextmanager
-def ray() -> Iterator[None]:
+def on_ray() -> Iterator[None]:
     import ray
     from ray.util.joblib import register_ray
 
@@ -73,7 +87,7 @@ def ray() -> Iterator[None]:
 
 
 @contextmanager
-def processes() -> Iterator[None]:
+def by_processes() -> Iterator[None]:
     with joblib.parallel_config(n_jobs=2):
         yield
 
@@ -103,22 +117,28 @@ def sweep(task: Task, expected: list[Run], out: Path, folder: Path | None) -> di
     }
 
 
-def main(backend: str, out: Path) -> None:
+def main(out: Path) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    multiprocessing.set_forkserver_preload(NEEDED)
+    set_start_method("forkserver")  # of joblib's processes
+    dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+    multiprocessing.forkserver.ensure_running()  # before Dask has it import other modules instead
     task = language_task()
     expected = fit_many(task, RECIPES, max_rows=ROWS, progress=False)
-    cases = {"without folder": None, "with folder": out / "runs"}
-    if (
-        backend != "dask"
-    ):  # a lost worker of joblib's processes ends a sweep without a folder; on Ray it takes long, and is alike
-        del cases["without folder"]
+    # A lost worker of joblib's processes ends a sweep without a folder; on Ray it takes long, and is as on Dask.
+    cases: dict[str, tuple[Callable[[], AbstractContextManager[None]], Path | None]] = {
+        "processes": (by_processes, out / "runs of processes"),
+        "dask": (on_dask, out / "runs on dask"),
+        "dask without a folder": (on_dask, None),  # on a cluster of its own, since the other one has lost a worker
+        "ray": (on_ray, out / "runs on ray"),
+    }
     facts = {}
-    for case, folder in cases.items():  # each on a cluster of its own, since the other one has lost a worker
-        with {"dask": dask, "ray": ray, "processes": processes}[backend]():
+    for case, (backend, folder) in cases.items():
+        with backend():
             facts[case] = sweep(task, expected, out / case, folder)
     (out / "facts.json").write_text(json.dumps(facts))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from trained_by_hand import SEED, rows
 from trained_weights import weights
 from trainers.test_lightning import Module, pytestmark, trainer_of  # noqa: F401
-from two_ranks import start_two
+from two_ranks import run_two
 
 from coto_lab import Linear
 from coto_lab.gating.lightning import CoToLightning
@@ -54,9 +54,7 @@ def trained(rank: int | None = None, seed: int = SEED, **settings: Any) -> dict[
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("lightning")
-    for process in start_two(_WORKER, out):
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    run_two(_WORKER, out, start_group=False)  # Lightning starts it
     return out
 
 

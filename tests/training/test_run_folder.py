@@ -11,6 +11,7 @@ import pytest
 from same import same
 
 from coto_lab import Recipe, Run, Task, fit, fit_many
+from coto_lab.training.many import _train
 from coto_lab.training.run_folder import RunFolder
 
 RECIPE = Recipe(r=2, steps=3, batch_size=8)
@@ -93,12 +94,23 @@ def test_a_damaged_run_and_one_under_the_name_of_another_are_named_before_others
 
 
 def test_a_folder_that_a_worker_does_not_see_is_named(tiny_task: Task, tmp_path: Path) -> None:
-    from coto_lab.training.many import _train
-
     store = RunFolder(tmp_path / "gone", tiny_task)
     store.path.rmdir()
     with pytest.raises(FileNotFoundError, match="is not there for this worker: give a folder that all machines share"):
         _train(tiny_task, store, [RECIPE])
+
+
+def test_a_group_that_is_given_again_is_trained_no_further_than_it_was_saved(
+    loads: tuple[Task, list[int]], tmp_path: Path
+) -> None:
+    task, seen = loads
+    store = RunFolder(tmp_path, task)
+    _train(task, store, RECIPES[:2])
+    trained = len(seen)
+    _train(task, store, RECIPES[:2])  # as when its worker was lost after it had saved them
+    assert trained > 0 and len(seen) == trained
+    _train(task, store, RECIPES)
+    assert store.missing(RECIPES) == [] and len(seen) > trained
 
 
 def test_runs_of_other_versions_are_taken_with_one_warning(tiny_task: Task, tmp_path: Path) -> None:
