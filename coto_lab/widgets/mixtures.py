@@ -107,7 +107,7 @@ class MixtureView(View):
         adapters = {name: adapter_of(self.task, source, f"runs[{name!r}]") for name, source in runs.items()}
         from tqdm.auto import tqdm
 
-        scores = self._score(adapters, self.how.value, self._weights, partial(tqdm, desc="mixtures", leave=False))
+        scores = self._score(adapters, self.how.value, self._weights, partial(tqdm, desc="mixtures"))
         self._runs, self._scores = adapters, {self.how.value: scores}
         if self.method.options != tuple(runs):
             self.method.options = list(runs)

@@ -71,7 +71,7 @@ class ScaleExplorer(View):
         from tqdm.auto import tqdm
 
         shares = {}
-        for name, adapter in tqdm(self._adapters.items(), desc="scoring", leave=False, disable=len(factors) == 1):
+        for name, adapter in tqdm(self._adapters.items(), desc="scoring", disable=len(factors) == 1):
             variants = [Variant(merge([adapter], "ensemble", [factor])) for factor in factors]
             shares[name] = self._evaluator(variants).accuracy.tolist()
         for i, factor in enumerate(factors):

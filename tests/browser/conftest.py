@@ -224,8 +224,7 @@ def open_until_found() -> Callable[[Page, Callable[[], object], int], None]:
     return open_it
 
 
-# What became of the n views, once that is known. A view is the last output of its cell: bars of progress may come before it;
-# they are closed by now, and JupyterLab rightly does not find them.
+# What became of the n views, once that is known. A view is the last output of its cell: bars of progress may come before it.
 _VIEWS = """n => {
     const cells = Array.from(window.jupyterapp?.shell?.currentWidget?.content?.widgets ?? []);
     const last = cells.map(cell => Array.from(cell.node.querySelectorAll('.jp-OutputArea-output')).at(-1)).filter(Boolean);

@@ -13,6 +13,12 @@ SHOWN = """plot => {
             line: plot.layout.shapes[0].x0, strip: Array.from(trace('what was read').text ?? [])};
 }"""
 
+# The widgets that the outputs show.
+WIDGETS = """() => Array.from(window.jupyterapp.shell.currentWidget.content.model.cells)
+    .flatMap(cell => cell.outputs?.toJSON() ?? [])
+    .map(output => output.data?.['application/vnd.jupyter.widget-view+json']?.model_id).filter(Boolean)"""
+OPEN_WIDGETS = "import ipywidgets\nprint('open:', *ipywidgets.widgets.widget._instances)"
+
 
 def wait_for(view: Locator, words: str) -> Locator:
     """Until the sentence below the figure says so."""
@@ -21,9 +27,15 @@ def wait_for(view: Locator, words: str) -> Locator:
     return sentence
 
 
-def test_the_explorers_follow_the_keyboard_and_change_with_the_kind_of_mixture(page: Page, run_all, assert_healthy) -> None:
+def test_the_explorers_follow_the_keyboard_and_change_with_the_kind_of_mixture(
+    page: Page, run_all, add_and_run, assert_healthy
+) -> None:
     assert run_all(page, NOTEBOOK) == []
     assert_healthy(page)
+    add_and_run(page, OPEN_WIDGETS)
+    said = page.locator(".jp-OutputArea-output pre", has_text="open: ").inner_text()
+    shown = page.evaluate(WIDGETS)
+    assert shown and set(shown) <= set(said.split()), "a closed one is an error when the notebook is opened again"
 
     view = page.locator(".coto-interpolation")
     plot = view.locator(".js-plotly-plot")
