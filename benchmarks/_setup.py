@@ -30,7 +30,7 @@ class Scale:
         rows: runs that share a base.
         turns: of the contenders in the comparison with ``fit_many``.
         images: test images of the interpolation, of the 8-block game, and of the 12-block game.
-        examples: of each split, at most, where nothing else is said; None takes all.
+        examples: of the training data, and of the test images where nothing else is said, at most; None takes all.
         blocks: of the two games; of all else, as of the first.
         sample: coalitions that the naive loop is timed on; scaled up to all.
         repeats: turns of the scoring contenders.

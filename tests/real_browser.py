@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, WebSocket, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, ViewportSize, WebSocket, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 SCREENSHOTS = ROOT / "test-results"
@@ -77,13 +77,14 @@ def open_page(browser: Browser, patience: int, home: Collection[str]) -> Page:
 
 
 def pictured_failure(page: Page, request: pytest.FixtureRequest) -> bool:
-    """Whether the test failed; if so, ``test-results/`` then has a screenshot of its page and the console's errors."""
+    """Whether the test failed; if so, ``test-results/`` then has the errors of the console and, if possible, a screenshot."""
     report = request.node.stash.get(_REPORT, None)
     if report is None or not report.failed:
         return False
     SCREENSHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
     (SCREENSHOTS / f"{request.node.name}.console.txt").write_text("\n".join(page.errors))  # type: ignore[attr-defined]
+    with suppress(Error):
+        page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
     return True
 
 

@@ -1,6 +1,6 @@
 """The notebooks' exercises: an empty answer is no mistake, and the solution that is folded away passes the check.
 
-A cell that takes long runs here only if an exercise needs it; nbval runs every notebook whole.
+A cell that takes long, and what needs it, runs here only if an exercise needs it; nbval runs every notebook whole.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from coto_lab.exercises._exercise import EMPTY
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 PARTS = ("task", "try", "check", "solution")
 CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+AWAITED = re.compile(r"await (\w+)\.train\(")  # this changes the view, which other cells then read
 PRINTED = re.compile(r"```text\n(.*?)```", re.DOTALL)  # "text full-scale" where it depends on the scale
 
 
@@ -57,11 +58,10 @@ def needed_by(cells: list[NotebookNode]) -> dict[str, set[str]]:
     needed: dict[str, set[str]] = {}
     maker: dict[str, str] = {}
     for cell in cells:
-        tree = ast.parse(TransformerManager().transform_cell(cell.source))  # without it, %pip would be an error
-        read, made = names_of(compile(tree, cell.id, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+        source = TransformerManager().transform_cell(cell.source)  # of %pip, it makes Python
+        read, made = names_of(compile(source, cell.id, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
         needed[cell.id] = {cell.id}.union(*(needed[maker[name]] for name in read & maker.keys()))
-        trained = {node.value.func.value.id for node in ast.walk(tree) if isinstance(node, ast.Await)}  # await live.train()
-        maker |= dict.fromkeys(made | trained, cell.id)
+        maker |= dict.fromkeys(made.union(AWAITED.findall(cell.source)), cell.id)
     return needed
 
 

@@ -36,9 +36,6 @@ LAB_SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
 }
 
-# A page that opens a notebook asks its kernel for all widgets, so those that an earlier test left have to go.
-CLOSE_WIDGETS = "import ipywidgets\n\nipywidgets.Widget.close_all()\n"
-
 
 @pytest.fixture(scope="session")
 def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -50,18 +47,19 @@ def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def write_notebook(lab_folder: Path) -> Callable[[Iterable[str]], str]:
+def write_notebook(lab_folder: Path, request: pytest.FixtureRequest) -> Callable[[Iterable[str]], str]:
     """``write_notebook(sources)`` writes a notebook of code cells into the folder that `lab` shows, and returns its name.
 
-    All these notebooks have one name and so, one after the other, one kernel: to import the lab takes seconds.
+    It has the name of the test and so a kernel of its own: a page that opens a notebook asks its kernel for all widgets. Those
+    of another test may be closed meanwhile.
     """
+    name = f"{request.node.name}.ipynb"
 
     def write(sources: Iterable[str]) -> str:
-        first, *others = sources
-        cells = [nbformat.v4.new_code_cell(source) for source in (CLOSE_WIDGETS + first, *others)]
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab_folder / "cells.ipynb")
-        return "cells.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab_folder / name)
+        return name
 
     return write
 
@@ -267,10 +265,10 @@ _KERNEL_IDLE = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session
 # Open a notebook, and close what JupyterLab shows where nothing is open.
 _OPEN = """async path => {
     const { commands, shell } = window.jupyterapp;
-    const others = Array.from(shell.widgets('main'));
+    const before = Array.from(shell.widgets('main'));
     const opened = await commands.execute('docmanager:open', { path });
     await opened.context.ready;
-    others.forEach(widget => widget.dispose());
+    before.filter(widget => widget !== opened).forEach(widget => widget.dispose());
     shell.activateById(opened.id);
 }"""
 

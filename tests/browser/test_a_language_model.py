@@ -56,7 +56,9 @@ def test_attention_is_drawn_and_the_board_marks_wrong_characters_in_both_themes(
     title = board.locator(".annotation-text").last
     expect(title).to_have_text("samples: text → answer (right answer), wrong characters underlined")
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        before = title.evaluate("text => getComputedStyle(text).fill")
         page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+        expect(title).not_to_have_css("fill", before)
         page.wait_for_function(f"wrong => ({UNDERLINED})().letters === wrong", arg=wrong)
         assert page.evaluate(UNDERLINED) == {"letters": wrong, "colours": ["rgb(213, 94, 0)"], "weights": ["700"]}
     first = board.locator(".textpoint text").first

@@ -103,3 +103,4 @@ def test_views_fit_into_the_page(page: Page, run_all: Callable[..., list], write
         assert paper == dark_paper == "rgba(0, 0, 0, 0)"
         assert words.startswith("rgba(0, 0, 0") and dark_words.startswith("rgba(255, 255, 255")
     execute(page, "apputils:change-theme", {"theme": "JupyterLab Light"})  # the next test is in the same page
+    page.wait_for_function("() => document.body.dataset.jpThemeLight === 'true'")

@@ -64,7 +64,7 @@ PLACES = """plot => {
 
 @pytest.fixture
 def run_cells(write_notebook: Callable[..., str], run_all: Callable[..., list[dict[str, Any]]]) -> Callable[..., None]:
-    """``run_cells(page, *sources)`` runs these cells in a notebook of their own."""
+    """``run_cells(page, *sources)`` runs these cells in a notebook."""
 
     def run(page: Page, *sources: str) -> None:
         assert run_all(page, write_notebook(source.strip() for source in sources)) == []

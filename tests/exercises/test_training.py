@@ -23,6 +23,7 @@ DONE = 8
 @pytest.fixture(scope="module")
 def early() -> tuple[Training, Evaluator]:
     task = load_task("digits")
+    task = replace(task, train=task.train.select(range(40)))  # each check scores all of it
     training = Training(task, Recipe(schedule=Linear(), steps=40))
     for _ in range(DONE):
         training.step()

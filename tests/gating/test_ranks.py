@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from tiny_models import adapted, llama
-from two_ranks import run_two
+from two_ranks import run_two_apart
 
 from coto_lab import CoTo, Linear, attach_gates
 from coto_lab.gating.ranks import check_agreement, check_same, check_wrapped
@@ -75,7 +75,7 @@ os._exit(0)  # the group is broken by now, and taking it down can end in std::te
 def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What was refused, and with which words; the same on both processes."""
     out = tmp_path_factory.mktemp("ranks")
-    run_two(_WORKER, out)
+    run_two_apart(_WORKER, out)
     first, second = (json.loads((out / f"rank{rank}.json").read_text()) for rank in range(2))
     assert {**first, "absent": "", "alone": ""} == {**second, "absent": "", "alone": ""}
     return first

@@ -17,11 +17,12 @@ from environments import FAST, kernels_of, made
 from jupyter_client import KernelManager
 from jupyter_client.blocking import BlockingKernelClient
 
-ROOT = Path(__file__).parents[2]
 STEPS = 100_000
 START, PAUSE, STOP = range(3)
 
 SETUP = f"""
+if "live" in globals():
+    live.stop.click()
 import threading
 from coto_lab import Linear, Recipe, load_task
 from coto_lab.notebook import setup
@@ -73,7 +74,7 @@ class Kernel:
                 self.replied.append(reply["parent_header"]["msg_id"])
         later = self.client.kernel_info()  # what was printed comes another way, but before all that the kernel tells of this
         while later not in self.handled:
-            self.hear(timeout=10)
+            self.hear(timeout=60)
         return self.said.get(message, "")
 
     def hear(self, timeout: float) -> dict[str, Any]:

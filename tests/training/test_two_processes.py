@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from same import same
 from torch import Tensor, nn
 from trained_together import loop, peft_model, trainer
-from two_ranks import run_two
+from two_ranks import run_two_apart
 
 from coto_lab import Run, Task, Training, fit
 
@@ -85,7 +85,7 @@ torch.distributed.destroy_process_group()
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the two ranks of a gloo group on the CPU left what they did."""
     out = tmp_path_factory.mktemp("two_processes")
-    run_two(_WORKER, out)
+    run_two_apart(_WORKER, out)
     return out
 
 
