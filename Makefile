@@ -28,7 +28,9 @@ TORCH := $(shell grep -m 1 '^torch==' constraints.txt)
 export MALLOC_MMAP_THRESHOLD_ := 1073741824
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
-# The tests start many processes. Where this is set, as in some containers, each of them compiles all that it imports again.
+# pip would compile all modules of all packages, which takes longer than to install them; Python compiles what is imported, and
+# keeps it unless this variable forbids it, as in some containers.
+export PIP_COMPILE := 0
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: lab test unit slow environments gallery variants merging merged evidence bench gpu mutants site clean
