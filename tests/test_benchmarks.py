@@ -62,10 +62,11 @@ IN_A_PROCESS = [
 ]  # they would leave traces in ours
 AS_THE_COMMAND_DOES = "fit_many_against_fit"  # the processes that it starts would keep a fork from ending
 ON_A_GPU = ["stored.int8", "stored.nf4"]  # with bitsandbytes
+EVERY_CHECK = [*CHECKS, *IN_A_PROCESS, AS_THE_COMMAND_DOES, *ON_A_GPU]
 
 
 def test_every_check_is_tested() -> None:
-    assert sorted(part("gpu_checks").CHECKS) == sorted([*CHECKS, *IN_A_PROCESS, AS_THE_COMMAND_DOES, *ON_A_GPU])
+    assert sorted(part("gpu_checks").CHECKS) == sorted(EVERY_CHECK)
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -144,7 +145,7 @@ def test_without_an_accelerator_the_command_says_what_it_would_do(
     part("gpu").main()
     said = capsys.readouterr().out
     assert "--quick" in said
-    assert all(f"  {name}: " in said for name in [*CHECKS, *IN_A_PROCESS, AS_THE_COMMAND_DOES, *ON_A_GPU])
+    assert all(f"  {name}: " in said for name in EVERY_CHECK)
 
 
 def test_the_shape_for_a_gpu_has_a_billion_parameters() -> None:

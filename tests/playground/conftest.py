@@ -64,16 +64,11 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def tab(browser: Browser) -> Iterator[Page]:
     """One page for most tests, since a fresh context takes half a second; it has the console's errors in ``page.errors``."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page = real_browser.open_page(browser, PATIENCE, {"127.0.0.1"})
+    errors: list[str] = page.errors  # type: ignore[attr-defined]
     page.on("request", lambda one: None if one.url.startswith(HOME) else errors.append(f"{one.url} was asked for"))
-    page.errors = errors  # type: ignore[attr-defined]
     yield page
-    context.close()
+    page.context.close()
 
 
 @pytest.fixture
