@@ -6,11 +6,15 @@ from contextlib import ExitStack
 from dataclasses import replace
 from statistics import median
 
+import dask
 from _setup import Scale
 from _timing import Call, in_turns
 from joblib import parallel_config
 
 from coto_lab import Linear, Recipe, Task, fit_many
+
+# As pages/sweeps.md advises. By default, a worker looks at itself a hundred times a second, and its training has to wait.
+QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
 
 
 def sweeps(scale: Scale) -> dict[str, float]:
@@ -21,7 +25,7 @@ def sweeps(scale: Scale) -> dict[str, float]:
     recipe = Recipe(schedule=Linear(), steps=scale.sweep_steps)
     recipes = [replace(recipe, seed=seed) for seed in range(2 * scale.rows)]
     calls: dict[int, Call] = {}
-    with ExitStack() as open_clusters:
+    with dask.config.set(QUIET), ExitStack() as open_clusters:
         for workers in (1, 2):
             cluster = LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None)
             client = open_clusters.enter_context(Client(open_clusters.enter_context(cluster)))
