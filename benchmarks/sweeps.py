@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from statistics import median
 
-import dask
 from _setup import Scale
 from _timing import Call, in_turns
 from joblib import parallel_config
@@ -19,6 +18,7 @@ QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.in
 
 def sweeps(scale: Scale) -> dict[str, float]:
     """Twenty runs of the digits on one worker and on two. joblib does the jobs of a single worker in this process."""
+    import dask
     from distributed import Client, LocalCluster
 
     task = scale.task()
